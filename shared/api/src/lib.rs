@@ -1,0 +1,31 @@
+//! The custom resources of kubeci, group `kube.ci`, version `v1alpha1`.
+//!
+//! A [`Workflow`] says *when* (triggers on any Kubernetes resource) and *what* (container steps with
+//! dependencies). Each triggering event is compiled into a [`Workplan`], which runs as pods.
+//! The manifests in `crds/` are generated from these types.
+#![deny(missing_docs)]
+
+mod manifest;
+mod pod;
+mod quantity;
+mod schema;
+mod step;
+mod trigger;
+mod workflow;
+mod workplan;
+
+pub mod names;
+
+pub use manifest::definitions;
+pub use pod::PodSettings;
+pub use step::Step;
+pub use trigger::{Trigger, TriggerEvent, TriggeredBy};
+pub use workflow::{LedgerEntry, Workflow, WorkflowSpec, WorkflowStatus};
+pub use workplan::{
+    Order, Phase, StepPhase, StepStatus, Task, Workplan, WorkplanSpec, WorkplanStatus,
+};
+
+/// The API group of every kubeci resource.
+pub const GROUP: &str = "kube.ci";
+/// The version of every kubeci resource.
+pub const VERSION: &str = "v1alpha1";
