@@ -1,5 +1,5 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 use serde_json::json;
@@ -9,7 +9,34 @@ use crate::{Workflow, Workplan};
 /// The definitions of all resources, as they are installed.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 2] {
-    [Workflow::crd(), pending_until_told(Workplan::crd())]
+    [Workflow::crd(), pending_until_told(Workplan::crd())].map(|mut crd| {
+        for version in &mut crd.spec.versions {
+            if let Some(schema) = version
+                .schema
+                .as_mut()
+                .and_then(|it| it.open_api_v3_schema.as_mut())
+            {
+                unwrap_descriptions(schema);
+            }
+        }
+        crd
+    })
+}
+
+/// Takes the source's line breaks out of the descriptions: `kubectl explain` makes its own.
+fn unwrap_descriptions(schema: &mut JSONSchemaProps) {
+    if let Some(description) = &mut schema.description {
+        *description = description.replace('\n', " ");
+    }
+    for property in schema.properties.iter_mut().flat_map(|it| it.values_mut()) {
+        unwrap_descriptions(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        unwrap_descriptions(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        unwrap_descriptions(values);
+    }
 }
 
 /// A Workplan reads `pending` from the moment it exists, without a request that says so.

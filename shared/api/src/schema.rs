@@ -2,7 +2,7 @@
 
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The schema of `T` without the descriptions inside it: `kubectl explain pod.spec` has them, and with
 /// them a definition would be too large for `kubectl apply`.
@@ -29,4 +29,13 @@ pub(crate) fn list_by_name<T: JsonSchema>(generator: &mut SchemaGenerator) -> Sc
 
 pub(crate) fn list_by_type<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     list_by_key::<T>(generator, "type")
+}
+
+/// Takes the rules off the items of a list: 500 tasks of 500 steps are more than the API server is ready to
+/// evaluate them for. The workplan operator checks what they say.
+pub(crate) fn without_item_rules(list: &mut Schema) {
+    let items = list.get_mut("items").and_then(Value::as_object_mut);
+    if let Some(items) = items {
+        items.remove("x-kubernetes-validations");
+    }
 }

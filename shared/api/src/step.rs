@@ -18,7 +18,10 @@ use crate::schema::undescribed;
 pub struct Step {
     /// The step's name, unique in the Workflow; its container has the same. Lower-case letters, digits
     /// and `-`, at most 63.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// The container's image.

@@ -36,7 +36,10 @@ pub struct Trigger {
     /// The namespace of the objects, `"*"` for all. Absent: the Workflow's own. Another namespace, `"*"`
     /// or a kind without namespaces needs the Workflow's `serviceAccountName` to be allowed to watch it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
+    )]
     pub namespace: Option<String>,
 
     /// The labels of the objects.
@@ -54,7 +57,9 @@ pub struct Trigger {
 }
 
 /// What happened to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum TriggerEvent {
     /// It appeared, or began to match.

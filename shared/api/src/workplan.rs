@@ -3,7 +3,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{list_by_name, list_by_type};
+use crate::schema::{list_by_name, list_by_type, without_item_rules};
 use crate::{PodSettings, Step, TriggeredBy};
 
 /// The tasks to run, each as one pod.
@@ -59,12 +59,8 @@ pub struct WorkplanSpec {
 )]
 pub struct Task {
     /// Steps that run one after the other, as init containers.
-    #[serde(
-        rename = "SerialSteps",
-        default,
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    #[schemars(length(max = 500), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(rename = "SerialSteps", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 500), transform = without_item_rules, extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub serial_steps: Vec<Step>,
 
     /// Steps that start together after the serial ones. Absent: the task ends with its last serial step.
@@ -73,7 +69,7 @@ pub struct Task {
         default,
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(length(max = 500), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 500), transform = without_item_rules, extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parallel_steps: Vec<Step>,
 }
 
