@@ -19,10 +19,18 @@ push_base_images() {
   push_image library/nonroot:latest --layer "$layer" "${busybox[@]}" --cmd /bin/sh --user 65532
 }
 
+# push_image REFERENCE OPTION...: the options are those of the binary's `image`
 push_image() {
   local reference=$1
   shift
   "$binary" image --tag "$registry/$reference" --architecture "$(go_architecture)" "$@"
+}
+
+# make_archive REFERENCE FILE OPTION...
+make_archive() {
+  local reference=$1 file=$2
+  shift 2
+  "$binary" image --tag "$reference" --output "$file" --architecture "$(go_architecture)" "$@"
 }
 
 go_architecture() {
