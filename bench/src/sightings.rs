@@ -1,0 +1,126 @@
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::api::{WatchEvent, WatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Resource, ResourceExt};
+use kubeci_e2e::Test;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+/// When a watch of ours first showed what we look for, by a key.
+#[derive(Clone, Default)]
+pub struct Sightings {
+    seen: Arc<Mutex<HashMap<String, Instant>>>,
+    changed: Arc<Notify>,
+}
+
+impl Sightings {
+    /// Watches the objects of one kind in the test's namespace from now on; each is looked for what `keys`
+    /// finds in it.
+    pub async fn of<K>(test: &Test, keys: impl Fn(&K) -> Vec<String> + Send + 'static) -> Self
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
+        K: serde::de::DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let sightings = Self::default();
+        let api = test.api::<K>();
+        let mut version = api
+            .list(&kube::api::ListParams::default())
+            .await
+            .expect("a list")
+            .metadata
+            .resource_version
+            .unwrap_or_default();
+        let recorder = sightings.clone();
+        tokio::spawn(async move {
+            loop {
+                let stream = api
+                    .watch(&WatchParams::default(), &version)
+                    .await
+                    .expect("a watch");
+                let mut stream = std::pin::pin!(stream);
+                while let Some(Ok(event)) = stream.next().await {
+                    if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
+                        version = object.resource_version().unwrap_or_default();
+                        recorder.record(keys(&object));
+                    }
+                }
+            }
+        });
+        sightings
+    }
+
+    fn record(&self, keys: Vec<String>) {
+        let now = Instant::now();
+        let mut seen = self.seen.lock().expect("a lock");
+        for key in keys {
+            seen.entry(key).or_insert(now);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// When `key` was first seen; waits until it is.
+    pub async fn when(&self, key: &str) -> Instant {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(at) = self.at(key) {
+                return at;
+            }
+            changed.await;
+        }
+    }
+
+    /// When `key` was first seen.
+    pub fn at(&self, key: &str) -> Option<Instant> {
+        self.seen.lock().expect("a lock").get(key).copied()
+    }
+
+    /// How many were seen.
+    pub fn count(&self) -> usize {
+        self.seen.lock().expect("a lock").len()
+    }
+}
+
+/// The containers of a pod that have ended.
+pub fn ended_containers(pod: &Pod) -> Vec<String> {
+    let status = pod.status.iter();
+    let containers = status.flat_map(|it| {
+        it.init_container_statuses
+            .iter()
+            .chain(&it.container_statuses)
+    });
+    containers
+        .flatten()
+        .filter(|it| has_ended(it))
+        .map(|it| it.name.clone())
+        .collect()
+}
+
+fn has_ended(container: &ContainerStatus) -> bool {
+    container
+        .state
+        .as_ref()
+        .is_some_and(|it| it.terminated.is_some())
+}
+
+/// A Workflow on all ConfigMaps of its namespace that carry the label `bench: <name>`.
+pub fn workflow(name: &str, steps: &Value, extra: &Value) -> String {
+    let mut manifest = serde_json::json!({
+        "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow", "metadata": {"name": name},
+        "spec": {
+            "steps": steps,
+            "triggers": [{"apiVersion": "v1", "kind": "ConfigMap", "selector": {"matchLabels": {"bench": name}},
+                "onAddOrUpdate": true}],
+        },
+    });
+    for (key, value) in extra.as_object().into_iter().flatten() {
+        manifest["spec"][key] = value.clone();
+    }
+    manifest.to_string()
+}
