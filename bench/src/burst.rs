@@ -26,7 +26,7 @@ pub async fn measure(test: &Test) {
     let start = Instant::now();
     futures::stream::iter(0..OBJECTS)
         .for_each_concurrent(AT_ONCE, async |index| {
-            create(test, &format!("object-{index}"), "burst").await
+            create(test, &format!("object-{index}"), "burst").await;
         })
         .await;
     let mut last = start;
