@@ -21,9 +21,10 @@ cluster_names() {
   find "$state_root" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' 2>/dev/null | sort
 }
 
-# lock_cluster: one script at a time changes a cluster; descriptor 9 stays open until the script ends.
-lock_cluster() {
-  exec 9>"$state_root/.$name.lock"
+# One script at a time changes this checkout's clusters. Descriptor 9 stays open until the script ends; whatever runs
+# on after it must close it.
+lock_clusters() {
+  exec 9<"$state_root"
   flock 9
 }
 

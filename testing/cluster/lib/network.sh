@@ -42,9 +42,9 @@ node_ip() { echo "$prefix.0.$((10 + ${1#node}))"; }
 node_pod_cidr() { echo "$prefix.$((128 + (${1#node} - 1) * 16)).0/20"; }
 
 slot_is_usable() {
-  ! ip link show "$bridge" >/dev/null 2>&1 &&
-    ! ip route show table all | grep -qF " $prefix." && ! ip route show | grep -q "^$prefix\." &&
-    ! ss -Hltn "sport >= :$port_base and sport <= :$registry_port" | grep -q .
+  [[ ! -e /sys/class/net/$bridge ]] &&
+    [[ -z $(ip route show table all | grep -E "(^| )$prefix\.") ]] &&
+    [[ -z $(ss -Hltn "sport >= :$port_base and sport <= :$registry_port") ]]
 }
 
 # find_slots: all that this cluster holds; more than one only after a crash

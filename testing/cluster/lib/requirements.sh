@@ -34,11 +34,10 @@ cni_plugins() {
 install_packages() {
   command -v apt-get >/dev/null || fail "please install: $1"
   say "installing $1"
-  keep_services_off
   # shellcheck disable=SC2086 # a list
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $1; } \
-    >"$state_root/apt.log" 2>&1 9>&- || fail "apt-get failed, see $state_root/apt.log; needed: $1"
-  allow_services
+  (keep_services_off && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get \
+    -o DPkg::Lock::Timeout=120 install -y --no-install-recommends $1) >"$state_root/apt.log" 2>&1 ||
+    fail "apt-get failed, see $state_root/apt.log; needed: $1"
 }
 
 # Debian starts a package's service when it is installed; clusters start their own containerd.
@@ -46,10 +45,5 @@ keep_services_off() {
   [[ ! -e /usr/sbin/policy-rc.d ]] || return 0
   printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
   chmod +x /usr/sbin/policy-rc.d
-  trap allow_services EXIT
-}
-
-allow_services() {
-  grep -qsx 'exit 101' /usr/sbin/policy-rc.d && rm -f /usr/sbin/policy-rc.d
-  trap - EXIT
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 }
