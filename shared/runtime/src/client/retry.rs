@@ -1,0 +1,199 @@
+//! Which failures pass and are tried again, and when.
+
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode, header::RETRY_AFTER};
+use kube::client::Body;
+use tokio::time::{Instant, Sleep, sleep};
+use tower::{BoxError, retry::Policy};
+
+use super::{
+    attempt::Unanswered,
+    request::{Verb, classify},
+};
+
+const ATTEMPTS: u32 = 5;
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
+/// No attempt begins later than this after the first; the caller's own requeue takes over.
+const BUDGET: Duration = Duration::from_secs(20);
+
+/// The retry policy of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Retries {
+    attempted: u32,
+    give_up: Option<Instant>,
+}
+
+/// A failure that may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passing {
+    /// The server surely did nothing: it turned the request away, or was never reached.
+    Untouched { wait: Option<Duration> },
+    /// The server may have done what it was asked.
+    Unknown { wait: Option<Duration> },
+}
+
+impl Passing {
+    fn of<B>(result: &Result<Response<B>, BoxError>) -> Option<Self> {
+        match result {
+            Ok(response) => Self::of_response(response),
+            Err(error) => Self::of_error(error),
+        }
+    }
+
+    fn of_response<B>(response: &Response<B>) -> Option<Self> {
+        let wait = retry_after(response);
+        match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => Some(Self::Untouched { wait }),
+            StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Some(Self::Unknown { wait }),
+            _ => None,
+        }
+    }
+
+    fn of_error(error: &BoxError) -> Option<Self> {
+        if error.is::<Unanswered>() {
+            return Some(Self::Unknown { wait: None });
+        }
+        let error = error.downcast_ref::<hyper_util::client::legacy::Error>()?;
+        Some(if error.is_connect() {
+            Self::Untouched { wait: None }
+        } else {
+            Self::Unknown { wait: None }
+        })
+    }
+
+    /// How long the server asks to wait, if the request may be repeated at all.
+    fn repeatable(self, verb: Verb) -> Option<Duration> {
+        match self {
+            // A watch is started again by its watcher, which knows from where.
+            _ if verb == Verb::Watch => None,
+            Self::Unknown { .. } if !verb.repeatable() => None,
+            Self::Untouched { wait } | Self::Unknown { wait } => Some(wait.unwrap_or_default()),
+        }
+    }
+}
+
+fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    Some(Duration::from_secs(seconds.parse().ok()?))
+}
+
+/// Doubles with each attempt, up to a bound, and is spread over its upper half.
+fn backoff(attempted: u32) -> Duration {
+    let full = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempted));
+    full.min(LONGEST_DELAY).mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
+    type Future = Sleep;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<Body>,
+        result: &mut Result<Response<B>, BoxError>,
+    ) -> Option<Sleep> {
+        let (verb, _) = classify(request.method(), request.uri());
+        let wait = Passing::of(result)?.repeatable(verb)?;
+        let delay = wait.max(backoff(self.attempted));
+        self.attempted += 1;
+        let left = self.give_up?.saturating_duration_since(Instant::now());
+        (self.attempted < ATTEMPTS && delay <= left).then(|| sleep(delay))
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        self.give_up.get_or_insert_with(|| Instant::now() + BUDGET);
+        let body = request.body().try_clone()?;
+        let mut copy = Request::new(body);
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        *copy.extensions_mut() = request.extensions().clone();
+        Some(copy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn answer(status: u16, retry_after: Option<&str>) -> Response<()> {
+        let mut response = Response::builder().status(status);
+        if let Some(seconds) = retry_after {
+            response = response.header(RETRY_AFTER, seconds);
+        }
+        response.body(()).unwrap()
+    }
+
+    fn request(method: &str, uri: &str) -> Request<Body> {
+        Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(Body::empty())
+            .unwrap()
+    }
+
+    fn delays(method: &str, uri: &str, status: u16, retry_after: Option<&str>) -> Vec<Duration> {
+        let mut policy = Retries::default();
+        let mut request = request(method, uri);
+        let clone = <Retries as Policy<_, Response<()>, _>>::clone_request(&mut policy, &request);
+        assert!(clone.is_some());
+        std::iter::from_fn(|| policy.retry(&mut request, &mut Ok(answer(status, retry_after))))
+            .map(|delay| delay.deadline() - Instant::now())
+            .collect()
+    }
+
+    #[rstest]
+    #[case("GET", 503, true)]
+    #[case("GET", 429, true)]
+    #[case("GET", 404, false)]
+    #[case("PUT", 409, false)]
+    #[case("PUT", 500, true)]
+    #[case("PATCH", 504, true)]
+    #[case("PATCH", 422, false)]
+    #[case("DELETE", 502, true)]
+    #[case("POST", 429, true)]
+    #[case("POST", 500, false)]
+    #[case("POST", 409, false)]
+    #[tokio::test(start_paused = true)]
+    async fn only_what_passes_and_can_be_repeated(
+        #[case] method: &str,
+        #[case] status: u16,
+        #[case] retried: bool,
+    ) {
+        let delays = delays(method, "/api/v1/namespaces/a/pods/b", status, None);
+        assert_eq!(!delays.is_empty(), retried, "{delays:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watches_are_left_to_their_watcher() {
+        assert!(delays("GET", "/api/v1/pods?watch=true", 429, None).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delays_grow_and_end() {
+        let delays = delays("GET", "/api/v1/pods", 503, None);
+        assert_eq!(delays.len(), 4);
+        for (attempted, delay) in (0..).zip(&delays) {
+            let full = FIRST_DELAY * 2_u32.pow(attempted);
+            assert!((full / 2..=full).contains(delay), "{delays:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_server_says_how_long_to_wait() {
+        let three = Duration::from_secs(3);
+        let waits = delays("GET", "/api/v1/pods", 429, Some("3"));
+        assert_eq!(waits, [three; 4]);
+        // Longer than this request has: the caller hears of it instead.
+        assert!(delays("GET", "/api/v1/pods", 429, Some("60")).is_empty());
+        let never = u64::MAX.to_string();
+        assert!(delays("GET", "/api/v1/pods", 429, Some(&never)).is_empty());
+    }
+}

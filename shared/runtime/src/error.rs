@@ -1,0 +1,60 @@
+use std::{net::SocketAddr, time::Duration};
+
+use kube::config::InferConfigError;
+use tower::BoxError;
+
+use crate::lease::Lost;
+
+/// Why an operator process ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a kubeconfig nor a service account was found.
+    #[error(
+        "no cluster to connect to; set KUBECONFIG to the path of a kubeconfig file, or run this as a pod \
+         with a service account: {0}"
+    )]
+    NoCluster(#[source] InferConfigError),
+
+    /// The kubeconfig or service account was found, but no client can be made of it.
+    #[error("cannot use the configured cluster; check the kubeconfig's user and certificates: {0}")]
+    Client(#[source] kube::Error),
+
+    /// The admin server cannot listen.
+    #[error("cannot serve on {address}; give a free address with --admin-address: {source}")]
+    Admin {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// The process has no name to hold the lease with.
+    #[error("cannot tell this host's name; give this process a name with --identity: {0}")]
+    Hostname(#[source] std::io::Error),
+
+    /// Signal handlers cannot be installed.
+    #[error("cannot listen for SIGTERM and SIGINT: {0}")]
+    Signals(#[source] std::io::Error),
+
+    /// The lease was lost; the process exits so that it cannot act beside the next leader.
+    #[error("no longer the leader, restarting is safe: {0}")]
+    LeaseLost(#[from] Lost),
+
+    /// The operator failed.
+    #[error("{0}")]
+    Operator(#[source] BoxError),
+
+    /// The operator's main task panicked.
+    #[error("the operator's main task died: {0}")]
+    Died(#[source] tokio::task::JoinError),
+
+    /// The operator's main task ended without having been asked to.
+    #[error("the operator's main task ended although nobody asked it to")]
+    Ended,
+
+    /// The operator was asked to stop and did not in time.
+    #[error(
+        "the operator did not stop within {0:?}; what it was doing is done again after a restart"
+    )]
+    Unfinished(Duration),
+}

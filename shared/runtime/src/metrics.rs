@@ -1,0 +1,184 @@
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// What `/metrics` serves: the families that all operators share and those that each registers itself.
+/// Every name is prefixed with `kubeci_`.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_duration: Histogram,
+    queue_depth: Gauge,
+    watch_restarts: Family<WatchLabels, Counter>,
+    leader: Gauge,
+    api_requests: Family<ApiRequest, Counter>,
+}
+
+/// How a reconciliation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// The object is as far as it can be for now.
+    Success,
+    /// Something failed, and it is tried again.
+    Error,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileLabels {
+    result: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WatchLabels {
+    resource: String,
+}
+
+/// One request that reached for the API server: what it was and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ApiRequest {
+    pub verb: &'static str,
+    pub resource: String,
+    /// The HTTP status, `timeout`, or `error` where no answer came.
+    pub code: Cow<'static, str>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let metrics = Self {
+            registry: Arc::new(Mutex::new(Registry::with_prefix("kubeci"))),
+            reconciles: Family::default(),
+            // From 0.5 ms to 4 s.
+            reconcile_duration: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
+            queue_depth: Gauge::default(),
+            watch_restarts: Family::default(),
+            leader: Gauge::default(),
+            api_requests: Family::default(),
+        };
+        metrics.register(|registry| metrics.register_shared(registry));
+        metrics
+    }
+
+    /// Registers an operator's own families, once, at its start.
+    ///
+    /// ```no_run
+    /// # use prometheus_client::metrics::counter::Counter;
+    /// # fn example(metrics: &kubeci_runtime::Metrics) {
+    /// let fired = Counter::<u64>::default();
+    /// metrics.register(|registry| {
+    ///     registry.register("events_fired", "Events that created a Workplan", fired.clone());
+    /// });
+    /// # }
+    /// ```
+    pub fn register(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Counts a reconciliation and what it took.
+    pub fn reconciled(&self, result: Outcome, took: Duration) {
+        self.reconciles
+            .get_or_create(&ReconcileLabels { result })
+            .inc();
+        self.reconcile_duration.observe(took.as_secs_f64());
+    }
+
+    /// The number of objects that wait to be reconciled; the operator keeps it up to date.
+    #[must_use]
+    pub fn queue_depth(&self) -> &Gauge {
+        &self.queue_depth
+    }
+
+    /// Counts a watch that broke and was started again; `resource` is the plural, as in `pods`.
+    pub fn watch_restarted(&self, resource: &str) {
+        let resource = resource.to_owned();
+        self.watch_restarts
+            .get_or_create(&WatchLabels { resource })
+            .inc();
+    }
+
+    pub(crate) fn leading(&self) {
+        self.leader.set(1);
+    }
+
+    pub(crate) fn requested(&self, request: &ApiRequest) {
+        self.api_requests.get_or_create(request).inc();
+    }
+
+    /// All families, in the `OpenMetrics` text format.
+    pub(crate) fn exposition(&self) -> Result<String, std::fmt::Error> {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry)?;
+        Ok(text)
+    }
+
+    fn register_shared(&self, registry: &mut Registry) {
+        registry.register("reconcile", "Reconciliations", self.reconciles.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Time that a reconciliation took",
+            Unit::Seconds,
+            self.reconcile_duration.clone(),
+        );
+        registry.register(
+            "queue_depth",
+            "Objects that wait to be reconciled",
+            self.queue_depth.clone(),
+        );
+        registry.register(
+            "watch_restarts",
+            "Watches that broke and were started again",
+            self.watch_restarts.clone(),
+        );
+        registry.register(
+            "leader",
+            "1 while this process holds the lease, else 0",
+            self.leader.clone(),
+        );
+        registry.register(
+            "api_requests",
+            "Requests to the API server, each attempt counted",
+            self.api_requests.clone(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_and_own_families_are_served_together() {
+        let metrics = Metrics::new();
+        let fired = Counter::<u64>::default();
+        metrics.register(|registry| registry.register("events_fired", "Fired", fired.clone()));
+        fired.inc();
+        metrics.reconciled(Outcome::Success, Duration::from_millis(1));
+        metrics.watch_restarted("pods");
+        metrics.leading();
+        let text = metrics.exposition().unwrap();
+        for line in [
+            "kubeci_events_fired_total 1",
+            r#"kubeci_reconcile_total{result="Success"} 1"#,
+            r#"kubeci_reconcile_duration_seconds_bucket{le="0.001"} 1"#,
+            "kubeci_queue_depth 0",
+            r#"kubeci_watch_restarts_total{resource="pods"} 1"#,
+            "kubeci_leader 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}

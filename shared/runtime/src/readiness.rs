@@ -1,0 +1,134 @@
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Whether the process does its part; what `/readyz` answers from.
+///
+/// A standby is ready once the API server has shown it the lease; a leader once every condition that
+/// it declared is done.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Connecting,
+    StandingBy {
+        leader: String,
+    },
+    Leading {
+        conditions: BTreeMap<String, bool>,
+    },
+}
+
+impl Readiness {
+    /// Declares something that must be done before this leader is ready. Until the first condition is
+    /// declared a leader is not ready, so declare all of them before the first is done.
+    #[must_use = "the process is not ready until the condition is done"]
+    pub fn condition(&self, name: &str) -> Condition {
+        self.set(name, false);
+        Condition {
+            name: name.to_owned(),
+            readiness: self.clone(),
+        }
+    }
+
+    pub(crate) fn standing_by(&self, leader: &str) {
+        self.change(|state| {
+            *state = State::StandingBy {
+                leader: leader.to_owned(),
+            };
+        });
+    }
+
+    pub(crate) fn leading(&self) {
+        self.change(|state| {
+            *state = State::Leading {
+                conditions: BTreeMap::new(),
+            };
+        });
+    }
+
+    /// Whether the process is ready, and the lines that say why or why not.
+    pub(crate) fn report(&self) -> (bool, String) {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Connecting => (
+                false,
+                "waiting for the API server to show the lease\n".to_owned(),
+            ),
+            State::StandingBy { leader } => (true, format!("standing by, {leader} leads\n")),
+            State::Leading { conditions } => (
+                !conditions.is_empty() && conditions.values().all(|done| *done),
+                leading(conditions),
+            ),
+        }
+    }
+
+    fn set(&self, condition: &str, done: bool) {
+        self.change(|state| {
+            if let State::Leading { conditions } = state {
+                conditions.insert(condition.to_owned(), done);
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn leading(conditions: &BTreeMap<String, bool>) -> String {
+    let mut lines = "leading\n".to_owned();
+    for (name, done) in conditions {
+        let done = if *done { "done" } else { "not yet" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "{name}: {done}");
+    }
+    lines
+}
+
+/// One thing that must be done before a leader is ready.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    name: String,
+    readiness: Readiness,
+}
+
+impl Condition {
+    /// Says that it is done; saying so again changes nothing.
+    pub fn done(&self) {
+        self.readiness.set(&self.name, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_is_ready_once_it_has_seen_the_lease() {
+        let readiness = Readiness::default();
+        assert!(!readiness.report().0);
+        readiness.standing_by("other-1");
+        let ready = (true, "standing by, other-1 leads\n".to_owned());
+        assert_eq!(readiness.report(), ready);
+    }
+
+    #[test]
+    fn a_leader_is_ready_once_all_that_it_declared_is_done() {
+        let readiness = Readiness::default();
+        readiness.standing_by("other-1");
+        readiness.leading();
+        assert!(!readiness.report().0);
+        let workflows = readiness.condition("workflows listed");
+        let pods = readiness.condition("pods listed");
+        workflows.done();
+        let missing = "leading\npods listed: not yet\nworkflows listed: done\n";
+        assert_eq!(readiness.report(), (false, missing.to_owned()));
+        pods.done();
+        assert!(readiness.report().0);
+    }
+}

@@ -1,0 +1,146 @@
+use std::{process::ExitCode, time::Duration};
+
+use kube::Client;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::BoxError;
+
+use crate::{
+    Error, Liveness, Metrics, Readiness, RuntimeArgs,
+    admin::Admin,
+    client,
+    lease::{Candidate, Held},
+    shutdown, telemetry,
+};
+
+/// How long an operator may take to stop once it is asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What an operator works with while it leads.
+#[derive(Clone)]
+pub struct Context {
+    /// Talks to the API server. Every answer is waited for within bounds and every attempt is counted;
+    /// what fails in passing and can be repeated safely is, with backoff. 404 and 409 never are.
+    pub client: Client,
+    /// What `/metrics` serves.
+    pub metrics: Metrics,
+    /// What `/readyz` answers from; declare conditions at the start.
+    pub readiness: Readiness,
+    /// What `/healthz` answers from; declare a heartbeat for each main loop.
+    pub liveness: Liveness,
+    /// Cancelled when the process is asked to stop; the operator then finishes within 10 s.
+    pub shutdown: CancellationToken,
+    /// The name that this process holds the lease with.
+    pub identity: String,
+    /// The operator's own namespace.
+    pub namespace: String,
+}
+
+/// Runs an operator as a process: sets up everything in [`Context`], stands by until the lease
+/// `kubeci-<name>` is held, then calls `operate`, which returns after [`Context::shutdown`].
+///
+/// Standing by it serves `/healthz`, `/readyz` (ready) and `/metrics` too. The process must exit with
+/// the code that is returned: success only if it was asked to stop and did; a log line says why
+/// otherwise. It ends when the lease is lost, lest it act beside the next leader.
+pub async fn run<F, Fut, E>(name: &str, args: RuntimeArgs, operate: F) -> ExitCode
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    telemetry::init(&args);
+    match lead(name, &args, operate).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn lead<F, Fut, E>(name: &str, args: &RuntimeArgs, operate: F) -> Result<(), Error>
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    let context = prepare(name, args).await?;
+    let candidate = Candidate::new(
+        context.client.clone(),
+        &context.namespace,
+        &format!("kubeci-{name}"),
+        &context.identity,
+    );
+    let shutdown = context.shutdown.clone();
+    let acquired = shutdown.run_until_cancelled(candidate.acquire(&context.readiness));
+    let Some(held) = acquired.await else {
+        return Ok(());
+    };
+    context.readiness.leading();
+    context.metrics.leading();
+    let operator = operate(context);
+    let operator = tokio::spawn(async move { operator.await.map_err(Into::into) });
+    while_held(held, operator, &shutdown).await
+}
+
+async fn prepare(name: &str, args: &RuntimeArgs) -> Result<Context, Error> {
+    let shutdown = shutdown::on_signal()?;
+    let admin = Admin {
+        liveness: Liveness::default(),
+        readiness: Readiness::default(),
+        metrics: Metrics::new(),
+    };
+    let address = admin.clone().serve(args.admin_address).await?;
+    tracing::info!(
+        operator = name,
+        version = env!("CARGO_PKG_VERSION"),
+        admin = %address,
+        "starting"
+    );
+    let client = client::connect(name, &admin.metrics).await?;
+    Ok(Context {
+        identity: args.identity()?,
+        namespace: args.namespace_or(client.default_namespace()),
+        client,
+        metrics: admin.metrics,
+        readiness: admin.readiness,
+        liveness: admin.liveness,
+        shutdown,
+    })
+}
+
+/// Renews the lease beside the operator and hands it back only once the operator has stopped cleanly;
+/// otherwise something of it may still act, and the next leader waits until the lease expires.
+async fn while_held(
+    mut held: Held,
+    mut operator: JoinHandle<Result<(), BoxError>>,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
+    let ended = tokio::select! {
+        lost = held.keep() => Err(lost.into()),
+        ended = finish(&mut operator, shutdown) => ended,
+    };
+    match ended {
+        Ok(()) => held.release().await,
+        Err(_) => operator.abort(),
+    }
+    ended
+}
+
+async fn finish(
+    operator: &mut JoinHandle<Result<(), BoxError>>,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
+    let ended = tokio::select! {
+        ended = &mut *operator => ended,
+        () = shutdown.cancelled() => tokio::time::timeout(GRACE, operator)
+            .await
+            .map_err(|_| Error::Unfinished(GRACE))?,
+    };
+    ended.map_err(Error::Died)?.map_err(Error::Operator)?;
+    if shutdown.is_cancelled() {
+        Ok(())
+    } else {
+        Err(Error::Ended)
+    }
+}
