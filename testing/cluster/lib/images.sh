@@ -19,12 +19,11 @@ push_base_images() {
   push_image library/nonroot:latest --layer "$layer" "${busybox[@]}" --cmd /bin/sh --user 65532
 }
 
-# push_image REFERENCE OPTION...: the options are those of the binary's `image`
-push_image() {
-  local reference=$1
-  shift
-  "$binary" image --tag "$registry/$reference" --architecture "$(go_architecture)" "$@"
-}
+# push_image REFERENCE OPTION...: into the cluster's registry
+push_image() { push "$registry/$1" "${@:2}"; }
+
+# push REFERENCE OPTION...: the options are those of the binary's `image`
+push() { "$binary" image --tag "$1" --architecture "$(go_architecture)" "${@:2}"; }
 
 # make_archive REFERENCE FILE OPTION...
 make_archive() {

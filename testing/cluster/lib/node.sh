@@ -116,6 +116,9 @@ imageGCHighThresholdPercent: 100
 # a lost node is noticed after 8 s, so say often that it is there
 nodeLeaseDurationSeconds: 8
 nodeStatusUpdateFrequency: 4s
+# what tests kill is soon back
+featureGates: {KubeletCrashLoopBackOffMax: true}
+crashLoopBackOff: {maxContainerRestartPeriod: 1s}
 # not the bottleneck
 maxPods: 250
 podsPerCore: 0
