@@ -68,3 +68,75 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 fn unavailable(lines: String) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    async fn serve() -> (Admin, SocketAddr) {
+        let admin = Admin {
+            liveness: Liveness::default(),
+            readiness: Readiness::default(),
+            metrics: Metrics::new(),
+        };
+        let any_port = ([127, 0, 0, 1], 0).into();
+        let address = admin.clone().serve(any_port).await.unwrap();
+        (admin, address)
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn ready_once_the_process_does_its_part() {
+        let (admin, address) = serve().await;
+        let waiting = get(address, "/readyz").await;
+        assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
+        assert!(waiting.contains("waiting for the API server"), "{waiting}");
+        admin.readiness.standing_by("other");
+        let ready = get(address, "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+        assert!(ready.contains("standing by, other leads"), "{ready}");
+    }
+
+    #[tokio::test]
+    async fn healthy_until_a_loop_is_stuck() {
+        let (admin, address) = serve().await;
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        let _pulse = admin.liveness.heartbeat("main loop", Duration::ZERO);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let stuck = get(address, "/healthz").await;
+        assert!(stuck.starts_with("HTTP/1.1 503"), "{stuck}");
+        assert!(stuck.contains("main loop: has not turned"), "{stuck}");
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics() {
+        let (_, address) = serve().await;
+        let answer = get(address, "/metrics").await;
+        assert!(answer.contains(OPEN_METRICS), "{answer}");
+        assert!(answer.contains("kubeci_leader 0\n"), "{answer}");
+        assert!(answer.ends_with("# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_said_with_the_flag_that_helps() {
+        let (admin, address) = serve().await;
+        let error = admin.serve(address).await.unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()), "{error}");
+        assert!(error.contains("--admin-address"), "{error}");
+    }
+}

@@ -23,18 +23,16 @@ pub fn new(namespace: &str, name: &str) -> Lease {
 
 pub fn taken(mut lease: Lease, identity: &str, now: Timestamp) -> Lease {
     let before = lease.spec.take().unwrap_or_default();
-    let again = before.holder_identity.as_deref() == Some(identity);
-    let transitions = before.lease_transitions.map_or(0, |t| t.saturating_add(1));
+    let other = before.holder_identity.as_deref() != Some(identity);
+    let transitions = before
+        .lease_transitions
+        .map_or(0, |count| count.saturating_add(other.into()));
     lease.spec = Some(LeaseSpec {
         holder_identity: Some(identity.to_owned()),
         lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
         acquire_time: Some(MicroTime(now)),
         renew_time: Some(MicroTime(now)),
-        lease_transitions: if again {
-            before.lease_transitions
-        } else {
-            Some(transitions)
-        },
+        lease_transitions: Some(transitions),
         ..before
     });
     lease
@@ -54,4 +52,45 @@ pub fn released(mut lease: Lease) -> Lease {
 pub fn holder(lease: &Lease) -> Option<&str> {
     let holder = lease.spec.as_ref()?.holder_identity.as_deref()?;
     (!holder.is_empty()).then_some(holder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(lease: Lease) -> LeaseSpec {
+        lease.spec.unwrap()
+    }
+
+    #[test]
+    fn transitions_count_the_changes_of_holder() {
+        let now = Timestamp::UNIX_EPOCH;
+        let first = taken(new("ns", "kubeci-x"), "a", now);
+        assert_eq!(spec(first.clone()).lease_transitions, Some(0));
+        let again = taken(first, "a", now);
+        assert_eq!(spec(again.clone()).lease_transitions, Some(0));
+        let second = taken(again, "b", now);
+        assert_eq!(spec(second.clone()).lease_transitions, Some(1));
+        assert_eq!(spec(second).lease_duration_seconds, Some(15));
+    }
+
+    #[test]
+    fn a_change_keeps_the_version_it_stems_from() {
+        let mut lease = taken(new("ns", "kubeci-x"), "a", Timestamp::UNIX_EPOCH);
+        lease.metadata.resource_version = Some("7".to_owned());
+        for changed in [
+            taken(lease.clone(), "b", Timestamp::UNIX_EPOCH),
+            renewed(lease.clone(), Timestamp::UNIX_EPOCH),
+            released(lease),
+        ] {
+            assert_eq!(changed.metadata.resource_version.as_deref(), Some("7"));
+        }
+    }
+
+    #[test]
+    fn a_released_lease_has_no_holder() {
+        let lease = taken(new("ns", "kubeci-x"), "a", Timestamp::UNIX_EPOCH);
+        assert_eq!(holder(&lease), Some("a"));
+        assert_eq!(holder(&released(lease)), None);
+    }
 }
