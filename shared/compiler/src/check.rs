@@ -1,0 +1,314 @@
+use std::collections::HashMap;
+
+use fixedbitset::FixedBitSet;
+use kubeci_api::names::{STEPS_MAX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
+use kubeci_api::{Step, WorkflowSpec};
+
+use crate::cycles::Cycle;
+use crate::error::{CompileError, Problem};
+use crate::graph::Graph;
+use crate::quantity;
+use crate::requests::quantities;
+
+/// Finding what was meant costs a comparison with every name, so only the first slips are looked up.
+const SUGGESTIONS_MAX: usize = 10;
+/// The most characters of a name that becomes a container's.
+const NAME_MAX: usize = 63;
+
+/// The steps as a graph of their indices, or everything that is wrong with them.
+pub(crate) fn graph(steps: &[Step]) -> Result<Graph, Vec<CompileError>> {
+    if steps.is_empty() {
+        return Err(vec![of_workflow(Problem::NoSteps)]);
+    }
+    if steps.len() > STEPS_MAX {
+        return Err(vec![of_workflow(Problem::TooManySteps {
+            count: steps.len(),
+        })]);
+    }
+    let index = first_by_name(steps.iter().map(|step| step.name.as_str()));
+    let mut errors = Errors::default();
+    let mut dependencies = Vec::with_capacity(steps.len());
+    for (at, step) in steps.iter().enumerate() {
+        let mut field = errors.of_step(at, step);
+        name(&mut field, at, step, &index);
+        image(&mut field, step);
+        dependencies.push(resolve(&mut field, at, step, &index));
+        resources(&mut field, step);
+        reserved_mounts(&mut field, step);
+    }
+    let graph = Graph::new(&dependencies).map_err(|cycles| {
+        errors
+            .found
+            .extend(cycles.iter().map(|cycle| cycle_error(cycle, steps)));
+    });
+    match graph {
+        Ok(graph) if errors.found.is_empty() => Ok(graph),
+        _ => Err(errors.found),
+    }
+}
+
+/// What is wrong with the volumes of a Workflow and the mounts that name them.
+pub(crate) fn volumes(workflow: &WorkflowSpec) -> Vec<CompileError> {
+    let mut errors = Errors::default();
+    let names = || {
+        workflow
+            .pod
+            .volumes
+            .iter()
+            .map(|volume| volume.name.as_str())
+    };
+    let index = first_by_name(names());
+    for (at, step) in workflow.steps.iter().enumerate() {
+        let mut field = errors.of_step(at, step);
+        for (mount_at, mount) in step.volume_mounts.iter().enumerate() {
+            let name = mount.name.as_str();
+            if name != WORKSPACE_VOLUME && !index.contains_key(name) {
+                let suggestion = field.suggestion(name, index.iter());
+                let problem = Problem::UnknownVolume {
+                    name: name.to_owned(),
+                    suggestion,
+                };
+                field.wrong(&format!(".volumeMounts[{mount_at}].name"), problem);
+            }
+        }
+    }
+    for (at, name) in names().enumerate() {
+        let path = |at| format!("spec.volumes[{at}].name");
+        let problem = match index.get(name) {
+            _ if name == WORKSPACE_VOLUME => Problem::ReservedVolume,
+            Some(&first) if first < at => Problem::DuplicateVolume {
+                name: name.to_owned(),
+                first: path(first),
+            },
+            _ => continue,
+        };
+        errors.found.push(CompileError {
+            path: path(at),
+            step: None,
+            problem,
+        });
+    }
+    errors.found
+}
+
+#[derive(Default)]
+struct Errors {
+    found: Vec<CompileError>,
+    suggestions: usize,
+}
+
+impl Errors {
+    fn of_step<'a>(&'a mut self, at: usize, step: &'a Step) -> StepErrors<'a> {
+        StepErrors {
+            errors: self,
+            at,
+            step,
+        }
+    }
+}
+
+/// Where what is wrong with one step is written down.
+struct StepErrors<'a> {
+    errors: &'a mut Errors,
+    at: usize,
+    step: &'a Step,
+}
+
+impl StepErrors<'_> {
+    fn wrong(&mut self, field: &str, problem: Problem) {
+        let name = &self.step.name;
+        self.errors.found.push(CompileError {
+            path: format!("spec.steps[{}]{field}", self.at),
+            step: (!name.is_empty()).then(|| name.clone()),
+            problem,
+        });
+    }
+
+    /// The first of the names that are nearest to what was written, if any is near enough.
+    fn suggestion<'n>(
+        &mut self,
+        written: &str,
+        names: impl Iterator<Item = (&'n &'n str, &'n usize)>,
+    ) -> Option<String> {
+        self.errors.suggestions += 1;
+        if self.errors.suggestions > SUGGESTIONS_MAX || written.len() > NAME_MAX {
+            return None;
+        }
+        let distances = names.map(|(name, at)| (strsim::osa_distance(written, name), at, name));
+        let (distance, _, name) = distances.min()?;
+        let near = distance <= 1 + written.chars().count() / 4;
+        (near && distance < written.chars().count()).then(|| (*name).to_owned())
+    }
+}
+
+fn of_workflow(problem: Problem) -> CompileError {
+    CompileError {
+        path: "spec.steps".to_owned(),
+        step: None,
+        problem,
+    }
+}
+
+fn first_by_name<'a>(names: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
+    let mut index = HashMap::new();
+    for (at, name) in names.enumerate() {
+        if !name.is_empty() {
+            index.entry(name).or_insert(at);
+        }
+    }
+    index
+}
+
+fn name(errors: &mut StepErrors, at: usize, step: &Step, index: &HashMap<&str, usize>) {
+    let name = step.name.clone();
+    if name.is_empty() {
+        errors.wrong(".name", Problem::EmptyName);
+        return;
+    }
+    if !is_label(&name) {
+        let suggestion = label_like(&name);
+        errors.wrong(
+            ".name",
+            Problem::InvalidName {
+                name: name.clone(),
+                suggestion,
+            },
+        );
+    }
+    if let Some(&first) = index.get(name.as_str()).filter(|&&first| first < at) {
+        let first = format!("spec.steps[{first}].name");
+        errors.wrong(".name", Problem::DuplicateName { name, first });
+    }
+}
+
+fn image(errors: &mut StepErrors, step: &Step) {
+    if step.image.trim().is_empty() {
+        errors.wrong(".image", Problem::EmptyImage);
+    }
+}
+
+/// The indices of the steps that this one depends on, each once, without those that are wrong.
+fn resolve(
+    errors: &mut StepErrors,
+    at: usize,
+    step: &Step,
+    index: &HashMap<&str, usize>,
+) -> Vec<usize> {
+    let mut seen = FixedBitSet::with_capacity(STEPS_MAX);
+    let mut dependencies = Vec::with_capacity(step.dependency.len());
+    let field = |entry| format!(".dependency[{entry}]");
+    for (entry, name) in step.dependency.iter().enumerate() {
+        let known = index.get(name.as_str()).copied();
+        let before = &step.dependency[..entry];
+        if known.map_or_else(|| before.contains(name), |dependency| seen.put(dependency)) {
+            let first = before
+                .iter()
+                .position(|earlier| earlier == name)
+                .unwrap_or_default();
+            let first = format!("spec.steps[{at}]{}", field(first));
+            let problem = Problem::DuplicateDependency {
+                name: name.clone(),
+                first,
+            };
+            errors.wrong(&field(entry), problem);
+        } else if !name.is_empty() && *name == step.name {
+            errors.wrong(&field(entry), Problem::SelfDependency);
+        } else if let Some(dependency) = known {
+            dependencies.push(dependency);
+        } else {
+            let others = index.iter().filter(|(name, _)| **name != step.name);
+            let suggestion = errors.suggestion(name, others);
+            let problem = Problem::UnknownDependency {
+                name: name.clone(),
+                suggestion,
+            };
+            errors.wrong(&field(entry), problem);
+        }
+    }
+    dependencies
+}
+
+fn resources(errors: &mut StepErrors, step: &Step) {
+    for (kind, resource, quantity) in quantities(step) {
+        if quantity::milli(&quantity.0).is_none() {
+            let field = format!(".resources.{kind}[{resource}]");
+            errors.wrong(
+                &field,
+                Problem::InvalidQuantity {
+                    text: quantity.0.clone(),
+                },
+            );
+        }
+    }
+}
+
+fn reserved_mounts(errors: &mut StepErrors, step: &Step) {
+    for (at, mount) in step.volume_mounts.iter().enumerate() {
+        if mount.name == WORKSPACE_VOLUME {
+            errors.wrong(
+                &format!(".volumeMounts[{at}].name"),
+                Problem::ReservedVolume,
+            );
+        }
+        if is_in_workspace(&mount.mount_path) {
+            let mount_path = mount.mount_path.clone();
+            let problem = Problem::ReservedMountPath { mount_path };
+            errors.wrong(&format!(".volumeMounts[{at}].mountPath"), problem);
+        }
+    }
+}
+
+/// Whether a mount would hide the shared folder or a part of it, once the path is resolved.
+fn is_in_workspace(path: &str) -> bool {
+    let mut resolved = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(resolved.pop()),
+            part => resolved.push(part),
+        }
+    }
+    resolved.first().copied() == WORKSPACE_MOUNT_PATH.strip_prefix('/')
+}
+
+fn is_label(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.len() <= NAME_MAX
+        && name.bytes().all(inner)
+        && !name.is_empty()
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// The name made valid, if something of it is left.
+fn label_like(name: &str) -> Option<String> {
+    let replaced: String = name
+        .chars()
+        .take(NAME_MAX)
+        .map(|char| {
+            if char.is_ascii_alphanumeric() {
+                char.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let label = replaced.trim_matches('-');
+    is_label(label).then(|| label.to_owned())
+}
+
+fn cycle_error(cycle: &Cycle, steps: &[Step]) -> CompileError {
+    let mut names: Vec<String> = cycle.iter().map(|&at| steps[at].name.clone()).collect();
+    names.extend(names.first().cloned());
+    let at = cycle.first().copied().unwrap_or_default();
+    let next = names.get(1);
+    let entry = steps[at]
+        .dependency
+        .iter()
+        .position(|name| Some(name) == next);
+    CompileError {
+        path: format!("spec.steps[{at}].dependency[{}]", entry.unwrap_or_default()),
+        step: names.first().cloned(),
+        problem: Problem::Cycle { steps: names },
+    }
+}

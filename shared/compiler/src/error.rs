@@ -1,0 +1,132 @@
+use kubeci_api::names::{STEPS_MAX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
+use thiserror::Error;
+
+/// One thing that keeps a Workflow from being compiled: where it is, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{path}{}: {problem}", of_step(.step.as_deref()))]
+pub struct CompileError {
+    /// The field, as `spec.steps[3].dependency[0]`.
+    pub path: String,
+    /// The name of the step that the field belongs to, if it is a step's and the step has a name.
+    pub step: Option<String>,
+    /// What is wrong and what would be right.
+    pub problem: Problem,
+}
+
+/// What is wrong, in words that say what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Problem {
+    /// There is nothing to run.
+    #[error("there are no steps; add at least one, with a name and an image")]
+    NoSteps,
+    /// There is more to run than a Workflow may have.
+    #[error(
+        "there are {count} steps, more than the {STEPS_MAX} that a Workflow may have; split it into several Workflows"
+    )]
+    TooManySteps {
+        /// How many steps there are.
+        count: usize,
+    },
+    /// A step without a name.
+    #[error("the step has no name; give it one, such as `build`")]
+    EmptyName,
+    /// A name that cannot be a container's.
+    #[error("{name:?} is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last{}", such_as(.suggestion.as_deref()))]
+    InvalidName {
+        /// The name as written.
+        name: String,
+        /// A valid name that is like it.
+        suggestion: Option<String>,
+    },
+    /// A name that another step has.
+    #[error("{first} is {name:?} too; rename one of the two steps")]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// The field of the step that had it first.
+        first: String,
+    },
+    /// A step without an image.
+    #[error("the step has no image; name the container image that it runs, such as `alpine`")]
+    EmptyImage,
+    /// A dependency on a step that does not exist.
+    #[error("there is no step {name:?}; {}", did_you_mean(.suggestion.as_deref(), "use the name of a step of this Workflow"))]
+    UnknownDependency {
+        /// The name as written.
+        name: String,
+        /// The name of a step that is like it.
+        suggestion: Option<String>,
+    },
+    /// A dependency that is listed twice.
+    #[error("{name:?} is in {first} already; remove it here")]
+    DuplicateDependency {
+        /// The name of the step that is depended on.
+        name: String,
+        /// The field that listed it first.
+        first: String,
+    },
+    /// A step that waits for itself.
+    #[error(
+        "the step depends on itself, so it would never start; remove its own name from its dependencies"
+    )]
+    SelfDependency,
+    /// Steps that wait for each other.
+    #[error("the steps wait for each other, so none would ever start: {}; remove one of these dependencies", .steps.join(" -> "))]
+    Cycle {
+        /// The names of the steps, each depending on the next; the last is the first again.
+        steps: Vec<String>,
+    },
+    /// A quantity that Kubernetes would refuse.
+    #[error("{text:?} is not a quantity of a resource; write one such as `500m`, `2` or `1.5Gi`")]
+    InvalidQuantity {
+        /// The quantity as written.
+        text: String,
+    },
+    /// A volume mounted over the shared folder.
+    #[error(
+        "{mount_path:?} is taken: `{WORKSPACE_MOUNT_PATH}` is the shared folder, which every step has by itself; mount the volume elsewhere"
+    )]
+    ReservedMountPath {
+        /// The path as written.
+        mount_path: String,
+    },
+    /// The shared folder's own volume, mounted or defined by hand.
+    #[error(
+        "the volume name `{WORKSPACE_VOLUME}` is taken by the shared folder, which every step has at `{WORKSPACE_MOUNT_PATH}` by itself; remove this or use another name"
+    )]
+    ReservedVolume,
+    /// A mount of a volume that does not exist.
+    #[error("spec.volumes has no volume {name:?}; {}", did_you_mean(.suggestion.as_deref(), "add it there"))]
+    UnknownVolume {
+        /// The name as written.
+        name: String,
+        /// The name of a volume that is like it.
+        suggestion: Option<String>,
+    },
+    /// A volume that is defined twice.
+    #[error("{first} is {name:?} too; rename one of the two volumes")]
+    DuplicateVolume {
+        /// The name.
+        name: String,
+        /// The field of the volume that had it first.
+        first: String,
+    },
+}
+
+fn of_step(step: Option<&str>) -> String {
+    step.map(|name| format!(" (step {name:?})"))
+        .unwrap_or_default()
+}
+
+fn such_as(suggestion: Option<&str>) -> String {
+    suggestion
+        .map(|name| format!(", such as `{name}`"))
+        .unwrap_or_default()
+}
+
+fn did_you_mean(suggestion: Option<&str>, otherwise: &str) -> String {
+    suggestion.map_or_else(
+        || otherwise.to_owned(),
+        |name| format!("did you mean {name:?}?"),
+    )
+}

@@ -1,0 +1,41 @@
+use kubeci_compiler::compile;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::graphs::{dependencies, graphs_with_isolated, index};
+use crate::simulation::{critical_path, run};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn law_1_exact_every_step_starts_when_the_critical_path_lets_it(
+        steps in graphs_with_isolated(1..=300),
+        durations in vec(0..1000_u64, 300),
+    ) {
+        let plan = compile(&steps).unwrap();
+        let run = run(plan.order, &plan.tasks, |step| durations[index(step)]);
+        let expected = critical_path(&dependencies(&steps), |step| durations[step]);
+        prop_assert_eq!(run.steps.len(), steps.len());
+        for (step, expected) in steps.iter().zip(expected) {
+            prop_assert_eq!(run.steps[&step.name], expected, "{}", step.name);
+        }
+    }
+
+    #[test]
+    fn every_step_is_in_one_task_as_it_was_written(steps in graphs_with_isolated(1..=100)) {
+        let plan = compile(&steps).unwrap();
+        let mut planned: Vec<_> = plan.tasks.iter().flat_map(|task| task.steps().cloned()).collect();
+        planned.sort_by_key(index);
+        prop_assert_eq!(planned, steps);
+        prop_assert!(plan.tasks.iter().all(|task| !task.parallel_steps.is_empty()));
+    }
+
+    #[test]
+    fn an_isolated_step_has_a_pod_of_its_own(steps in graphs_with_isolated(1..=100)) {
+        let plan = compile(&steps).unwrap();
+        for task in plan.tasks.iter().filter(|task| task.steps().any(|step| step.isolate)) {
+            prop_assert_eq!(task.steps().count(), 1);
+        }
+    }
+}

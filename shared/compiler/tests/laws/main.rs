@@ -1,0 +1,14 @@
+//! The laws of the compiler, each stated by the tests of one file.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a law that cannot be checked is a failed test
+
+mod document;
+mod errors;
+mod exact;
+mod graphs;
+mod minimal;
+mod order;
+mod peak;
+mod simulation;
+mod stable;
+mod total;
+mod workplan;

@@ -1,0 +1,107 @@
+use std::collections::HashSet;
+
+use kubeci_api::names::WORKPLAN_NAME_MAX;
+use kubeci_api::{TriggerEvent, TriggeredBy, Workflow};
+use kubeci_compiler::{compile_workflow, head, workplan};
+use proptest::prelude::*;
+use rstest::rstest;
+
+fn workflow(name: &str) -> Workflow {
+    let mut workflow: Workflow =
+        serde_saphyr::from_str(include_str!("../fixtures/document-workflow.yaml")).unwrap();
+    workflow.metadata.name = Some(name.to_owned());
+    workflow.metadata.uid = Some("7c0e2f61-5b0a-4a51-9f0e-1d0e6f4d1a11".to_owned());
+    workflow.spec.pod.service_account_name = Some("builder".to_owned());
+    workflow
+}
+
+fn trigger() -> TriggeredBy {
+    TriggeredBy {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: Some("default".to_owned()),
+        name: "my-config".to_owned(),
+        uid: "11c35b5c-1fb6-4b7c-8f4f-4b0f7b8a0d7e".to_owned(),
+        event: TriggerEvent::Add,
+        token: "h2x4ykq7mnb3ac5d6".to_owned(),
+    }
+}
+
+#[test]
+fn a_workplan_says_whose_it_is_what_fired_it_and_what_came_before() {
+    let workflow = workflow("my-workflow");
+    let plan = compile_workflow(&workflow.spec).unwrap();
+    let mut workplan = workplan(&workflow, &plan, trigger(), Some("k5dgy2ab7c"));
+    assert_eq!(workplan.spec.tasks, plan.tasks);
+    workplan.spec.tasks.clear();
+    insta::assert_yaml_snapshot!(workplan);
+}
+
+#[rstest]
+#[case::short("ci", "ci-")]
+#[case::as_long_as_fits(
+    "a23456789-b23456789-c23456789-d23456789-e2345678",
+    "a23456789-b23456789-c23456789-d23456789-e2345678-"
+)]
+#[case::cut(
+    "a23456789-b23456789-c23456789-d23456789-e23456789-f",
+    "a23456789-b23456789-c23456789-d23456789-e2345678-"
+)]
+#[case::cut_behind_dots(
+    "a23456789-b23456789-c23456789-d23456789-e23456..x",
+    "a23456789-b23456789-c23456789-d23456789-e23456-"
+)]
+fn a_workplans_name_is_its_workflows_cut_to_fit_and_its_head(
+    #[case] name: &str,
+    #[case] prefix: &str,
+) {
+    let workflow = workflow(name);
+    let plan = compile_workflow(&workflow.spec).unwrap();
+    let workplan = workplan(&workflow, &plan, trigger(), None);
+    let name = workplan.metadata.name.unwrap();
+    let labels = workplan.metadata.labels.unwrap();
+    assert_eq!(name, format!("{prefix}{}", labels["kube.ci/head"]));
+    assert!(name.len() <= WORKPLAN_NAME_MAX);
+    assert_eq!(labels["kube.ci/previous-head"], "");
+}
+
+#[test]
+fn law_3_once_a_return_to_an_earlier_state_is_a_new_event_and_a_second_attempt_is_not() {
+    let first = head("w", "o", None, "1", TriggerEvent::Add);
+    let second = head("w", "o", Some(&first), "2", TriggerEvent::Update);
+    let back = head("w", "o", Some(&second), "1", TriggerEvent::Update);
+    assert_eq!(HashSet::from([&first, &second, &back]).len(), 3);
+    assert_eq!(
+        back,
+        head("w", "o", Some(&second), "1", TriggerEvent::Update)
+    );
+}
+
+#[test]
+fn a_head_never_changes_from_one_version_of_kubeci_to_the_next() {
+    assert_eq!(
+        head(
+            "workflow",
+            "object",
+            Some("previous"),
+            "token",
+            TriggerEvent::Delete
+        ),
+        "qmzkiamt2p"
+    );
+}
+
+proptest! {
+    #[test]
+    fn different_events_have_different_heads(
+        one in ("[ab]{0,3}", "[ab]{0,3}", "[ab]{0,3}", "[ab]{0,3}"),
+        other in ("[ab]{0,3}", "[ab]{0,3}", "[ab]{0,3}", "[ab]{0,3}"),
+    ) {
+        let head = |fields: &(String, String, String, String)| {
+            head(&fields.0, &fields.1, Some(&fields.2), &fields.3, TriggerEvent::Add)
+        };
+        prop_assert_eq!(head(&one) == head(&other), one == other);
+        prop_assert!(head(&one).len() == 10);
+        prop_assert!(head(&one).bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')));
+    }
+}
