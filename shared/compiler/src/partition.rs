@@ -9,10 +9,9 @@
 //! Hence no plan has fewer pods than there are sets of last steps with equal parents, and isolated steps.
 //! The plan below has exactly one pod for each of these: it is minimal, and needs no search.
 //!
-//! It also has the fewest steps that wait for another pod. Of a step's followers, those who share its pod
-//! are either one that goes on as the chain, or some that end it as parallel steps; ending it with
-//! all last ones is no worse than with one, and a follower that is not last loses at least
-//! as many followers by ending a chain as its place in it wins.
+//! It also has the fewest steps that wait for another pod. A pod holds either one follower of a chain's
+//! step, which goes on as the chain, or some, which end it. Ending it with all that are last holds no
+//! fewer; adding one that is not last holds one more, but loses at least one of its own followers.
 
 use std::collections::HashMap;
 
@@ -85,13 +84,12 @@ pub(crate) fn pods(graph: &Graph, isolated: impl Fn(usize) -> bool) -> Vec<Pod> 
     pods
 }
 
-/// The steps whose only parent is this one, by index, where neither is isolated.
+/// The steps whose only parent is this one and that may share its pod, by index.
 fn followers(graph: &Graph, isolated: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
     let mut followers = vec![Vec::new(); graph.parents.len()];
     for (step, parents) in graph.parents.iter().enumerate() {
         if let &[parent] = parents.as_slice()
             && !isolated(step)
-            && !isolated(parent)
         {
             followers[parent].push(step);
         }
