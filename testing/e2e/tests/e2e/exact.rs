@@ -81,28 +81,3 @@ async fn two_chains_can_wait_for_each_other_in_turn() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn a_dependent_starts_when_its_dependency_ends_not_when_the_pod_does() {
-    kubeci_e2e::run("container", async |test| {
-        // `a` and `b` share a pod, which lives until `after-a`, in another, has run.
-        let steps = [
-            shell("a", "true", ""),
-            shell("b", &waits_for("after-a"), ""),
-            shell("after-a", "touch /kubeci/after-a", "a"),
-            shell("after-b", "true", "b"),
-            shell("after-both", "true", "a, b"),
-        ];
-        test.apply(&on_config_maps(
-            "container",
-            &format!("[{}]", steps.join(", ")),
-        ))
-        .await;
-        test.workflow_ready("container").await;
-        test.config_map("object", "A").await;
-        let name = test.workplan("container").await.name_any();
-        test.ends(&name, Phase::Completed).await;
-        test.cleaned(&name).await;
-    })
-    .await;
-}

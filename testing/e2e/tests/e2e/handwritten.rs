@@ -54,6 +54,21 @@ async fn graph_tasks_run_when_their_dependencies_are_done() {
 }
 
 #[tokio::test]
+async fn a_dependent_starts_when_its_dependency_ends_not_when_the_pod_does() {
+    kubeci_e2e::run("container", async |test| {
+        // The first pod lives until the second has run.
+        let a = "{name: a, image: alpine, commands: ['true']}";
+        let b = "{name: b, image: alpine, commands: [sh, -c], args: ['until [ -e /kubeci/made ]; do sleep 0.1; done']}";
+        let after = "{name: after-a, image: alpine, commands: [touch, /kubeci/made], dependency: [a]}";
+        let tasks = format!("[{{ParallelSteps: [{a}, {b}]}}, {{ParallelSteps: [{after}]}}]");
+        test.create(&plan("by-hand", "Graph", &tasks)).await;
+        test.ends("by-hand", Phase::Completed).await;
+        test.cleaned("by-hand").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_plan_that_cannot_run_is_refused_or_fails_and_says_why() {
     let cases: [(&str, &str, &str, &[&str]); 7] = [
         ("no-tasks", "Linear", "[]", &["spec.tasks"]),

@@ -18,11 +18,7 @@ const STEPS: &[Case] = &[
         "{triggers: [TRIGGER]}",
         &["spec.steps", "required"],
     ),
-    (
-        "steps-a-map",
-        "{steps: {name: a, IMAGE}}",
-        &["spec.steps", "array"],
-    ),
+    ("steps-a-map", "{steps: {name: a, IMAGE}}", &["spec.steps"]),
     (
         "name-absent",
         "{steps: [{IMAGE}]}",
@@ -124,7 +120,12 @@ const DEPENDENCIES: &[Case] = &[
     (
         "dependency-unknown",
         "{steps: [{name: build, IMAGE}, {name: test, IMAGE, dependency: [bild]}]}",
-        &["spec.steps[1].dependency[0]", "bild"],
+        &[
+            "spec.steps[1].dependency[0]",
+            "bild",
+            "did you mean",
+            "build",
+        ],
     ),
     (
         "dependency-second-unknown",
@@ -139,17 +140,22 @@ const DEPENDENCIES: &[Case] = &[
     (
         "cycle-of-two",
         "{steps: [{name: a, IMAGE, dependency: [b]}, {name: b, IMAGE, dependency: [a]}]}",
-        &["cycle", "a -> b -> a"],
+        &["wait for each other", "a -> b -> a", "remove"],
     ),
     (
         "cycle-of-three",
         "{steps: [{name: a, IMAGE, dependency: [c]}, {name: b, IMAGE, dependency: [a]}, {name: c, IMAGE, dependency: [b]}]}",
-        &["cycle", " -> b -> "],
+        &["wait for each other", " -> b -> ", "remove"],
     ),
     (
         "cycle-inside",
         "{steps: [{name: start, IMAGE}, {name: a, IMAGE, dependency: [start, b]}, {name: b, IMAGE, dependency: [a]}, {name: end, IMAGE, dependency: [b]}]}",
-        &["cycle", "a -> b -> a"],
+        &["wait for each other", "a -> b -> a", "remove"],
+    ),
+    (
+        "dependency-twice",
+        "{steps: [{name: a, IMAGE}, {name: b, IMAGE, dependency: [a, a]}]}",
+        &["spec.steps[1].dependency[1]", "already"],
     ),
 ];
 
@@ -174,13 +180,28 @@ const PODS: &[Case] = &[
         "{steps: [{name: a, IMAGE}], tolerations: all}",
         &["spec.tolerations", "array"],
     ),
+    (
+        "volume-unknown",
+        "{steps: [{name: a, IMAGE, volumeMounts: [{name: cach, mountPath: /cache}]}], volumes: [{name: cache, emptyDir: {}}]}",
+        &["spec.steps[0].volumeMounts[0]", "cach", "did you mean"],
+    ),
+    (
+        "volume-twice",
+        "{steps: [{name: a, IMAGE}], volumes: [{name: b, emptyDir: {}}, {name: b, emptyDir: {}}]}",
+        &["spec.volumes[1]", "duplicate"],
+    ),
+    (
+        "quantity",
+        "{steps: [{name: a, IMAGE, resources: {requests: {cpu: much}}}]}",
+        &["spec.steps[0].resources.requests", "much", "quantity"],
+    ),
 ];
 
 const TRIGGERS: &[Case] = &[
     (
         "triggers-a-map",
         "{steps: [{name: a, IMAGE}], triggers: TRIGGER}",
-        &["spec.triggers", "array"],
+        &["spec.triggers"],
     ),
     (
         "version-absent",
@@ -255,11 +276,7 @@ const TRIGGERS: &[Case] = &[
     (
         "selector-operator",
         "{steps: [{name: a, IMAGE}], triggers: [{apiVersion: v1, kind: ConfigMap, selector: {matchExpressions: [{key: a, operator: Is, values: [b]}]}, onDelete: true}]}",
-        &[
-            "spec.triggers[0].selector.matchExpressions[0]",
-            "Is",
-            "NotIn",
-        ],
+        &["spec.triggers[0].selector.matchExpressions[0]", "NotIn"],
     ),
     (
         "selector-no-values",
@@ -273,6 +290,21 @@ const TRIGGERS: &[Case] = &[
             "spec.triggers[0].selector.matchExpressions[0].key",
             "required",
         ],
+    ),
+    (
+        "kind-without-namespaces",
+        "{steps: [{name: a, IMAGE}], triggers: [{apiVersion: v1, kind: Namespace, namespace: default, onDelete: true}]}",
+        &["spec.triggers[0].namespace", "in no namespace"],
+    ),
+    (
+        "kind-without-watch",
+        "{steps: [{name: a, IMAGE}], triggers: [{apiVersion: authorization.k8s.io/v1, kind: SubjectAccessReview, onDelete: true}]}",
+        &["spec.triggers[0].kind", "cannot be listed and watched"],
+    ),
+    (
+        "two-versions",
+        "{steps: [{name: a, IMAGE}], triggers: [{apiVersion: autoscaling/v1, kind: HorizontalPodAutoscaler, onDelete: true}, {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, onDelete: true}]}",
+        &["spec.triggers[1].apiVersion", "autoscaling/v1"],
     ),
 ];
 
