@@ -43,8 +43,7 @@ impl Candidate {
         let mut told = String::new();
         loop {
             match self.turn(&mut seen).await {
-                let lease = Box::new(lease);
-        Ok(Turn::Won { lease, sent }) => return self.won(*lease, sent),
+                Ok(Turn::Won { lease, sent }) => return self.won(*lease, sent),
                 Ok(Turn::Behind { holder }) => {
                     readiness.standing_by(&holder);
                     if changed(&mut told, &holder) {
