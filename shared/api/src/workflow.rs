@@ -71,6 +71,10 @@ pub struct WorkflowStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ledger: BTreeMap<String, LedgerEntry>,
 
+    /// The events of all Workplans up to this number, their label `kube.ci/sequence`, are in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sequence: Option<i64>,
+
     /// `Ready`, `Compiled` and `TriggersWatched`: whether it holds, why, and what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "list_by_type::<Vec<Condition>>")]
