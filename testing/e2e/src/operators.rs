@@ -27,7 +27,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The name of its Deployment and its Lease.
+    /// The name of its Deployment.
     pub fn name(self) -> &'static str {
         match self {
             Self::Workflow => "workflow-operator",
@@ -59,11 +59,9 @@ impl Operator {
         is: impl Fn(&LeaseSpec) -> Option<T>,
     ) -> T {
         let leases = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
-        eventually(&format!("the lease {} {what}", self.name()), async || {
-            let lease = leases
-                .get(self.name())
-                .await
-                .map_err(|error| error.to_string())?;
+        let name = format!("kubeci-{}", self.name());
+        eventually(&format!("the lease {name} {what}"), async || {
+            let lease = leases.get(&name).await.map_err(|error| error.to_string())?;
             let spec = lease.spec.unwrap_or_default();
             is(&spec).ok_or_else(|| format!("{spec:?}"))
         })

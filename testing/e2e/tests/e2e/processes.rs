@@ -14,6 +14,13 @@ const METRICS: [&str; 6] = [
     "# TYPE kubeci_watch_restarts",
 ];
 
+const WORKFLOW_METRICS: [&str; 4] = [
+    "kubeci_events_seen",
+    "kubeci_events_matched",
+    "kubeci_events_fired",
+    "kubeci_workplans_created",
+];
+
 async fn ask(client: &Client, pod: &str, path: &str) -> Result<String, kube::Error> {
     let url = format!("/api/v1/namespaces/kubeci-system/pods/{pod}:8080/proxy/{path}?");
     let request = Request::new(url).list(&kube::api::ListParams::default());
@@ -36,8 +43,12 @@ async fn every_replica_is_healthy_and_ready_and_tells_its_metrics() {
             })
             .await;
             assert!(!metrics.is_empty());
+            let own: &[&str] = match operator {
+                Operator::Workflow => &WORKFLOW_METRICS,
+                Operator::Workplan => &[],
+            };
             for text in metrics {
-                for name in METRICS {
+                for name in METRICS.iter().chain(own) {
                     assert!(
                         text.contains(name),
                         "{} has no {name}:\n{text}",
