@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::plans::Outcome;
-use crate::observe::{ContainerFacts, ContainerState, Ended, Owner, PodFacts, PodPhase};
+use crate::core::observe::{ContainerFacts, ContainerState, Ended, Owner, PodFacts, PodPhase};
 
 pub struct Cluster {
     pods: BTreeMap<usize, PodFacts>,
@@ -90,6 +90,8 @@ impl Cluster {
             .map(|container| facts(container, false));
         self.pods.entry(task).or_insert_with(|| PodFacts {
             name: pod.name_any(),
+            uid: None,
+            version: None,
             owner: Owner::Ours,
             node: None,
             deleting: false,

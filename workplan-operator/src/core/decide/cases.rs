@@ -8,8 +8,8 @@ use kubeci_api::Order;
 use rstest::rstest;
 
 use super::*;
-use crate::observe::{ContainerFacts, ContainerState, Ended, Owner, PodPhase};
-use crate::refusal::Verdict;
+use crate::core::observe::{ContainerFacts, ContainerState, Ended, Owner, PodPhase};
+use crate::core::refusal::Verdict;
 use crate::testing::workplan;
 
 fn now() -> Timestamp {
@@ -38,6 +38,8 @@ fn pod(task: usize, containers: &str) -> PodFacts {
     };
     PodFacts {
         name: format!("plan-{task}"),
+        uid: None,
+        version: None,
         owner: Owner::Ours,
         node: Some("n1".into()),
         deleting: false,

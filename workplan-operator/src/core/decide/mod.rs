@@ -21,9 +21,9 @@ use kube::Resource;
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan, WorkplanStatus};
 
-use crate::observe::{Owner, PodFacts};
-use crate::plan::Plan;
-use crate::refusal::Refusal;
+use crate::core::observe::{Owner, PodFacts};
+use crate::core::plan::Plan;
+use crate::core::refusal::Refusal;
 
 /// All that is known of a Workplan beside itself.
 #[derive(Clone, Debug)]

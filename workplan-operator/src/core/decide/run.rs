@@ -6,9 +6,9 @@ use super::failure::Failure;
 use super::settle::{fail_rest, settle};
 use super::trouble::{Notice, Trouble};
 use super::{Action, Certainty, Decision, Facts, NodeState, has_finalizer, home, order, report};
-use crate::observe::{Owner, PodFacts};
-use crate::plan::Plan;
-use crate::refusal::Verdict;
+use crate::core::observe::{Owner, PodFacts};
+use crate::core::plan::Plan;
+use crate::core::refusal::Verdict;
 
 pub fn decide(workplan: &Workplan, plan: &Plan, prior: WorkplanStatus, facts: &Facts) -> Decision {
     let mut run = Run {
@@ -91,7 +91,7 @@ impl Run<'_> {
             }
             None if !was_started(steps) => {}
             None if self.facts.certainty == Certainty::Asked => {
-                let name = crate::pod::name(workplan, task);
+                let name = crate::core::pod::name(workplan, task);
                 fail_rest(steps, &Failure::of_missing_pod(&name), Some(now));
             }
             None if steps.iter().any(|step| !step.phase.is_final()) => {

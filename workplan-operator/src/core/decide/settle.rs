@@ -6,7 +6,7 @@ use kubeci_api::{StepPhase, StepStatus};
 
 use super::failure::{Failure, Stuck};
 use super::trouble::{Notice, Trouble};
-use crate::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
+use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
 
 /// Brings the steps of one task up to date with its pod. Steps that are final stay as they are.
 pub fn settle(steps: &mut [StepStatus], pod: &PodFacts, now: Timestamp, notice: &mut Notice) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use kubeci_api::{Order, Step, Task, WorkplanSpec};
 
-use crate::pod::OPENER;
+use crate::core::pod::OPENER;
 
 /// The steps of a Workplan in the order of its tasks, with their dependencies by position.
 #[derive(Debug)]

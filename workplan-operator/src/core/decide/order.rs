@@ -2,7 +2,7 @@
 
 use kubeci_api::{StepPhase, StepStatus};
 
-use crate::plan::{Plan, PlanStep};
+use crate::core::plan::{Plan, PlanStep};
 
 /// Skips the steps whose dependencies did not complete, unless they are in a pod already.
 pub fn skip(plan: &Plan, steps: &mut [StepStatus], in_pod: impl Fn(&PlanStep) -> bool) {

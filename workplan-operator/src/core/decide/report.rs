@@ -8,7 +8,7 @@ use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
 use super::failure::Failure;
 use super::trouble::Trouble;
 use super::{Facts, home};
-use crate::plan::{InvalidPlan, Plan};
+use crate::core::plan::{InvalidPlan, Plan};
 
 const SUCCEEDED: &str = "Succeeded";
 const CLEANED: &str = "WorkspaceCleaned";

@@ -8,7 +8,7 @@ use super::run::given_up;
 use super::{
     Action, Certainty, Decision, Facts, NodeState, SweepState, has_finalizer, home, report,
 };
-use crate::observe::Owner;
+use crate::core::observe::Owner;
 
 /// Cleans up after a plan whose steps have all ended.
 pub fn of_ended(
@@ -161,7 +161,7 @@ fn steps_of<'a>(
 fn pods_of<'a>(
     tasks: &[Range<usize>],
     facts: &'a Facts,
-) -> impl Iterator<Item = (usize, &'a crate::observe::PodFacts)> {
+) -> impl Iterator<Item = (usize, &'a crate::core::observe::PodFacts)> {
     let known = tasks.len();
     let pods = facts.pods.iter().map(|(task, pod)| (*task, pod));
     pods.filter(move |(task, pod)| *task < known && pod.owner == Owner::Ours)

@@ -10,6 +10,8 @@ use kubeci_api::Workplan;
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodFacts {
     pub name: String,
+    pub uid: Option<String>,
+    pub version: Option<String>,
     pub owner: Owner,
     pub node: Option<String>,
     pub deleting: bool,
@@ -74,6 +76,8 @@ impl PodFacts {
         let (reason, message) = trouble(status);
         Self {
             name: pod.name_any(),
+            uid: pod.uid(),
+            version: pod.resource_version(),
             owner: owner(pod, workplan),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
@@ -143,6 +147,16 @@ impl ContainerFacts {
     fn runs(&self) -> bool {
         matches!(self.state, ContainerState::Running { .. })
     }
+}
+
+/// Whether a node says that pods can run on it.
+#[must_use]
+pub fn is_ready(node: &core::Node) -> bool {
+    let mut conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn owner(pod: &Pod, workplan: &Workplan) -> Owner {

@@ -10,7 +10,7 @@ use kubeci_api::{StepPhase, StepStatus};
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::Plan;
+use crate::core::plan::Plan;
 use cluster::{Cluster, Event};
 use plans::{Outcome, Scenario, scenario};
 
@@ -225,12 +225,12 @@ impl World {
                 );
                 let left = |step: &kubeci_api::Step| is_left(status, &step.name);
                 let node = home(&self.workplan, &facts.pods);
-                let placement = crate::pod::Placement {
+                let placement = crate::core::pod::Placement {
                     node,
                     requests: None,
                     image: "operator",
                 };
-                let pod = crate::pod::build(&self.workplan, task, left, placement);
+                let pod = crate::core::pod::build(&self.workplan, task, left, placement);
                 self.cluster.create(task, &pod);
             }
             Action::DeletePod(task) => self.cluster.delete_as_seen(task, &facts.pods[&task]),

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use kubeci_api::StepStatus;
 
-use crate::observe::{ContainerFacts, Ended, PodFacts, PodPhase};
+use crate::core::observe::{ContainerFacts, Ended, PodFacts, PodPhase};
 
 /// How long a container may fail to be created before its step fails.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);

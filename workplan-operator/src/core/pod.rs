@@ -15,7 +15,7 @@ use kubeci_api::names::{
 };
 use kubeci_api::{Step, Task, Workplan};
 
-use crate::workspace::{Folder, workflow};
+use crate::core::workspace::{Folder, workflow};
 
 /// The init container that makes the shared folder writable for every user. No step may have its name.
 pub const OPENER: &str = "kubeci-workspace";

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::failure::Failure;
-use crate::observe::PodFacts;
-use crate::refusal::Refusal;
+use crate::core::observe::PodFacts;
+use crate::core::refusal::Refusal;
 
 /// A reason to wait, in a word and in a sentence that says what to do. The least comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
