@@ -51,7 +51,8 @@ impl Announcer {
                 secondary: None,
             };
             if let Err(error) = self.recorder.publish(&event, &reference).await {
-                tracing::warn!(%error, reason = event.reason, "an Event cannot be written");
+                // As in a namespace that goes away; the status says it too.
+                tracing::debug!(%error, reason = event.reason, "an Event cannot be written");
             }
         }
     }

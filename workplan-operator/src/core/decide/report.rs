@@ -158,45 +158,48 @@ fn say(workplan: &Workplan, status: &WorkplanStatus, trouble: Option<Trouble>) -
     }
 }
 
+/// The reason in a word with the step if the step itself is at fault, the sentence with the way to its log.
 fn say_failed(workplan: &Workplan, status: &WorkplanStatus, step: &StepStatus) -> Said {
     let failure = Failure::recorded(step);
     let name = &step.name;
-    let of_container = failure.is_of_container(step);
-    let full_stop = if failure.to_string().ends_with('.') {
-        ""
+    let (reason, word, sentence) = if failure.is_of_container(step) {
+        let last_line = failure.text.lines().last().unwrap_or_default();
+        let last = Failure::new(&failure.reason, last_line);
+        let reason = format!("{name}: {}", failure.reason);
+        (
+            reason,
+            "StepFailed".into(),
+            format!("the step {name} failed: {last}"),
+        )
     } else {
-        "."
+        (failure.reason.clone(), failure.reason, failure.text)
     };
-    let log = match (&step.pod, &step.container, step.exit_code) {
+    let full_stop = if sentence.ends_with('.') { "" } else { "." };
+    let (log, skipped) = (log_of(workplan, step), skipped(&status.steps));
+    Said {
+        reason: Some(reason),
+        word,
+        message: format!("{sentence}{full_stop}{log}{skipped}"),
+    }
+}
+
+/// How to read what a step wrote, if it ran.
+fn log_of(workplan: &Workplan, step: &StepStatus) -> String {
+    match (&step.pod, &step.container, step.exit_code) {
         (Some(pod), Some(container), Some(_)) => {
             let namespace = workplan.namespace().unwrap_or_default();
             format!(" Its log: kubectl -n {namespace} logs {pod} -c {container}")
         }
         _ => String::new(),
-    };
-    let skipped = status
-        .steps
-        .iter()
-        .filter(|step| step.phase == StepPhase::Skipped)
-        .count();
-    let skipped = match skipped {
+    }
+}
+
+fn skipped(steps: &[StepStatus]) -> String {
+    let skipped = steps.iter().filter(|step| step.phase == StepPhase::Skipped);
+    match skipped.count() {
         0 => String::new(),
         1 => " (1 step was skipped)".into(),
-        _ => format!(" ({skipped} steps were skipped)"),
-    };
-    let message = format!("the step {name} failed: {failure}{full_stop}{log}{skipped}");
-    Said {
-        reason: Some(if of_container {
-            format!("{name}: {}", failure.reason)
-        } else {
-            failure.reason.clone()
-        }),
-        word: if of_container {
-            "StepFailed".into()
-        } else {
-            failure.reason
-        },
-        message,
+        many => format!(" ({many} steps were skipped)"),
     }
 }
 
