@@ -65,10 +65,12 @@ pub struct WorkflowStatus {
     /// The state in which each matching object was last seen, by the object's uid: its
     /// `metadata.generation`, or a hash of its content where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub last_observed_resource_generation: Option<BTreeMap<String, String>>,
 
     /// Which object each uid is, and the last link in its chain of events.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub ledger: BTreeMap<String, LedgerEntry>,
 
     /// The events of all Workplans up to this number, their label `kube.ci/sequence`, are in the ledger.

@@ -65,32 +65,28 @@ pub fn forbidden(index: usize, question: &Question) -> String {
         namespaced,
         name,
     } = question;
-    let account = format!("{}:{}", account.namespace, account.name);
+    let (of, account) = (&account.namespace, &account.name);
     let resource = key.resource.rule_name();
-    let only = name
-        .as_ref()
-        .map(|name| format!(" --resource-name={name}"))
-        .unwrap_or_default();
-    let role = format!("watch-{}", resource.replace('.', "-"));
-    let binding = format!("{role}-{}", account.replace(':', "-"));
+    let only = name.as_ref().map(|name| format!(" --resource-name={name}"));
+    let rule = format!(
+        "--verb=get,list,watch --resource={resource}{}",
+        only.unwrap_or_default()
+    );
+    // Named by what is granted to whom, so that no two of these commands stand in each other's way.
+    let id = format!("{of}-{account}-watch-{}", resource.replace('.', "-"));
+    let (cluster, within) = match &key.scope {
+        Scope::All => ("cluster", String::new()),
+        Scope::Namespace(namespace) => ("", format!(" -n {namespace}")),
+    };
     let what = if *namespaced {
         key.to_string()
     } else {
-        resource.clone()
-    };
-    let grant = format!("--verb=get,list,watch --resource={resource}{only}");
-    let fix = match &key.scope {
-        Scope::All => format!(
-            "kubectl create clusterrole {role} {grant} && kubectl create clusterrolebinding {binding} \
-             --clusterrole={role} --serviceaccount={account}"
-        ),
-        Scope::Namespace(namespace) => format!(
-            "kubectl create role {role} -n {namespace} {grant} && kubectl create rolebinding {binding} \
-             -n {namespace} --role={role} --serviceaccount={account}"
-        ),
+        resource
     };
     format!(
-        "spec.triggers[{index}]: service account {account} may not watch {what}; allow it with: {fix}"
+        "spec.triggers[{index}]: service account {of}:{account} may not watch {what}; allow it with: \
+         kubectl create {cluster}role {id}{within} {rule} && \
+         kubectl create {cluster}rolebinding {id}{within} --{cluster}role={id} --serviceaccount={of}:{account}"
     )
 }
 
@@ -140,9 +136,11 @@ mod tests {
         assert_eq!(
             forbidden(0, &question(Scope::All, None)),
             "spec.triggers[0]: service account ci:builder may not watch deployments.apps in all namespaces; \
-             allow it with: kubectl create clusterrole watch-deployments-apps --verb=get,list,watch \
-             --resource=deployments.apps && kubectl create clusterrolebinding watch-deployments-apps-ci-builder \
-             --clusterrole=watch-deployments-apps --serviceaccount=ci:builder"
+             allow it with: \
+             kubectl create clusterrole ci-builder-watch-deployments-apps \
+             --verb=get,list,watch --resource=deployments.apps && \
+             kubectl create clusterrolebinding ci-builder-watch-deployments-apps \
+             --clusterrole=ci-builder-watch-deployments-apps --serviceaccount=ci:builder"
         );
         assert_eq!(
             forbidden(
@@ -150,9 +148,11 @@ mod tests {
                 &question(Scope::Namespace("prod".to_owned()), Some("web"))
             ),
             "spec.triggers[1]: service account ci:builder may not watch deployments.apps in namespace prod; \
-             allow it with: kubectl create role watch-deployments-apps -n prod --verb=get,list,watch \
-             --resource=deployments.apps --resource-name=web && kubectl create rolebinding \
-             watch-deployments-apps-ci-builder -n prod --role=watch-deployments-apps --serviceaccount=ci:builder"
+             allow it with: \
+             kubectl create role ci-builder-watch-deployments-apps -n prod \
+             --verb=get,list,watch --resource=deployments.apps --resource-name=web && \
+             kubectl create rolebinding ci-builder-watch-deployments-apps -n prod \
+             --role=ci-builder-watch-deployments-apps --serviceaccount=ci:builder"
         );
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    ledger::{ENTRIES_MAX, Entry, Ledger},
+    ledger::{Entry, Ledger},
     object::{ObjectRef, Uid},
     step::{Fire, Observation, step},
 };
@@ -13,7 +13,7 @@ use super::{
 /// the one before it.
 const WAITING_MAX: usize = 64;
 /// A full ledger admits again once it has this much room.
-const ROOM: usize = ENTRIES_MAX / 20;
+const ROOM: usize = 150;
 
 /// The ledger of one Workflow, and what is on its way into it.
 #[derive(Debug)]
@@ -50,11 +50,13 @@ pub struct Firing {
 }
 
 /// Why a Workplan was not created.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The API server said no: it does not exist.
+    #[error("refused: {0}")]
     Refused(String),
     /// No clear answer: it may exist.
+    #[error("no clear answer: {0}")]
     Unclear(String),
 }
 
@@ -176,11 +178,9 @@ impl Book {
     pub fn uncover(&mut self, covered: impl Fn(&ObjectRef) -> bool) {
         let left = |(_, entry): &(&Uid, &Entry)| entry.token.is_some() && !covered(&entry.object);
         let unmatched = |(uid, entry): (&Uid, &Entry)| {
-            let head = entry.head.clone();
-            (
-                uid.clone(),
-                head.map(|head| Entry::unmatched(entry.object.clone(), head)),
-            )
+            let unmatched = |head| Entry::unmatched(entry.object.clone(), head);
+            let kept = entry.head.clone().map(unmatched);
+            (uid.clone(), kept.filter(|entry| self.keeps(entry)))
         };
         let left: Vec<_> = self.ledger.iter().filter(left).map(unmatched).collect();
         for (uid, entry) in left {
@@ -195,7 +195,7 @@ impl Book {
 
     /// Whether a full ledger has room again; then all objects must be looked at once more.
     pub fn has_room_again(&mut self) -> bool {
-        let again = self.full && self.known() + ROOM <= ENTRIES_MAX;
+        let again = self.full && self.has_room(ROOM);
         self.full &= !again;
         again
     }
@@ -204,20 +204,19 @@ impl Book {
         self.changed |= self.ledger.set(uid, entry);
     }
 
-    fn known(&self) -> usize {
-        let coming = self
-            .lanes
-            .keys()
-            .filter(|uid| self.ledger.get(uid).is_none());
-        self.ledger.len() + coming.count()
+    /// A full ledger forgets what does not match now.
+    fn keeps(&self, entry: &Entry) -> bool {
+        entry.token.is_some() || !self.full
+    }
+
+    fn has_room(&self, entries: usize) -> bool {
+        self.ledger.room().fits(self.lanes.len() + entries)
     }
 
     fn admits(&self, uid: &Uid, observation: &Observation) -> bool {
         let admission = matches!(observation, Observation::Live { wants: Some(_), .. })
             && self.ledger.get(uid).is_none();
-        !admission
-            || self.ledger.len() + self.lanes.len() < ENTRIES_MAX
-            || self.known() < ENTRIES_MAX
+        !admission || self.has_room(1)
     }
 
     /// Takes steps until one fires; the rest waits.
@@ -225,7 +224,8 @@ impl Book {
         while let Some(observation) = waiting.pop_front() {
             let step = step(&self.workflow, uid, self.ledger.get(uid), &observation);
             let Some(fire) = step.fire else {
-                self.set(uid, step.next);
+                let next = step.next.filter(|next| self.keeps(next));
+                self.set(uid, next);
                 continue;
             };
             let lane = Lane {

@@ -9,8 +9,12 @@ use kubeci_api::{LedgerEntry, TriggerEvent, TriggeredBy, WorkflowStatus};
 
 use super::object::{Kind, ObjectRef, Resource, Uid};
 
-/// The most objects that fit into a Workflow's status, which etcd bounds to 1.5 MB.
+/// The most objects that a Workflow keeps track of.
 pub const ENTRIES_MAX: usize = 3000;
+/// The most bytes that they take in its status; etcd stores no object of more than 1.5 MB.
+const BYTES_MAX: usize = 1_000_000;
+/// What an entry takes beside its texts: the names of its fields, and the uid a second time.
+const ENTRY_BYTES: usize = 180;
 
 /// What is remembered of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,15 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// About what it takes in a status.
+    fn bytes(&self) -> usize {
+        let texts = [&self.object.namespace, &self.head, &self.token];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let kind = &self.object.resource.kind;
+        let resource = kind.group.len() + kind.name.len() + self.object.resource.plural.len();
+        ENTRY_BYTES + self.object.name.len() + resource + texts
+    }
+
     /// An object that fired once and does not match now.
     #[must_use]
     pub fn unmatched(object: ObjectRef, head: String) -> Self {
@@ -50,6 +63,23 @@ pub struct Link {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     entries: HashMap<Uid, Entry>,
+    bytes: usize,
+}
+
+/// How much more fits into a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub entries: usize,
+    pub bytes: usize,
+}
+
+impl Room {
+    /// Whether this many more entries fit for sure.
+    #[must_use]
+    pub fn fits(self, entries: usize) -> bool {
+        const LONGEST: usize = ENTRY_BYTES + 2 * 253;
+        self.entries >= entries && self.bytes >= entries * LONGEST
+    }
 }
 
 impl Ledger {
@@ -59,8 +89,11 @@ impl Ledger {
     }
 
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    pub fn room(&self) -> Room {
+        Room {
+            entries: ENTRIES_MAX.saturating_sub(self.entries.len()),
+            bytes: BYTES_MAX.saturating_sub(self.bytes),
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Uid, &Entry)> {
@@ -72,10 +105,12 @@ impl Ledger {
         if self.entries.get(uid) == entry.as_ref() {
             return false;
         }
-        match entry {
+        self.bytes += entry.as_ref().map_or(0, Entry::bytes);
+        let before = match entry {
             Some(entry) => self.entries.insert(uid.clone(), entry),
             None => self.entries.remove(uid),
         };
+        self.bytes -= before.as_ref().map_or(0, Entry::bytes);
         true
     }
 
@@ -99,9 +134,9 @@ impl Ledger {
             };
             (uid.as_str().into(), entry)
         });
-        Self {
-            entries: entries.collect(),
-        }
+        let entries: HashMap<Uid, Entry> = entries.collect();
+        let bytes = entries.values().map(Entry::bytes).sum();
+        Self { entries, bytes }
     }
 
     /// Tells a Workflow's status everything.

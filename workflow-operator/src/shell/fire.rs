@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Inbox, Input, metrics::Metrics};
+use super::{Inbox, Input, metrics::Metrics, said, steady::pause};
 use crate::core::{
     engine::{Creation, Retry},
     lane::Failure,
@@ -18,7 +18,6 @@ use crate::core::{
 
 /// How many creations the API server is asked for at once.
 const AT_ONCE: usize = 32;
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 pub struct Fires {
@@ -70,7 +69,7 @@ impl Fires {
                     workplan,
                 },
                 Err(failure) => {
-                    tracing::warn!(workplan, "not created, tried again: {failure:?}");
+                    tracing::warn!(workplan, "not created, tried again: {failure}");
                     Input::NotCreated {
                         workflow,
                         object,
@@ -85,9 +84,7 @@ impl Fires {
 
     pub fn retry_later(&self, retry: Retry) {
         let inbox = self.inbox.clone();
-        let full =
-            FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(retry.attempts.saturating_sub(1)));
-        let pause = full.min(LONGEST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0);
+        let pause = pause(retry.attempts, LONGEST_PAUSE);
         tokio::spawn(async move {
             sleep(pause).await;
             let _ = inbox.send(Input::Retry(retry)).await;
@@ -104,6 +101,6 @@ async fn create(client: Client, workplan: &Workplan) -> Result<(), Failure> {
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
             Err(Failure::Refused(status.message.clone()))
         }
-        Err(error) => Err(Failure::Unclear(error.to_string())),
+        Err(error) => Err(Failure::Unclear(said(&error))),
     }
 }

@@ -7,12 +7,15 @@ mod operate;
 mod permit;
 mod report;
 mod resolve;
+mod said;
+mod steady;
 mod tell;
 mod watch;
 mod workflows;
 mod workplans;
 
 pub use operate::operate;
+use said::said;
 
 use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;

@@ -360,6 +360,13 @@ impl Operator {
         for watch in self.own_watches.drain(..) {
             watch.abort();
         }
+        // What the watches still showed is shown again to the next leader.
+        while let Ok(input) = incoming.try_recv() {
+            if !matches!(input, Input::Watch { .. }) {
+                self.take(input);
+            }
+        }
+        self.act();
         let creations = async {
             while self.creating > 0 {
                 match incoming.recv().await {

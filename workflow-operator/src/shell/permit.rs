@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Inbox, Input};
+use super::{Inbox, Input, said};
 use crate::core::{
     object::Scope,
     standing::{Account, Question},
@@ -78,7 +78,10 @@ async fn review(client: &Client, question: Question) -> (Question, Option<bool>)
     let allowed = match answer {
         Ok(answer) => answer.status.map(|status| status.allowed),
         Err(error) => {
-            tracing::warn!("a SubjectAccessReview fails and is tried again: {error}");
+            tracing::warn!(
+                "a SubjectAccessReview fails and is tried again: {}",
+                said(&error)
+            );
             None
         }
     };

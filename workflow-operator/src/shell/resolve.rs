@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Client;
 use tokio::{sync::watch, task::AbortHandle, time::sleep};
 
-use super::{Inbox, Input};
+use super::{Inbox, Input, said};
 use crate::core::{
     object::Kind,
     standing::{KindState, Served},
@@ -98,7 +98,7 @@ async fn poll(
         for kind in wanted {
             let state = match &answer {
                 Ok(list) => state(list.as_ref(), &kind),
-                Err(error) => KindState::Unanswered(error.to_string()),
+                Err(error) => KindState::Unanswered(said(error)),
             };
             let times = missing.entry(kind.clone()).or_default();
             *times = if matches!(state, KindState::Missing { .. }) {

@@ -11,6 +11,7 @@ use kube::{
 use kubeci_api::Workflow;
 use serde_json::{Map, Value, json};
 
+use super::said;
 use crate::core::{
     conditions::Problem,
     engine::{Reference, Report},
@@ -48,7 +49,8 @@ impl Teller {
                 tracing::warn!(
                     namespace,
                     workflow = name,
-                    "status not written, tried again: {error}"
+                    "status not written, tried again: {}",
+                    said(&error)
                 );
                 Told::Unclear
             }
@@ -97,7 +99,7 @@ impl Teller {
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, &regarding).await {
-            tracing::warn!("an Event was not recorded: {error}");
+            tracing::warn!("an Event was not recorded: {}", said(&error));
         }
     }
 }

@@ -2,19 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use kube::{
     Api, Client,
-    core::{ApiResource, DynamicObject, Status},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    core::{ApiResource, DynamicObject},
+    runtime::watcher::{self, Event, watcher},
 };
 use kubeci_runtime::Metrics;
-use tokio::{task::AbortHandle, time::timeout};
+use tokio::task::AbortHandle;
 
-use super::{Inbox, Input};
+use super::{
+    Inbox, Input,
+    said::{refusal, said_of_watch},
+    steady::Steady,
+};
 use crate::core::{
     engine::{Trouble, WatchOrder},
     object::{ObjectRef, Resource, Scope, Seen, Uid, Uids, WatchKey},
@@ -22,8 +23,8 @@ use crate::core::{
 
 /// An interrupted watch goes on by itself; only one that fails this often in a row is worth a word.
 const INTERRUPTIONS: u32 = 3;
-/// Longer than any pause between attempts: a watch that says nothing for so long works.
-const QUIET: Duration = Duration::from_secs(45);
+/// A watch that was troubled and says nothing for so long works again.
+const QUIET: Duration = Duration::from_secs(15);
 
 /// What a watch shows.
 pub enum Shown {
@@ -77,11 +78,10 @@ impl Watches {
             inbox: self.inbox.clone(),
             metrics: self.metrics.clone(),
             listing: Uids::new(),
-            interruptions: 0,
             troubled: false,
         };
         let stream = watcher(api(self.client.clone(), &key), watcher::Config::default());
-        let task = tokio::spawn(watch.follow(stream.default_backoff()));
+        let task = tokio::spawn(watch.follow(stream));
         self.running.insert(key, task.abort_handle());
     }
 
@@ -114,17 +114,16 @@ struct Watch {
     inbox: Inbox,
     metrics: Metrics,
     listing: Uids,
-    interruptions: u32,
     troubled: bool,
 }
 
 impl Watch {
     async fn follow(mut self, stream: impl Stream<Item = watcher::Result<Event<DynamicObject>>>) {
-        let mut stream = std::pin::pin!(stream);
+        let mut stream = Steady::new(stream);
         loop {
-            let shown = match timeout(QUIET, stream.next()).await {
+            let shown = match stream.next_within(QUIET).await {
                 Ok(Some(Ok(event))) => self.event(event),
-                Ok(Some(Err(error))) => self.error(&error),
+                Ok(Some(Err(error))) => self.error(&error, stream.failures()),
                 Ok(None) => return,
                 Err(_) => self.well(),
             };
@@ -154,7 +153,6 @@ impl Watch {
                 Some(Shown::Seen(seen))
             }
             Event::InitDone => {
-                self.interruptions = 0;
                 self.troubled = false;
                 Some(Shown::Listed(std::mem::take(&mut self.listing)))
             }
@@ -166,21 +164,16 @@ impl Watch {
         }
     }
 
-    fn error(&mut self, error: &watcher::Error) -> Option<Shown> {
+    fn error(&mut self, error: &watcher::Error, failures: u32) -> Option<Shown> {
         self.metrics.watch_restarted(&self.resource.plural);
-        self.interruptions += 1;
-        let status = status(error);
-        tracing::debug!(key = %self.key, "watch interrupted: {error}");
+        let status = refusal(error);
+        tracing::debug!(key = %self.key, "watch interrupted: {}", said_of_watch(error));
         let code = status.map(|status| status.code);
         let listing = matches!(error, watcher::Error::InitialListFailed(_));
         let trouble = match code {
             Some(404) => return Some(Shown::NotServed),
             Some(403) => Trouble::Forbidden,
-            _ if listing || self.interruptions >= INTERRUPTIONS => {
-                let message =
-                    status.map_or_else(|| error.to_string(), |status| status.message.clone());
-                Trouble::Failing(message)
-            }
+            _ if listing || failures >= INTERRUPTIONS => Trouble::Failing(said_of_watch(error)),
             _ => return None,
         };
         self.troubled = true;
@@ -188,18 +181,6 @@ impl Watch {
     }
 
     fn well(&mut self) -> Option<Shown> {
-        self.interruptions = 0;
         std::mem::take(&mut self.troubled).then_some(Shown::Trouble(None))
-    }
-}
-
-/// What the API server answered, if it did.
-fn status(error: &watcher::Error) -> Option<&Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
-        _ => None,
     }
 }

@@ -1,20 +1,18 @@
 //! Watches all Workflows, and lets one that cannot be read stall none of the others.
 
-use futures::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
     core::DeserializeGuard,
-    runtime::{WatchStreamExt, watcher},
+    runtime::watcher::{self, watcher},
 };
 use kubeci_api::Workflow;
 use kubeci_runtime::Metrics;
 
-use super::{Inbox, Input};
+use super::{Inbox, Input, said::said_of_watch, steady::Steady};
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let api: Api<DeserializeGuard<Workflow>> = Api::all(client);
-    let stream = watcher(api, watcher::Config::default()).default_backoff();
-    let mut stream = std::pin::pin!(stream);
+    let mut stream = Steady::new(watcher(api, watcher::Config::default()));
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
@@ -25,7 +23,10 @@ pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
             }
             Err(error) => {
                 metrics.watch_restarted("workflows");
-                tracing::warn!("watching workflows fails and is tried again: {error}");
+                tracing::warn!(
+                    "watching workflows fails and is tried again: {}",
+                    said_of_watch(&error)
+                );
             }
         }
     }

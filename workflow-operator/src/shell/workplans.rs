@@ -1,22 +1,20 @@
 //! Watches all Workplans, without their tasks.
 
-use futures::StreamExt;
 use kube::{
     Api, Client,
     core::ApiResource,
-    runtime::{WatchStreamExt, watcher},
+    runtime::watcher::{self, watcher},
 };
 use kubeci_api::Workplan;
 use kubeci_runtime::Metrics;
 
-use super::{Inbox, Input};
+use super::{Inbox, Input, said::said_of_watch, steady::Steady};
 use crate::core::run::PartialWorkplan;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let resource = ApiResource::erase::<Workplan>(&());
     let api: Api<PartialWorkplan> = Api::all_with(client, &resource);
-    let stream = watcher(api, watcher::Config::default()).default_backoff();
-    let mut stream = std::pin::pin!(stream);
+    let mut stream = Steady::new(watcher(api, watcher::Config::default()));
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
@@ -26,7 +24,10 @@ pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
             }
             Err(error) => {
                 metrics.watch_restarted("workplans");
-                tracing::warn!("watching workplans fails and is tried again: {error}");
+                tracing::warn!(
+                    "watching workplans fails and is tried again: {}",
+                    said_of_watch(&error)
+                );
             }
         }
     }

@@ -8,6 +8,8 @@ mod events;
 mod record;
 mod status;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -119,11 +121,11 @@ impl Engine {
     /// A Workplan exists, as new or changed.
     pub fn workplan_applied(&mut self, run: Run) {
         let runs = self.runs.entry(run.workflow.clone()).or_default();
-        if runs.apply(run.name, run.phase) {
-            self.untold.insert(run.workflow.clone());
+        let record = self.records.get(&run.workflow);
+        if runs.apply(run.name, run.phase) && record.is_some() {
+            self.untold.insert(run.workflow);
         }
-        let read = self.records.get(&run.workflow).is_some_and(Record::is_read);
-        if !read {
+        if !record.is_some_and(Record::is_read) {
             runs.links.extend(run.link);
         }
     }
@@ -133,10 +135,10 @@ impl Engine {
         let Some(runs) = self.runs.get_mut(&run.workflow) else {
             return;
         };
-        if runs.remove(&run.name) {
-            self.untold.insert(run.workflow.clone());
-        }
-        if runs.is_empty() && !self.records.contains_key(&run.workflow) {
+        let removed = runs.remove(&run.name);
+        if self.records.contains_key(&run.workflow) {
+            self.untold.extend(removed.then(|| run.workflow.clone()));
+        } else if runs.is_empty() {
             self.runs.remove(&run.workflow);
         }
     }
@@ -144,7 +146,7 @@ impl Engine {
     /// All Workplans that exist have just been told.
     pub fn workplans_listed(&mut self, exists: impl Fn(&str, &str) -> bool) {
         for (uid, runs) in &mut self.runs {
-            if runs.retain(|name| exists(uid, name)) {
+            if runs.retain(|name| exists(uid, name)) && self.records.contains_key(uid) {
                 self.untold.insert(uid.clone());
             }
         }

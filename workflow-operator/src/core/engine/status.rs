@@ -200,8 +200,8 @@ fn refused(record: &Record) -> Option<Problem> {
 
 fn full() -> Problem {
     let message = format!(
-        "spec.triggers match more than the {ENTRIES_MAX} objects that a Workflow can keep track of; the others \
-         do not fire. Narrow the triggers by name, namespace or selector, or split the Workflow"
+        "spec.triggers match more objects than the {ENTRIES_MAX}, fewer if their names are long, that a \
+         Workflow can keep track of; the others do not fire. Narrow the triggers by name, namespace or selector, or split the Workflow"
     );
     Problem::new("LedgerFull", message)
 }
