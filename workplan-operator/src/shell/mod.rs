@@ -5,10 +5,12 @@
 mod act;
 mod announce;
 mod fresh;
+mod linger;
 mod metrics;
 mod operator;
 mod queue;
 mod reconcile;
+mod refused;
 mod retry;
 mod sweeps;
 mod watch;

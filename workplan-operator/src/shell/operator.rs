@@ -18,9 +18,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::act::Error;
 use super::announce::Announcer;
 use super::fresh::Fresh;
+use super::linger::Linger;
 use super::metrics::Metrics;
 use super::queue::Queue;
-use super::reconcile::{Again, Reconciler, now};
+use super::reconcile::{Reconciler, now};
+use super::refused::Refused;
 use super::retry::Retries;
 use super::sweeps::{Sweeper, Sweeps};
 use super::watches::Watches;
@@ -66,6 +68,8 @@ pub async fn operate(context: Context, image: String) -> Result<(), OperatorErro
             nodes: watches.nodes.clone(),
             sweeps: Arc::clone(&sweeps),
             fresh: Fresh::default(),
+            linger: Linger::default(),
+            refused: Refused::default(),
             announcer: Announcer::new(context.client.clone(), context.identity.clone()),
             metrics: metrics.clone(),
             image: image.clone(),
@@ -105,7 +109,7 @@ async fn run_workplans(
     due: impl Stream<Item = Result<ObjectRef<Workplan>, Infallible>>,
 ) {
     let retries = Arc::new(Retries::default());
-    let again = Arc::clone(&retries);
+    let (again, forgotten) = (Arc::clone(&retries), Arc::clone(&retries));
     let queue = Arc::clone(&watches.workplan_queue);
     let look = move |workplan: Arc<Workplan>, reconciler: Arc<Reconciler>| {
         let waited = queue.taken(&ObjectRef::from_obj(&*workplan));
@@ -123,16 +127,9 @@ async fn run_workplans(
                 .metrics
                 .shared
                 .reconciled(outcome, begun.elapsed());
-            result.map(|again| match again {
-                Again::Later => Action::requeue(retries.next(&uid)),
-                Again::When(at) => {
-                    retries.reset(&uid);
-                    Action::requeue(until(at))
-                }
-                Again::OnChange => {
-                    retries.reset(&uid);
-                    Action::await_change()
-                }
+            result.map(|wake_at| {
+                retries.reset(&uid);
+                wake_at.map_or_else(Action::await_change, |at| Action::requeue(until(at)))
             })
         })
     };
@@ -148,16 +145,20 @@ async fn run_workplans(
         Action::requeue(wait)
     };
     let config = Config::default().concurrency(CONCURRENCY);
-    let context = Arc::new(reconciler);
+    let reconciler = Arc::new(reconciler);
     let looks = applier(
         look,
         failed,
-        context,
+        Arc::clone(&reconciler),
         watches.workplans.clone(),
         due,
         config,
     );
-    drain(looks, &watches.workplan_queue).await;
+    let forget = |uid: &str| {
+        reconciler.forget(uid);
+        forgotten.reset(uid);
+    };
+    drain(looks, &watches.workplan_queue, forget).await;
 }
 
 async fn sweep_nodes(
@@ -166,7 +167,7 @@ async fn sweep_nodes(
     due: impl Stream<Item = Result<ObjectRef<Node>, Infallible>>,
 ) {
     let retries = Arc::new(Retries::default());
-    let again = Arc::clone(&retries);
+    let (again, forgotten) = (Arc::clone(&retries), Arc::clone(&retries));
     let queue = Arc::clone(&watches.node_queue);
     let look = move |node: Arc<Node>, sweeper: Arc<Sweeper>| {
         queue.taken(&ObjectRef::from_obj(&*node));
@@ -189,13 +190,14 @@ async fn sweep_nodes(
         due,
         config,
     );
-    drain(looks, &watches.node_queue).await;
+    drain(looks, &watches.node_queue, |uid| forgotten.reset(uid)).await;
 }
 
-/// Lets a loop run. What is gone by the time its turn comes waits no longer.
+/// Lets a loop run. What is gone by the time its turn comes waits no longer and is forgotten.
 async fn drain<K, E>(
     looks: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<E, Infallible>>>,
     queue: &Queue<K>,
+    forget: impl Fn(&str),
 ) where
     K: Resource<DynamicType = ()>,
     E: 'static,
@@ -203,6 +205,7 @@ async fn drain<K, E>(
     let mut looks = pin!(looks);
     while let Some(look) = looks.next().await {
         if let Err(controller::Error::ObjectNotFound(object)) = look {
+            object.extra.uid.iter().for_each(|uid| forget(uid));
             let gone = ObjectRef::new(&object.name);
             queue.taken(&match &object.namespace {
                 Some(namespace) => gone.within(namespace),

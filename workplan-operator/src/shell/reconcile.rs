@@ -14,14 +14,15 @@ use kubeci_api::{Phase, StepPhase, Workplan};
 use super::act::{self, Created, Error, Requests};
 use super::announce::Announcer;
 use super::fresh::Fresh;
+use super::linger::Linger;
 use super::metrics::Metrics;
+use super::refused::Refused;
 use super::sweeps::Sweeps;
 use crate::core::decide::{
     Action, Certainty, Decision, Facts, NodeState, SweepState, decide, home,
 };
 use crate::core::observe::{PodFacts, is_ready};
 use crate::core::pod::{self, Placement};
-use crate::core::refusal::Verdict;
 use crate::core::workspace::Folder;
 
 /// What every look at a Workplan needs.
@@ -31,24 +32,19 @@ pub struct Reconciler {
     pub nodes: Store<Node>,
     pub sweeps: Arc<Sweeps>,
     pub fresh: Fresh,
+    pub linger: Linger,
+    pub refused: Refused,
     pub announcer: Announcer,
     pub metrics: Metrics,
     pub image: String,
 }
 
-/// When to look again though nothing has been seen to change.
-pub enum Again {
-    When(Timestamp),
-    /// The API server refuses for now.
-    Later,
-    OnChange,
-}
-
 impl Reconciler {
-    pub async fn reconcile(&self, watched: Arc<Workplan>) -> Result<Again, Error> {
+    /// Does what is next for a Workplan, and says when to look again though nothing has been seen to change.
+    pub async fn reconcile(&self, watched: Arc<Workplan>) -> Result<Option<Timestamp>, Error> {
         let workplan = self.fresh.newest(watched);
         if is_over(&workplan) {
-            return Ok(Again::OnChange);
+            return Ok(None);
         }
         let mut look = Look {
             requests: Requests::new(&self.client, &workplan),
@@ -58,23 +54,28 @@ impl Reconciler {
             failure: None,
         };
         let decision = self.decide(&mut look).await?;
-        self.write_status(&mut look, &decision).await?;
+        let unwritten = self.write_status(&mut look, &decision).await?;
         for action in &decision.actions {
             self.act(&mut look, *action).await?;
         }
         if let Some(error) = look.failure {
             return Err(error);
         }
-        let later = look
-            .facts
-            .refusals
-            .values()
-            .any(|refusal| refusal.verdict == Verdict::Later);
-        Ok(match decision.wake_at {
-            _ if later => Again::Later,
-            Some(at) => Again::When(at),
-            None => Again::OnChange,
-        })
+        let uid = look.workplan.uid().unwrap_or_default();
+        let retry_at = self
+            .refused
+            .note(&uid, &look.facts.refusals, look.facts.now);
+        Ok([decision.wake_at, unwritten, retry_at]
+            .into_iter()
+            .flatten()
+            .min())
+    }
+
+    /// Forgets a Workplan that is no more.
+    pub fn forget(&self, uid: &str) {
+        self.fresh.forget(uid);
+        self.linger.forget(uid);
+        self.refused.forget(uid);
     }
 
     /// Decides, and decides again whenever that needed something that changes the facts: the API server
@@ -170,11 +171,24 @@ impl Reconciler {
         )
     }
 
-    async fn write_status(&self, look: &mut Look, decision: &Decision) -> Result<(), Error> {
+    /// Writes the status if it changed, or says when it should be.
+    async fn write_status(
+        &self,
+        look: &mut Look,
+        decision: &Decision,
+    ) -> Result<Option<Timestamp>, Error> {
+        let uid = look.workplan.uid().unwrap_or_default();
         let before = look.workplan.status.clone().unwrap_or_default();
         if before == decision.status {
-            return Ok(());
+            self.linger.forget(&uid);
+            return Ok(None);
         }
+        if may_linger(decision)
+            && let Some(until) = self.linger.until(&uid, now())
+        {
+            return Ok(Some(until));
+        }
+        self.linger.forget(&uid);
         let written = look
             .requests
             .write_status(&look.workplan, &decision.status)
@@ -189,7 +203,7 @@ impl Reconciler {
         self.announcer
             .announce(&look.workplan, &before, &decision.status)
             .await;
-        Ok(())
+        Ok(None)
     }
 
     async fn act(&self, look: &mut Look, action: Action) -> Result<(), Error> {
@@ -216,7 +230,7 @@ impl Reconciler {
         }
         if look.workplan.meta().deletion_timestamp.is_some() {
             // It is gone with that; the watch shows it once more at most.
-            self.fresh.forget(&look.workplan.uid().unwrap_or_default());
+            self.forget(&look.workplan.uid().unwrap_or_default());
         } else {
             look.replace(&self.fresh, written);
         }
@@ -225,12 +239,13 @@ impl Reconciler {
 
     async fn facts(&self, workplan: &Workplan) -> Result<Facts, Error> {
         let pods = self.watched_pods(workplan);
+        let now = now();
         Ok(Facts {
             certainty: Certainty::Watched,
-            refusals: BTreeMap::new(),
+            refusals: self.refused.held(&workplan.uid().unwrap_or_default(), now),
             node: self.node_state(workplan, &pods).await?,
             sweep: self.sweep_state(workplan, &pods),
-            now: now(),
+            now,
             pods,
         })
     }
@@ -293,6 +308,13 @@ impl Look {
         fresh.wrote(&self.workplan, Arc::clone(&written));
         self.workplan = written;
     }
+}
+
+/// Whether nothing depends on the status being written: the plan goes on, and nothing is taken away.
+fn may_linger(decision: &Decision) -> bool {
+    let creates = |action: &Action| matches!(action, Action::CreatePod(_));
+    let ended = decision.status.phase.is_some_and(Phase::is_final);
+    !ended && decision.actions.iter().all(creates)
 }
 
 /// Whether it has ended and been cleaned up after.

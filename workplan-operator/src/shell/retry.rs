@@ -12,13 +12,13 @@ const LAST: Duration = Duration::from_mins(1);
 pub struct Retries(Mutex<HashMap<String, u32>>);
 
 impl Retries {
-    /// Counts an attempt in vain, and says how long to wait: twice as long each time, a little at random.
+    /// Counts an attempt in vain, and says how long to wait.
     pub fn next(&self, uid: &str) -> Duration {
         let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = attempts.entry(uid.to_owned()).or_default();
-        let wait = FIRST.saturating_mul(1 << (*attempt).min(16)).min(LAST);
+        let wait = backoff(*attempt);
         *attempt += 1;
-        wait.mul_f64(fastrand::f64().mul_add(0.5, 0.75))
+        wait
     }
 
     /// Forgets the attempts; the next begin anew.
@@ -28,6 +28,12 @@ impl Retries {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(uid);
     }
+}
+
+/// How long to wait after so many attempts before the last: twice as long each time, a little at random.
+pub fn backoff(attempts: u32) -> Duration {
+    let wait = FIRST.saturating_mul(1 << attempts.min(16)).min(LAST);
+    wait.mul_f64(fastrand::f64().mul_add(0.5, 0.75))
 }
 
 #[cfg(test)]

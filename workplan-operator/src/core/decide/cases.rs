@@ -618,6 +618,17 @@ fn law_5_a_deleted_plan_stops_its_pods_then_sweeps_then_goes() {
 }
 
 #[test]
+fn a_deleted_plan_says_that_it_waits_for_its_node() {
+    let workplan = deleted(workplan(Order::Linear, &["a"]));
+    let mut facts = facts([(0, pod(0, "| a=run"))]);
+    facts.pods.get_mut(&0).unwrap().deleting = true;
+    facts.node = NodeState::NotReady;
+    let decision = decided(&workplan, &facts);
+    assert_eq!(cleaned(&decision), Some(("False", "NodeNotReady")));
+    assert_eq!(decision.actions, []);
+}
+
+#[test]
 fn a_deleted_plan_creates_no_pod() {
     let workplan = deleted(workplan(Order::Linear, &["a"]));
     let mut facts = facts([]);

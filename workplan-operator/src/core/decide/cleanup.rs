@@ -95,10 +95,11 @@ fn clean(
     if !gone && may_have_more_pods(tasks, status, facts) {
         return vec![Action::Ask];
     }
-    if !gone && pods_of(tasks, facts).any(|(_, pod)| !pod.is_quiet()) {
-        return Vec::new();
-    }
+    let waits = pods_of(tasks, facts).any(|(_, pod)| !pod.is_quiet());
     let Some(node) = node else {
+        if waits {
+            return Vec::new();
+        }
         return done(
             status,
             facts,
@@ -111,7 +112,7 @@ fn clean(
             let message = format!("the node {node} is no more, and the folder with it");
             done(status, facts, "NodeGone", &message)
         }
-        (_, SweepState::Done) => {
+        (_, SweepState::Done) if !waits => {
             let message = format!("the folder is removed from the node {node}");
             done(status, facts, "Removed", &message)
         }
@@ -122,6 +123,7 @@ fn clean(
             report::uncleaned(status, facts.now, "NodeNotReady", &message);
             Vec::new()
         }
+        (NodeState::Ready, _) if waits => Vec::new(),
         (NodeState::Ready, SweepState::Failed(said)) => {
             let message = format!(
                 "the folder could not be removed from the node {node}: {said}. It is tried again"
@@ -130,7 +132,7 @@ fn clean(
             Vec::new()
         }
         (NodeState::Ready, SweepState::NotAsked) => vec![Action::Sweep],
-        (NodeState::Ready, SweepState::Underway) => Vec::new(),
+        (NodeState::Ready, SweepState::Underway | SweepState::Done) => Vec::new(),
     }
 }
 
