@@ -172,7 +172,7 @@ pub enum Origin {
     Other,
     /// A Workplan that this Workflow fired, because of another object than a Workplan.
     Workflow(Uid),
-    /// A Workplan, or a Workplan that a Workplan fired: it triggers nothing.
+    /// A Workplan or its sweep, or it is a Workplan that a Workplan fired: it triggers nothing.
     Workplan,
 }
 
@@ -205,9 +205,11 @@ impl Origin {
             })
         };
         let labels = object.metadata.labels.as_ref();
-        if owner("Workplan").is_some()
-            || labels.is_some_and(|l| l.contains_key(names::WORKPLAN_LABEL))
-        {
+        let labelled = |name: &&str| labels.is_some_and(|labels| labels.contains_key(*name));
+        let marked = [names::WORKPLAN_LABEL, names::SWEEP_LABEL]
+            .iter()
+            .any(|name| labelled(name));
+        if owner("Workplan").is_some() || marked {
             return Self::Workplan;
         }
         if resource.kind.group != GROUP || resource.kind.name != "Workplan" {
@@ -270,8 +272,10 @@ mod tests {
         let pods = resource("v1", "Pod", "pods");
         let of_workplan = json!({"metadata": {"ownerReferences": [owner]}});
         assert_eq!(origin(&pods, of_workplan), Origin::Workplan);
-        let labelled = json!({"metadata": {"labels": {"kube.ci/workplan": "w"}}});
-        assert_eq!(origin(&pods, labelled), Origin::Workplan);
+        for label in ["kube.ci/workplan", "kube.ci/sweep"] {
+            let labelled = json!({"metadata": {"labels": {label: "w"}}});
+            assert_eq!(origin(&pods, labelled), Origin::Workplan);
+        }
         let other =
             json!({"apiVersion": "example.com/v1", "kind": "Workplan", "name": "w", "uid": "1"});
         let foreign = json!({"metadata": {"ownerReferences": [other]}});
