@@ -208,7 +208,7 @@ impl Origin {
         let labelled = |name: &&str| labels.is_some_and(|labels| labels.contains_key(*name));
         let marked = [names::WORKPLAN_LABEL, names::SWEEP_LABEL]
             .iter()
-            .any(|name| labelled(name));
+            .any(labelled);
         if owner("Workplan").is_some() || marked {
             return Self::Workplan;
         }
