@@ -23,17 +23,14 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Any number of replicas may run: one leads, the others stand by. The cluster is that of KUBECONFIG, else
 /// the one in which this runs as a pod.
 #[derive(Parser)]
-#[command(
-    version,
-    args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
-)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Args {
     #[command(subcommand)]
     on_node: Option<OnNode>,
 
-    /// This operator's own image, in which pods on the nodes open and remove folders.
-    #[arg(long, env = "KUBECI_IMAGE", required = true)]
+    /// This operator's own image, of which pods on the nodes open and remove folders
+    /// [default: that of the pod in which this runs].
+    #[arg(long, env = "KUBECI_IMAGE")]
     image: Option<String>,
 
     #[command(flatten)]
@@ -61,7 +58,7 @@ fn main() -> ExitCode {
     match args.on_node {
         Some(OnNode::Sweep { folders }) => done(node::sweep(&folders)),
         Some(OnNode::OpenWorkspace { path }) => done(node::open(&path)),
-        None => operate(args.runtime, args.image.unwrap_or_default()),
+        None => operate(args.runtime, args.image),
     }
 }
 
@@ -76,7 +73,7 @@ fn done<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
 }
 
 #[tokio::main]
-async fn operate(runtime: RuntimeArgs, image: String) -> ExitCode {
+async fn operate(runtime: RuntimeArgs, image: Option<String>) -> ExitCode {
     kubeci_runtime::run("workplan-operator", runtime, |context| {
         shell::operate(context, image)
     })

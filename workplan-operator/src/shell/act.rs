@@ -14,7 +14,7 @@ use crate::core::refusal::Refusal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", said(source))]
     Request {
         doing: &'static str,
         source: Box<kube::Error>,
@@ -37,6 +37,14 @@ impl Error {
             return false;
         };
         matches!(&**source, kube::Error::Api(status) if status.is_not_found())
+    }
+}
+
+/// What the API server says of a request that failed, without its bookkeeping.
+pub fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

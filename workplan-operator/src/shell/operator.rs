@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::controller::{self, Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use kubeci_api::Workplan;
 use kubeci_runtime::{Context, Outcome};
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::act::Error;
+use super::act::{Error, said};
 use super::announce::Announcer;
 use super::fresh::Fresh;
 use super::linger::Linger;
@@ -39,6 +39,14 @@ pub enum OperatorError {
     WatchEnded(String),
     #[error("the queues ended that never should")]
     QueuesEnded,
+    #[error(
+        "cannot tell this operator's own image from a pod {pod} in namespace {namespace}; give it with --image: {why}"
+    )]
+    NoImage {
+        pod: String,
+        namespace: String,
+        why: String,
+    },
 }
 
 /// Runs Workplans until the process is asked to stop. What is under way then is left as it is: whoever
@@ -46,7 +54,11 @@ pub enum OperatorError {
 ///
 /// # Errors
 /// When a part of it ends by itself.
-pub async fn operate(context: Context, image: String) -> Result<(), OperatorError> {
+pub async fn operate(context: Context, image: Option<String>) -> Result<(), OperatorError> {
+    let image = match image {
+        Some(image) => image,
+        None => own_image(&context).await?,
+    };
     let listed = ["workplans listed", "pods listed", "nodes listed"];
     let listed = listed.map(|what| context.readiness.condition(what));
     let pulse = context.liveness.heartbeat("main loop", PULSE * 6);
@@ -101,6 +113,23 @@ pub async fn operate(context: Context, image: String) -> Result<(), OperatorErro
         () = async { tokio::join!(running, sweeping); } => Err(OperatorError::QueuesEnded),
         () = beating => Ok(()),
     }
+}
+
+/// The image of the pod in which this runs.
+async fn own_image(context: &Context) -> Result<String, OperatorError> {
+    let unknown = |why: String| OperatorError::NoImage {
+        pod: context.identity.clone(),
+        namespace: context.namespace.clone(),
+        why,
+    };
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.namespace);
+    let pod = pods
+        .get(&context.identity)
+        .await
+        .map_err(|error| unknown(said(&error)))?;
+    let mut containers = pod.spec.into_iter().flat_map(|spec| spec.containers);
+    let image = containers.next().and_then(|container| container.image);
+    image.ok_or_else(|| unknown("it names none".into()))
 }
 
 async fn run_workplans(

@@ -10,6 +10,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use kubeci_api::Workplan;
 
+use super::act::said;
 use super::metrics::{Metrics, SweepResult};
 use super::queue::Queue;
 use super::reconcile::now;
@@ -107,9 +108,13 @@ impl Sweeper {
             // The watch will show it.
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
             Err(error) => {
-                tracing::warn!(node, %error, "the sweep pod cannot be created");
+                tracing::warn!(
+                    node,
+                    error = said(&error),
+                    "the sweep pod cannot be created"
+                );
                 self.metrics.swept(SweepResult::Refused);
-                let text = error.to_string();
+                let text = said(&error);
                 let news = self
                     .sweeps
                     .round(node, |round| round.refused(folders, &text, now()));
