@@ -1,5 +1,6 @@
 //! Workplans that nobody compiled.
 
+use kube::ResourceExt;
 use kubeci_api::Phase;
 use kubeci_e2e::{Inspector, create, workspace_of};
 
@@ -112,9 +113,9 @@ async fn a_plan_that_cannot_run_is_refused_or_fails_and_says_why() {
                 assert!(kubeci_e2e::all_in(&said, words), "{name}: {said}");
                 continue;
             }
-            test.ends(name, Phase::Failed).await;
+            let failed = test.ends(name, Phase::Failed).await;
+            assert!(failed.finalizers().is_empty(), "{name} has no folder");
             test.workplan_says(name, words).await;
-            test.cleaned(name).await;
             assert!(test.pods_of(name).await.is_empty(), "{name}");
         }
     })

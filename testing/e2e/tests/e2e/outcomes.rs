@@ -132,7 +132,7 @@ async fn a_pod_that_is_deleted_under_a_plan_fails_it() {
         let now = DeleteParams::default().grace_period(0);
         let deleted = test.api::<Pod>().delete(&pod.name_any(), &now).await;
         deleted.expect("the pod is deleted");
-        fails_for_the_lost_pod(test, &name, &workspace_of(&pod)).await;
+        fails_for_the_lost_pod(test, &name, &pod, "PodDeleted").await;
     })
     .await;
 }
@@ -148,16 +148,17 @@ async fn a_pod_that_is_evicted_under_a_plan_fails_it() {
             .evict(&pod.name_any(), &EvictParams::default())
             .await;
         evicted.expect("the pod is evicted");
-        fails_for_the_lost_pod(test, &name, &workspace_of(&pod)).await;
+        fails_for_the_lost_pod(test, &name, &pod, "Eviction").await;
     })
     .await;
 }
 
-async fn fails_for_the_lost_pod(test: &Test, name: &str, workspace: &str) {
+async fn fails_for_the_lost_pod(test: &Test, name: &str, pod: &Pod, why: &str) {
     let plan = test.ends(name, Phase::Failed).await;
     assert_eq!(step(&plan, "endless").phase, StepPhase::Failed);
-    test.workplan_says(name, &["pod", "deleted"]).await;
+    let said = ["endless", why, &pod.name_any(), "removed while it ran"];
+    test.workplan_says(name, &said).await;
     test.cleaned(name).await;
     let inspector = kubeci_e2e::Inspector::get(&test.client).await;
-    inspector.assert_gone(workspace).await;
+    inspector.assert_gone(&workspace_of(pod)).await;
 }

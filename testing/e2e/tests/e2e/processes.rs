@@ -2,24 +2,22 @@
 
 use kube::core::Request;
 use kube::{Client, ResourceExt};
-use kubeci_e2e::{Operator, eventually};
+use kubeci_e2e::{DISRUPTIVE, Operator, eventually};
 
-/// What every operator counts.
-const METRICS: [&str; 6] = [
+/// What every replica counts, and what only the one that leads does.
+const METRICS: [&str; 4] = [
     "kubeci_api_requests_total",
     "kubeci_leader",
     "kubeci_queue_depth",
-    "# TYPE kubeci_reconcile ",
     "kubeci_reconcile_duration_seconds",
-    "# TYPE kubeci_watch_restarts",
 ];
-
 const WORKFLOW_METRICS: [&str; 4] = [
     "kubeci_events_seen",
     "kubeci_events_matched",
     "kubeci_events_fired",
     "kubeci_workplans_created",
 ];
+const WORKPLAN_METRICS: [&str; 2] = ["kubeci_workplans", "kubeci_pods_created"];
 
 async fn ask(client: &Client, pod: &str, path: &str) -> Result<String, kube::Error> {
     let url = format!("/api/v1/namespaces/kubeci-system/pods/{pod}:8080/proxy/{path}?");
@@ -29,34 +27,51 @@ async fn ask(client: &Client, pod: &str, path: &str) -> Result<String, kube::Err
 
 #[tokio::test]
 async fn every_replica_is_healthy_and_ready_and_tells_its_metrics() {
+    let _undisturbed = DISRUPTIVE.lock().await;
     kubeci_e2e::run("processes", async |test| {
         for operator in [Operator::Workflow, Operator::Workplan] {
-            let metrics = eventually(&format!("{} answers", operator.name()), async || {
-                let mut metrics = Vec::new();
-                for pod in operator.pods(&test.client).await {
-                    for path in ["healthz", "readyz"] {
-                        ask(&test.client, &pod.name_any(), path).await?;
-                    }
-                    metrics.push(ask(&test.client, &pod.name_any(), "metrics").await?);
-                }
-                Ok::<_, kube::Error>(metrics)
-            })
-            .await;
-            assert!(!metrics.is_empty());
-            let own: &[&str] = match operator {
-                Operator::Workflow => &WORKFLOW_METRICS,
-                Operator::Workplan => &[],
-            };
-            for text in metrics {
-                for name in METRICS.iter().chain(own) {
-                    assert!(
-                        text.contains(name),
-                        "{} has no {name}:\n{text}",
-                        operator.name()
-                    );
-                }
+            let pods = operator.pods(&test.client).await;
+            assert!(pods.len() > 1, "{} has replicas", operator.name());
+            for pod in pods {
+                let metrics = all_is_well(&test.client, &pod.name_any()).await;
+                tells(&metrics, &METRICS);
             }
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_leaders_tell_what_they_do() {
+    let _undisturbed = DISRUPTIVE.lock().await;
+    kubeci_e2e::run("leaders", async |test| {
+        let cases: [(Operator, &[&str]); 2] = [
+            (Operator::Workflow, &WORKFLOW_METRICS),
+            (Operator::Workplan, &WORKPLAN_METRICS),
+        ];
+        for (operator, names) in cases {
+            let leader = operator.leader(&test.client).await;
+            let metrics = all_is_well(&test.client, &leader).await;
+            tells(&metrics, names);
+            tells(&metrics, &["kubeci_leader 1"]);
+        }
+    })
+    .await;
+}
+
+/// What a replica's `/metrics` says, once it is healthy and ready.
+async fn all_is_well(client: &Client, pod: &str) -> String {
+    eventually(&format!("{pod} is healthy and ready"), async || {
+        for path in ["healthz", "readyz"] {
+            ask(client, pod, path).await?;
+        }
+        ask(client, pod, "metrics").await
+    })
+    .await
+}
+
+fn tells(metrics: &str, names: &[&str]) {
+    for name in names {
+        assert!(metrics.contains(name), "no {name} in\n{metrics}");
+    }
 }
