@@ -43,6 +43,13 @@ impl Requests {
         self.0.is_empty()
     }
 
+    /// Those of them that a pod can state itself, beside its containers: the API server refuses the others.
+    #[must_use]
+    pub fn at_pod_level(&self) -> Self {
+        let stated = ["cpu", "memory"].map(|resource| (resource.to_owned(), self.milli(resource)));
+        stated.into_iter().collect()
+    }
+
     /// The requests as a container states them.
     #[must_use]
     pub fn quantities(&self) -> BTreeMap<String, Quantity> {

@@ -153,7 +153,7 @@ impl Reconciler {
             requests: first
                 .then(requests)
                 .flatten()
-                .map(|requests| requests.quantities()),
+                .map(|requests| requests.at_pod_level().quantities()),
             image: &self.image,
         };
         let skipped: HashSet<&str> = decision
