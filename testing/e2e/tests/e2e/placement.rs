@@ -55,8 +55,9 @@ async fn later_pods_require_the_first_ones_node() {
 #[tokio::test]
 async fn the_first_pod_holds_room_for_the_widest_moment() {
     kubeci_e2e::run("room", async |test| {
+        // A request of which a pod cannot state the whole, and of which the nodes of a test have nothing.
         let steps = r#"[
-            {name: small, image: busybox, commands: ["true"], resources: {requests: {memory: 8Mi, ephemeral-storage: 1Mi}}},
+            {name: small, image: busybox, commands: ["true"], resources: {requests: {memory: 8Mi, ephemeral-storage: 0}}},
             {name: wide-1, image: busybox, commands: ["true"], dependency: [small], isolate: true, resources: {requests: {memory: 32Mi, cpu: 20m}}},
             {name: wide-2, image: busybox, commands: ["true"], dependency: [small], isolate: true, resources: {requests: {memory: 16Mi}}},
         ]"#;
