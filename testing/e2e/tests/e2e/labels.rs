@@ -22,13 +22,15 @@ async fn a_label_removed_is_no_delete_and_a_label_added_is_an_add() {
         let plans = test.workplans_reach("labels", 2).await;
         assert_eq!(fired(&plans), ["marker add", "object add"]);
 
+        // An operator that is killed before it has said so would take the return for an update, and the
+        // deletion for that of what matched.
+        test.workflow_sees("labels", &uid, false).await;
         test.label_config_map("object", "watched", Some("yes"))
             .await;
         let plans = test.workplans_reach("labels", 3).await;
         assert_eq!(fired(&plans), ["marker add", "object add", "object add"]);
 
         test.label_config_map("object", "watched", None).await;
-        // To one that saw neither, both at once would be the deletion of what matched.
         test.workflow_sees("labels", &uid, false).await;
         test.delete_one::<ConfigMap>("object").await;
         test.config_map("marker", "B").await;

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, EvictParams};
 use kubeci_api::{Phase, StepPhase, Workplan};
-use kubeci_e2e::{Test, step, workspace_of};
+use kubeci_e2e::{DISRUPTIVE, Test, step, workspace_of};
 
 use crate::workflow::{ENDLESS, on_config_maps, shell};
 
@@ -139,6 +139,8 @@ async fn a_pod_that_is_deleted_under_a_plan_fails_it() {
 
 #[tokio::test]
 async fn a_pod_that_is_evicted_under_a_plan_fails_it() {
+    // To an operator that was away the pod is gone, and nobody says why.
+    let _undisturbed = DISRUPTIVE.lock().await;
     kubeci_e2e::run("pod-evicted", async |test| {
         let name = fire(test, "pod-evicted", ENDLESS).await;
         test.runs(&name, "endless").await;
