@@ -103,6 +103,19 @@ pub enum Problem {
         /// The name of a volume that is like it.
         suggestion: Option<String>,
     },
+    /// A workspace that lives in one pod, for steps that need more.
+    #[error(
+        "an `emptyDir` is a folder of one pod, but these steps need {pods}: {why}; {}",
+        instead_of_empty_dir(*.fits_relay)
+    )]
+    EmptyDirOfManyPods {
+        /// How many pods the plan has.
+        pods: usize,
+        /// Which steps need more than one pod.
+        why: String,
+        /// Whether one pod would do with `execution: Relay`.
+        fits_relay: bool,
+    },
     /// A volume that is defined twice.
     #[error("{first} is {name:?} too; rename one of the two volumes")]
     DuplicateVolume {
@@ -122,6 +135,14 @@ fn such_as(suggestion: Option<&str>) -> String {
     suggestion
         .map(|name| format!(", such as `{name}`"))
         .unwrap_or_default()
+}
+
+fn instead_of_empty_dir(fits_relay: bool) -> &'static str {
+    if fits_relay {
+        "use `execution: Relay`, for which one pod will do, or `workspace: hostPath`"
+    } else {
+        "change that, or use `workspace: hostPath`"
+    }
 }
 
 fn did_you_mean(suggestion: Option<&str>, otherwise: &str) -> String {

@@ -51,7 +51,7 @@ impl Requests {
         self.0.iter().map(quantity).collect()
     }
 
-    fn of_step(step: &Step) -> Self {
+    pub(crate) fn of_step(step: &Step) -> Self {
         let mut requests = BTreeMap::new();
         for (kind, resource, quantity) in quantities(step) {
             let milli = quantity::milli(&quantity.0).unwrap_or_default();
@@ -63,7 +63,7 @@ impl Requests {
         requests.into_iter().collect()
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         self.merged(other, |one, another| one + another)
     }
 
@@ -91,6 +91,14 @@ impl FromIterator<(String, u128)> for Requests {
         )
     }
 }
+
+/// Whether containers of a pod that run in turn can do with what one of them needs. Of anything else, such as
+/// GPUs and huge pages, each container holds its own until the pod is over.
+pub(crate) fn is_handed_on(resource: &str) -> bool {
+    matches!(resource, CPU | "memory" | "ephemeral-storage")
+}
+
+pub(crate) const CPU: &str = "cpu";
 
 const REQUESTS: &str = "requests";
 

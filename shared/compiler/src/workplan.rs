@@ -71,6 +71,7 @@ pub fn workplan(
     let spec = WorkplanSpec {
         tasks: plan.tasks.clone(),
         order: plan.order,
+        workspace: workflow.spec.workspace,
         trigger: Some(trigger),
         pod: workflow.spec.pod.clone(),
     };

@@ -1,7 +1,7 @@
 use k8s_openapi::api::core::v1::{ResourceRequirements, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::{PodSettings, Step, WorkflowSpec};
-use kubeci_compiler::compile_workflow;
+use kubeci_compiler::{Settings, compile_workflow};
 use rstest::rstest;
 
 fn step(name: &str, dependency: &[&str]) -> Step {
@@ -50,7 +50,7 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
         pod,
         ..WorkflowSpec::default()
     };
-    let errors = compile_workflow(&workflow).unwrap_err();
+    let errors = compile_workflow(&workflow, &Settings::default()).unwrap_err();
     errors.iter().map(ToString::to_string).collect()
 }
 
@@ -136,5 +136,5 @@ fn what_is_unusual_but_right_is_accepted(
         pod,
         ..WorkflowSpec::default()
     };
-    assert!(compile_workflow(&workflow).is_ok());
+    assert!(compile_workflow(&workflow, &Settings::default()).is_ok());
 }

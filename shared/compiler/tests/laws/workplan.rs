@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use kubeci_api::names::WORKPLAN_NAME_MAX;
 use kubeci_api::{TriggerEvent, TriggeredBy, Workflow};
-use kubeci_compiler::{compile_workflow, head, workplan};
+use kubeci_compiler::{Settings, compile_workflow, head, workplan};
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -30,7 +30,7 @@ fn trigger() -> TriggeredBy {
 #[test]
 fn a_workplan_says_whose_it_is_what_fired_it_and_what_came_before() {
     let workflow = workflow("my-workflow");
-    let plan = compile_workflow(&workflow.spec).unwrap();
+    let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
     let mut workplan = workplan(&workflow, &plan, trigger(), Some("k5dgy2ab7c"));
     assert_eq!(workplan.spec.tasks, plan.tasks);
     workplan.spec.tasks.clear();
@@ -56,7 +56,7 @@ fn a_workplans_name_is_its_workflows_cut_to_fit_and_its_head(
     #[case] prefix: &str,
 ) {
     let workflow = workflow(name);
-    let plan = compile_workflow(&workflow.spec).unwrap();
+    let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
     let workplan = workplan(&workflow, &plan, trigger(), None);
     let name = workplan.metadata.name.unwrap();
     let labels = workplan.metadata.labels.unwrap();
