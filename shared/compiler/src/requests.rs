@@ -43,6 +43,13 @@ impl Requests {
         self.0.is_empty()
     }
 
+    /// Those of them that a pod can state itself, beside its containers: the API server refuses the others.
+    #[must_use]
+    pub fn at_pod_level(&self) -> Self {
+        let stated = [CPU, MEMORY].map(|resource| (resource.to_owned(), self.milli(resource)));
+        stated.into_iter().collect()
+    }
+
     /// The requests as a container states them.
     #[must_use]
     pub fn quantities(&self) -> BTreeMap<String, Quantity> {
@@ -95,10 +102,11 @@ impl FromIterator<(String, u128)> for Requests {
 /// Whether containers of a pod that run in turn can do with what one of them needs. Of anything else, such as
 /// GPUs and huge pages, each container holds its own until the pod is over.
 pub(crate) fn is_handed_on(resource: &str) -> bool {
-    matches!(resource, CPU | "memory" | "ephemeral-storage")
+    matches!(resource, CPU | MEMORY | "ephemeral-storage")
 }
 
 pub(crate) const CPU: &str = "cpu";
+const MEMORY: &str = "memory";
 
 const REQUESTS: &str = "requests";
 

@@ -79,10 +79,9 @@ pub fn relay_room(task: &Task, has_pod_level: bool) -> RelayRoom {
         (false, true) => Room::PodLevel,
         (false, false) => Room::Spread,
     };
-    let pod_level = ["cpu", "memory"].map(|name| (name.to_owned(), together.milli(name)));
     RelayRoom {
         room,
-        pod: (room == Room::PodLevel).then(|| pod_level.into_iter().collect()),
+        pod: (room == Room::PodLevel).then(|| together.at_pod_level()),
         containers: shares(task, &steps, &together),
     }
 }
