@@ -1,1 +1,81 @@
-fn main() {}
+//! The workplan operator: runs Workplans as pods, reports on them and cleans up after them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kubeci_runtime::RuntimeArgs;
+use mimalloc::MiMalloc;
+
+use crate::core::workspace::Folder;
+
+mod core;
+mod node;
+mod shell;
+#[cfg(test)]
+mod testing;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Runs Workplans as pods that share a folder on one node, reports on them and cleans up after them.
+///
+/// Any number of replicas may run: one leads, the others stand by. The cluster is that of KUBECONFIG, else
+/// the one in which this runs as a pod.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    on_node: Option<OnNode>,
+
+    /// This operator's own image, of which pods on the nodes open and remove folders
+    /// [default: that of the pod in which this runs].
+    #[arg(long, env = "KUBECI_IMAGE")]
+    image: Option<String>,
+
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+/// What the operator starts in pods on the nodes; not meant to be started by hand.
+#[derive(Subcommand)]
+enum OnNode {
+    /// Remove the folders of plans that have ended from this node.
+    Sweep {
+        /// What to remove below /kubeci.
+        #[arg(required = true, value_name = "NAMESPACE/WORKFLOW/WORKPLAN")]
+        folders: Vec<Folder>,
+    },
+    /// Make the shared folder of a plan writable for every user.
+    OpenWorkspace {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.on_node {
+        Some(OnNode::Sweep { folders }) => done(node::sweep(&folders)),
+        Some(OnNode::OpenWorkspace { path }) => done(node::open(&path)),
+        None => operate(args.runtime, args.image),
+    }
+}
+
+fn done<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn operate(runtime: RuntimeArgs, image: Option<String>) -> ExitCode {
+    kubeci_runtime::run("workplan-operator", runtime, |context| {
+        shell::operate(context, image)
+    })
+    .await
+}

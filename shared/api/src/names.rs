@@ -12,6 +12,10 @@ pub const TRIGGER_UID_LABEL: &str = "kube.ci/trigger-uid";
 pub const HEAD_LABEL: &str = "kube.ci/head";
 /// Label of a Workplan: the link before its own, empty for an object's first event.
 pub const PREVIOUS_HEAD_LABEL: &str = "kube.ci/previous-head";
+/// Label of a Workplan: its number among all that its Workflow fired, by the order of creation.
+pub const SEQUENCE_LABEL: &str = "kube.ci/sequence";
+/// Label of a sweep pod, which removes the folders of Workplans that have ended.
+pub const SWEEP_LABEL: &str = "kube.ci/sweep";
 /// Finalizer of a Workplan: held until its folder is gone from the node.
 pub const WORKSPACE_FINALIZER: &str = "kube.ci/workspace";
 

@@ -74,11 +74,17 @@ pub struct WorkflowStatus {
     /// The state in which each matching object was last seen, by the object's uid: its
     /// `metadata.generation`, or a hash of its content where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub last_observed_resource_generation: Option<BTreeMap<String, String>>,
 
     /// Which object each uid is, and the last link in its chain of events.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub ledger: BTreeMap<String, LedgerEntry>,
+
+    /// The events of all Workplans up to this number, their label `kube.ci/sequence`, are in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sequence: Option<i64>,
 
     /// `Ready`, `Compiled` and `TriggersWatched`: whether it holds, why, and what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

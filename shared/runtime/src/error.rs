@@ -58,3 +58,30 @@ pub enum Error {
     )]
     Unfinished(Duration),
 }
+
+/// An error with its causes; HTTP errors say little by themselves.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    for cause in causes.map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let os = std::io::Error::other("no route");
+        let http = std::io::Error::other(format!("cannot connect: {os}"));
+        let error = Error::Operator(Box::new(Error::Hostname(http)));
+        let told = "cannot tell this host's name; give this process a name with --identity: \
+                    cannot connect: no route";
+        assert_eq!(with_causes(&error), told);
+    }
+}

@@ -5,7 +5,7 @@ use std::{
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{
         counter::Counter,
         family::Family,
@@ -29,7 +29,7 @@ pub struct Metrics {
 }
 
 /// How a reconciliation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The object is as far as it can be for now.
     Success,
@@ -39,7 +39,7 @@ pub enum Outcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReconcileLabels {
-    result: Outcome,
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,7 +88,11 @@ impl Metrics {
     }
 
     /// Counts a reconciliation and what it took.
-    pub fn reconciled(&self, result: Outcome, took: Duration) {
+    pub fn reconciled(&self, outcome: Outcome, took: Duration) {
+        let result = match outcome {
+            Outcome::Success => "success",
+            Outcome::Error => "error",
+        };
         self.reconciles
             .get_or_create(&ReconcileLabels { result })
             .inc();
@@ -172,7 +176,7 @@ mod tests {
         let text = metrics.exposition().unwrap();
         for line in [
             "kubeci_events_fired_total 1",
-            r#"kubeci_reconcile_total{result="Success"} 1"#,
+            r#"kubeci_reconcile_total{result="success"} 1"#,
             r#"kubeci_reconcile_duration_seconds_bucket{le="0.001"} 1"#,
             "kubeci_queue_depth 0",
             r#"kubeci_watch_restarts_total{resource="pods"} 1"#,

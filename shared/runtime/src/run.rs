@@ -9,6 +9,7 @@ use crate::{
     Error, Liveness, Metrics, Readiness, RuntimeArgs,
     admin::Admin,
     client,
+    error::with_causes,
     lease::{Candidate, Held},
     shutdown, telemetry,
 };
@@ -52,7 +53,7 @@ where
     match lead(name, &args, operate).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            tracing::error!("{}", with_causes(&error));
             ExitCode::FAILURE
         }
     }

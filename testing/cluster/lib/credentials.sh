@@ -11,7 +11,8 @@ make_certificates() {
   local pki=$state/pki key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
   openssl ecparam -name prime256v1 -genkey -noout -out "$pki/service-accounts.key"
   openssl req -x509 "${key[@]}" -keyout "$pki/apiserver.key" -out "$pki/apiserver.crt" -days 365 \
-    -subj /CN=kube-apiserver -addext "subjectAltName=IP:127.0.0.1,IP:$host_ip,IP:$service_ip,DNS:localhost,\
+    -subj /CN=kube-apiserver -addext basicConstraints=critical,CA:FALSE \
+    -addext "subjectAltName=IP:127.0.0.1,IP:$host_ip,IP:$service_ip,DNS:localhost,\
 DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
   # what the API server shows to kubelets, for logs and exec
   openssl req -x509 "${key[@]}" -keyout "$pki/ca.key" -out "$pki/ca.crt" -days 365 -subj /CN=kubelet-clients

@@ -1,16 +1,25 @@
 //! What the end-to-end tests stand on: a client for the cluster under test, a namespace for each test,
 //! conditions to wait for, and a way to reach a node's folder and an operator's process.
 
+mod chain;
+mod config_maps;
 mod eventually;
+mod kubectl;
 mod manifest;
 mod node;
 mod operators;
+mod outside;
+mod pods;
 mod test;
+mod workflows;
 mod workplans;
 
+pub use chain::{chains, fired};
 pub use eventually::{eventually, eventually_within};
-pub use manifest::{apply, example, manifests};
-pub use node::{Inspector, workspace_path};
+pub use kubectl::kubectl;
+pub use manifest::{apply, create, example, manifests};
+pub use node::{Inspector, Shell, workspace_path};
 pub use operators::{DISRUPTIVE, Operator};
-pub use test::{Test, client, run};
-pub use workplans::{duration_between, step};
+pub use pods::{PodHistory, workspace_of};
+pub use test::{Test, client, run, run_in_default};
+pub use workplans::{all_in, duration_between, step};

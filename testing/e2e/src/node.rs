@@ -58,6 +58,13 @@ impl Inspector {
         self.shells.values()
     }
 
+    /// Asserts that a path is gone from every node.
+    pub async fn assert_gone(&self, path: &str) {
+        for node in self.nodes() {
+            assert!(!node.has(path).await, "{path} is still on its node");
+        }
+    }
+
     /// The shell on `node`.
     pub fn node(&self, node: &str) -> &Shell {
         self.shells
@@ -124,6 +131,16 @@ async fn create(client: &Client, nodes: &[String]) {
 }
 
 impl Shell {
+    /// Whether there is a file or folder of this path.
+    pub async fn has(&self, path: &str) -> bool {
+        let look = format!("ls -d {path} >/dev/null 2>&1 && echo yes || echo no");
+        match self.sh(&look).await.trim() {
+            "yes" => true,
+            "no" => false,
+            other => panic!("whether {path} exists: {other:?}"),
+        }
+    }
+
     /// What a command prints, run by `sh` as root among the node's processes.
     pub async fn sh(&self, command: &str) -> String {
         eventually("a command on the node", async || {

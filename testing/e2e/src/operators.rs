@@ -1,8 +1,14 @@
-use k8s_openapi::api::coordination::v1::Lease;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
+use rand::Rng;
+use serde_json::json;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use crate::{Inspector, eventually};
 
@@ -11,6 +17,7 @@ use crate::{Inspector, eventually};
 pub static DISRUPTIVE: Mutex<()> = Mutex::const_new(());
 
 const NAMESPACE: &str = "kubeci-system";
+const REPLICAS: usize = 2;
 
 /// One of kubeci's operators, as it is installed.
 #[derive(Clone, Copy)]
@@ -20,7 +27,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// The name of its Deployment and its Lease.
+    /// The name of its Deployment.
     pub fn name(self) -> &'static str {
         match self {
             Self::Workflow => "workflow-operator",
@@ -30,25 +37,43 @@ impl Operator {
 
     /// The name of the pod that leads.
     pub async fn leader(self, client: &Client) -> String {
+        self.lease_when(client, "has a holder", |lease| {
+            lease.holder_identity.clone().filter(|it| !it.is_empty())
+        })
+        .await
+    }
+
+    /// The name of the pod that leads, once it is another than `previous`.
+    pub async fn leader_after(self, client: &Client, previous: &str) -> String {
+        self.lease_when(client, "has another holder", |lease| {
+            let holder = lease.holder_identity.clone();
+            holder.filter(|it| !it.is_empty() && it != previous)
+        })
+        .await
+    }
+
+    async fn lease_when<T>(
+        self,
+        client: &Client,
+        what: &str,
+        is: impl Fn(&LeaseSpec) -> Option<T>,
+    ) -> T {
         let leases = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
-        eventually(&format!("{} has a leader", self.name()), async || {
-            let lease = leases
-                .get(self.name())
-                .await
-                .map_err(|error| error.to_string())?;
-            let holder = lease.spec.and_then(|spec| spec.holder_identity);
-            holder
-                .filter(|it| !it.is_empty())
-                .ok_or_else(|| "no holder".to_owned())
+        let name = format!("kubeci-{}", self.name());
+        eventually(&format!("the lease {name} {what}"), async || {
+            let lease = leases.get(&name).await.map_err(|error| error.to_string())?;
+            let spec = lease.spec.unwrap_or_default();
+            is(&spec).ok_or_else(|| format!("{spec:?}"))
         })
         .await
     }
 
     /// All its pods.
     pub async fn pods(self, client: &Client) -> Vec<Pod> {
-        let pods = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
         let label = format!("app.kubernetes.io/name={}", self.name());
-        let list = pods.list(&ListParams::default().labels(&label)).await;
+        let list = pods(client)
+            .list(&ListParams::default().labels(&label))
+            .await;
         list.expect("the operator's pods").items
     }
 
@@ -62,22 +87,76 @@ impl Operator {
     /// Ends the leader's process with SIGKILL, and says in which pod it was.
     pub async fn kill_leader(self, client: &Client) -> String {
         let leader = self.leader(client).await;
-        if let Some(pod) = self
-            .pods(client)
-            .await
-            .iter()
-            .find(|pod| pod.name_any() == leader)
-        {
-            self.kill_pod(client, pod).await;
+        if let Ok(Some(pod)) = pods(client).get_opt(&leader).await {
+            self.kill_pod(client, &pod).await;
         }
         leader
     }
 
+    /// Ends the leader's process with SIGKILL and deletes its pod, so that only the other replica can go on.
+    pub async fn lose_leader(self, client: &Client) -> String {
+        let leader = self.kill_leader(client).await;
+        delete_pod(client, &leader).await;
+        leader
+    }
+
+    /// Kills the leader at a random moment within `span`, and waits until the operator is at work again.
+    pub async fn kill_leader_within(self, client: &Client, span: Duration) {
+        let moment = rand::rng().random_range(Duration::ZERO..span);
+        sleep(moment).await;
+        self.kill_leader(client).await;
+        self.works(client).await;
+    }
+
+    /// Waits until the operator renews its lease.
+    pub async fn works(self, client: &Client) {
+        let renewed = async |what: &str, after| {
+            self.lease_when(client, what, |lease| {
+                let renewed = lease.renew_time.as_ref().map(|it| it.0);
+                renewed.filter(|_| renewed > after)
+            })
+            .await
+        };
+        let now = renewed("was renewed", None).await;
+        renewed("is renewed", Some(now)).await;
+    }
+
+    /// Kills all replicas and keeps them away until [`Operator::come_back`].
+    pub async fn go_away(self, client: &Client) {
+        self.kill(client).await;
+        self.scale(client, 0).await;
+        for pod in self.pods(client).await {
+            self.kill_pod(client, &pod).await;
+            delete_pod(client, &pod.name_any()).await;
+        }
+        eventually(&format!("{} is away", self.name()), async || {
+            let names = self
+                .pods(client)
+                .await
+                .iter()
+                .map(ResourceExt::name_any)
+                .collect::<Vec<_>>();
+            if names.is_empty() { Ok(()) } else { Err(names) }
+        })
+        .await;
+    }
+
+    /// Undoes [`Operator::go_away`].
+    pub async fn come_back(self, client: &Client) {
+        self.scale(client, REPLICAS).await;
+    }
+
+    async fn scale(self, client: &Client, replicas: usize) {
+        let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let params = PatchParams::default();
+        let patched = deployments.patch_scale(self.name(), &params, &patch).await;
+        patched.expect("a scaled Deployment");
+    }
+
     async fn kill_pod(self, client: &Client, pod: &Pod) {
-        let (Some(uid), Some(node)) = (
-            pod.uid(),
-            pod.spec.as_ref().and_then(|it| it.node_name.as_ref()),
-        ) else {
+        let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
+        let (Some(uid), Some(node)) = (pod.uid(), node) else {
             return;
         };
         let process = &self.name()[..15]; // as much as the kernel keeps of it
@@ -86,5 +165,17 @@ impl Operator {
             "for p in /proc/[0-9]*; do grep -qx {process} $p/comm && grep -q {cgroup} $p/cgroup && kill -9 ${{p#/proc/}}; done; true"
         );
         Inspector::get(client).await.node(node).sh(&kill).await;
+    }
+}
+
+fn pods(client: &Client) -> Api<Pod> {
+    Api::namespaced(client.clone(), NAMESPACE)
+}
+
+async fn delete_pod(client: &Client, name: &str) {
+    let now = DeleteParams::default().grace_period(0);
+    match pods(client).delete(name, &now).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        deleted => drop(deleted.expect("the pod is deleted")),
     }
 }

@@ -2,30 +2,36 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, ServiceAccount};
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ServiceAccount};
+use kube::api::{DeleteParams, ListParams, LogParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource, ResourceExt};
-use kubeci_api::{Phase, Workflow, Workplan, names};
+use kubeci_api::{Workflow, Workplan};
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
-use crate::{apply, eventually, workspace_path};
+use crate::{apply, create, eventually, outside};
+
+/// The kubeconfig of the cluster under test.
+///
+/// # Panics
+/// When `KUBECI_TEST_KUBECONFIG` is not set.
+pub fn kubeconfig() -> String {
+    std::env::var("KUBECI_TEST_KUBECONFIG").expect(
+        "KUBECI_TEST_KUBECONFIG names the kubeconfig of a cluster with kubeci; `make e2e` sets it",
+    )
+}
 
 /// A client for the cluster under test.
 ///
 /// # Panics
 /// When `KUBECI_TEST_KUBECONFIG` names no usable kubeconfig.
 pub async fn client() -> Client {
-    let path = std::env::var("KUBECI_TEST_KUBECONFIG").expect(
-        "KUBECI_TEST_KUBECONFIG names the kubeconfig of a cluster with kubeci; `make e2e` sets it",
-    );
-    let kubeconfig = Kubeconfig::read_from(path).expect("a kubeconfig");
+    let kubeconfig = Kubeconfig::read_from(kubeconfig()).expect("a kubeconfig");
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .expect("a kubeconfig");
-    config.read_timeout = Some(Duration::from_secs(60));
+    config.read_timeout = Some(Duration::from_mins(1));
     Client::try_from(config).expect("a client")
 }
 
@@ -53,6 +59,21 @@ pub async fn run(name: &str, body: impl AsyncFnOnce(&Test)) {
     }
 }
 
+/// Runs `body` in the namespace `default`, which stays. When the body panics, it first prints what is there.
+///
+/// # Panics
+/// When the body does.
+pub async fn run_in_default(body: impl AsyncFnOnce(&Test)) {
+    let test = Test {
+        client: client().await,
+        namespace: "default".to_owned(),
+    };
+    if let Err(panic) = AssertUnwindSafe(body(&test)).catch_unwind().await {
+        test.describe().await;
+        std::panic::resume_unwind(panic);
+    }
+}
+
 impl Test {
     async fn new(name: &str) -> Self {
         let client = client().await;
@@ -72,12 +93,16 @@ impl Test {
             client,
             namespace: created.name_any(),
         };
-        let accounts = test.api::<ServiceAccount>();
+        test.account_exists().await;
+        test
+    }
+
+    pub(crate) async fn account_exists(&self) {
+        let accounts = self.api::<ServiceAccount>();
         eventually("the default ServiceAccount", async || {
             accounts.get("default").await
         })
         .await;
-        test
     }
 
     /// The objects of one kind in the test's namespace.
@@ -106,174 +131,59 @@ impl Test {
         }
     }
 
-    /// Creates the ConfigMap, or gives it this content.
-    pub async fn config_map(&self, name: &str, data: &str) -> ConfigMap {
-        let object = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"data": data},
-        });
-        self.api::<ConfigMap>()
-            .patch(
-                name,
-                &PatchParams::apply("kubeci-e2e").force(),
-                &Patch::Apply(object),
-            )
-            .await
-            .expect("a ConfigMap")
+    /// Creates the objects of a manifest in the test's namespace, and says their names.
+    pub async fn create(&self, yaml: &str) -> Vec<String> {
+        match create(&self.client, &self.namespace, yaml).await {
+            Ok(created) => created.iter().map(ResourceExt::name_any).collect(),
+            Err(error) => panic!("{error}\n{yaml}"),
+        }
     }
 
-    /// Deletes a ConfigMap.
-    pub async fn delete_config_map(&self, name: &str) {
-        let config_maps = self.api::<ConfigMap>();
-        let deleted = config_maps.delete(name, &DeleteParams::default()).await;
-        deleted.expect("a deleted ConfigMap");
+    /// Deletes an object of the test's namespace.
+    pub async fn delete_one<K>(&self, name: &str)
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let deleted = self.api::<K>().delete(name, &DeleteParams::default()).await;
+        deleted.unwrap_or_else(|error| panic!("{name} is not deleted: {error}"));
     }
 
-    /// The Workplans of a Workflow, oldest first.
-    pub async fn workplans(&self, workflow: &str) -> Vec<Workplan> {
-        let of_workflow =
-            ListParams::default().labels(&format!("{}={workflow}", names::WORKFLOW_LABEL));
-        let list = self.api::<Workplan>().list(&of_workflow).await;
-        let mut items = list.expect("a list of Workplans").items;
-        items.sort_by_key(|plan| (plan.creation_timestamp(), plan.resource_version()));
-        items
-    }
-
-    /// The one Workplan of a Workflow, once it is there.
-    pub async fn workplan(&self, workflow: &str) -> Workplan {
-        self.workplans_reach(workflow, 1).await.remove(0)
-    }
-
-    /// The Workplans of a Workflow, once there are `count` of them; more is a failure.
-    pub async fn workplans_reach(&self, workflow: &str, count: usize) -> Vec<Workplan> {
-        let plans = eventually(&format!("{count} Workplans of {workflow}"), async || {
-            let plans = self.workplans(workflow).await;
-            if plans.len() >= count {
-                Ok(plans)
-            } else {
-                Err(plans.len())
+    /// Waits until an object of the test's namespace is gone.
+    pub async fn gone<K>(&self, name: &str)
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let api = self.api::<K>();
+        eventually(&format!("{name} is gone"), async || {
+            match api.get_opt(name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(object)) => Err(format!("{object:?}")),
+                Err(error) => Err(error.to_string()),
             }
         })
         .await;
-        assert_eq!(
-            plans.len(),
-            count,
-            "one Workplan for each event of {workflow}"
-        );
-        plans
     }
 
-    /// The Workflow, once it says that it is Ready as it now stands.
-    pub async fn workflow_ready(&self, workflow: &str) -> Workflow {
-        let api = self.api::<Workflow>();
-        eventually(&format!("Workflow {workflow} is Ready"), async || {
-            let object = api.get(workflow).await.map_err(|error| error.to_string())?;
-            let current = object.metadata.generation;
-            let status = object.status.clone().unwrap_or_default();
-            let ready = status.conditions.iter().any(|it| {
-                it.type_ == "Ready" && it.status == "True" && it.observed_generation == current
-            });
-            if ready {
-                Ok(object)
-            } else {
-                Err(format!("{:?}", status.conditions))
-            }
-        })
-        .await
-    }
-
-    /// The condition of a Workflow, once `status` is what it says.
-    pub async fn workflow_condition(
-        &self,
-        workflow: &str,
-        type_: &str,
-        status: &str,
-    ) -> (String, String) {
-        let api = self.api::<Workflow>();
-        eventually(
-            &format!("{type_}={status} of Workflow {workflow}"),
-            async || {
-                let object = api.get(workflow).await.map_err(|error| error.to_string())?;
-                let conditions = object.status.unwrap_or_default().conditions;
-                let found = conditions
-                    .iter()
-                    .find(|it| it.type_ == type_ && it.status == status);
-                found
-                    .map(|it| (it.reason.clone(), it.message.clone()))
-                    .ok_or_else(|| format!("{conditions:?}"))
-            },
-        )
-        .await
-    }
-
-    /// A Workplan, once `is` holds of it.
-    pub async fn workplan_when(
-        &self,
-        name: &str,
-        what: &str,
-        is: impl Fn(&Workplan) -> bool,
-    ) -> Workplan {
-        let api = self.api::<Workplan>();
-        eventually(&format!("Workplan {name} {what}"), async || {
-            let plan = api.get(name).await.map_err(|error| error.to_string())?;
-            if is(&plan) {
-                Ok(plan)
-            } else {
-                Err(format!("{:?}", plan.status))
-            }
-        })
-        .await
-    }
-
-    /// A Workplan, once it has ended in `phase`; another end is a failure.
-    pub async fn ends(&self, name: &str, phase: Phase) -> Workplan {
-        let plan = self
-            .workplan_when(name, "has ended", |plan| {
-                plan.status
-                    .as_ref()
-                    .and_then(|it| it.phase)
-                    .is_some_and(Phase::is_final)
-            })
-            .await;
-        let status = plan.status.clone().unwrap_or_default();
-        assert_eq!(status.phase, Some(phase), "{name}: {status:?}");
-        plan
-    }
-
-    /// Waits until the operator has let go of a Workplan: its folder is said to be gone and its finalizer is.
-    pub async fn cleaned(&self, name: &str) -> Workplan {
-        self.workplan_when(name, "is cleaned up", |plan| {
-            let conditions = plan.status.iter().flat_map(|it| &it.conditions);
-            let cleaned = conditions
-                .into_iter()
-                .any(|it| it.type_ == "WorkspaceCleaned" && it.status == "True");
-            cleaned && plan.finalizers().is_empty()
-        })
-        .await
-    }
-
-    /// Asserts that the folder of a Workplan of `workflow` is gone from every node.
-    pub async fn assert_folder_gone(&self, workflow: &str, plan: &str) {
-        let inspector = crate::Inspector::get(&self.client).await;
-        for node in inspector.nodes() {
-            let path = workspace_path(&self.namespace, workflow, plan);
-            let listing = node.sh(&format!("ls -d {path} 2>&1 || true")).await;
-            assert!(
-                listing.contains("No such file"),
-                "{path} is still on its node: {listing}"
-            );
-        }
+    /// What a container printed.
+    pub async fn log(&self, pod: &str, container: &str) -> String {
+        let params = LogParams {
+            container: Some(container.to_owned()),
+            ..LogParams::default()
+        };
+        let log = self.api::<Pod>().logs(pod, &params).await;
+        log.unwrap_or_else(|error| panic!("no log of {container} in {pod}: {error}"))
     }
 
     async fn describe(&self) {
+        eprintln!("namespace {}", self.namespace);
         for plan in self.list::<Workplan>().await {
-            eprintln!("workplan {}: {:?}", plan.name_any(), plan.status);
+            let labels = plan.labels();
+            eprintln!("workplan {} {labels:?}: {:?}", plan.name_any(), plan.status);
         }
         for workflow in self.list::<Workflow>().await {
-            let conditions = workflow.status.unwrap_or_default().conditions;
-            eprintln!(
-                "workflow {}: {conditions:?}",
-                workflow.metadata.name.unwrap_or_default()
-            );
+            eprintln!("workflow {}: {:?}", workflow.name_any(), workflow.status);
         }
         for pod in self.list::<Pod>().await {
             eprintln!("pod {}: {:?}", pod.name_any(), pod.status);
@@ -285,12 +195,15 @@ impl Test {
     }
 
     async fn delete(&self) {
+        outside::delete(self).await;
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let deleted = namespaces
             .delete(&self.namespace, &DeleteParams::default())
             .await;
-        if let Err(error) = deleted {
-            eprintln!("namespace {} is left behind: {error}", self.namespace);
+        match deleted {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => eprintln!("namespace {} is left behind: {error}", self.namespace),
+            Ok(_) => {}
         }
     }
 }

@@ -1,14 +1,14 @@
-use std::future::Future;
-
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, api::PostParams};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{
-    Held, POLL, REQUEST,
+    Held, POLL,
     decision::{Bid, Seen, bid},
-    record, spread,
+    record,
+    request::{Failure, bounded},
+    spread,
 };
 use crate::Readiness;
 
@@ -20,26 +20,10 @@ pub struct Candidate {
     pub(super) identity: String,
 }
 
-/// A request about the lease failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error("the API server did not answer within {} s", REQUEST.as_secs())]
-    Unanswered,
-    #[error(transparent)]
-    Api(#[from] kube::Error),
-}
-
-impl Failure {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Api(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists())
-    }
-}
-
-pub(super) async fn bounded<T>(
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Failure> {
-    let answer = timeout(REQUEST, request).await;
-    Ok(answer.map_err(|_| Failure::Unanswered)??)
+/// How one look at the lease ended.
+enum Turn {
+    Won { lease: Box<Lease>, sent: Instant },
+    Behind { holder: String },
 }
 
 impl Candidate {
@@ -52,55 +36,69 @@ impl Candidate {
         }
     }
 
-    /// Stands by until the lease is ours. Failures are logged and tried again.
+    /// Stands by until the lease is ours. What keeps it from that is logged when it changes.
     pub async fn acquire(self, readiness: &Readiness) -> Held {
+        let (lease, namespace) = (&self.name, &self.namespace);
         let mut seen = None;
-        let mut said = String::new();
+        let mut told = String::new();
         loop {
-            let line = match self.look(&mut seen).await {
-                Ok(Bid::Take) => match self.take(seen.as_ref()).await {
-                    Ok(held) => return self.won(held),
-                    Err(failure) => self.explain(&failure),
-                },
-                Ok(Bid::Wait { holder }) => {
+            match self.turn(&mut seen).await {
+                Ok(Turn::Won { lease, sent }) => return self.won(*lease, sent),
+                Ok(Turn::Behind { holder }) => {
                     readiness.standing_by(&holder);
-                    format!("standing by, {holder} leads")
+                    if changed(&mut told, &holder) {
+                        tracing::info!(lease, namespace, leader = holder, "standing by");
+                    }
                 }
-                Err(failure) => self.explain(&failure),
-            };
-            if line != said {
-                tracing::info!(lease = self.name, namespace = self.namespace, "{line}");
-                said = line;
+                // Another was first; the next look shows who.
+                Err(failure) if failure.is_conflict() => {}
+                Err(failure) => {
+                    let why = self.explain(&failure);
+                    if changed(&mut told, &why) {
+                        tracing::warn!(
+                            lease,
+                            namespace,
+                            "cannot get the lease, still trying: {why}"
+                        );
+                    }
+                }
             }
             sleep(spread(POLL)).await;
         }
     }
 
-    async fn look(&self, seen: &mut Option<Seen>) -> Result<Bid, Failure> {
+    async fn turn(&self, seen: &mut Option<Seen>) -> Result<Turn, Failure> {
         let lease = bounded(self.api.get_opt(&self.name)).await?;
         let now = Instant::now();
         *seen = lease.map(|lease| Seen::update(seen.take(), lease, now));
-        Ok(match seen {
-            Some(seen) => bid(seen, &self.identity, now),
-            None => Bid::Take,
-        })
+        match seen {
+            None => self.create().await,
+            Some(seen) => match bid(seen, &self.identity, now) {
+                Bid::Take => self.take(&seen.lease).await,
+                Bid::Wait { holder } => Ok(Turn::Behind { holder }),
+            },
+        }
     }
 
-    async fn take(&self, seen: Option<&Seen>) -> Result<(Lease, Instant), Failure> {
+    async fn create(&self) -> Result<Turn, Failure> {
         let sent = Instant::now();
-        let (now, params) = (Timestamp::now(), PostParams::default());
-        let lease = if let Some(seen) = seen {
-            let lease = record::taken(seen.lease.clone(), &self.identity, now);
-            bounded(self.api.replace(&self.name, &params, &lease)).await?
-        } else {
-            let lease = record::new(&self.namespace, &self.name);
-            let lease = record::taken(lease, &self.identity, now);
-            bounded(self.api.create(&params, &lease)).await?
-        };
-        Ok((lease, sent))
+        let lease = record::new(&self.namespace, &self.name);
+        let lease = record::taken(lease, &self.identity, Timestamp::now());
+        let lease = bounded(self.api.create(&PostParams::default(), &lease)).await?;
+        let lease = Box::new(lease);
+        Ok(Turn::Won { lease, sent })
     }
 
-    fn won(self, (lease, sent): (Lease, Instant)) -> Held {
+    async fn take(&self, free: &Lease) -> Result<Turn, Failure> {
+        let sent = Instant::now();
+        let lease = record::taken(free.clone(), &self.identity, Timestamp::now());
+        let params = PostParams::default();
+        let lease = bounded(self.api.replace(&self.name, &params, &lease)).await?;
+        let lease = Box::new(lease);
+        Ok(Turn::Won { lease, sent })
+    }
+
+    fn won(self, lease: Lease, sent: Instant) -> Held {
         tracing::info!(
             lease = self.name,
             namespace = self.namespace,
@@ -111,19 +109,21 @@ impl Candidate {
     }
 
     fn explain(&self, failure: &Failure) -> String {
-        if failure.is_conflict() {
-            return "another process took the lease first".to_owned();
-        }
-        let (name, namespace) = (&self.name, &self.namespace);
-        let remedy = match failure {
-            Failure::Api(kube::Error::Api(status)) if status.is_forbidden() => format!(
-                "; allow get, create and update of leases.coordination.k8s.io in namespace {namespace}"
+        let namespace = &self.namespace;
+        match failure {
+            Failure::Refused(status) if status.is_forbidden() => format!(
+                "{failure}; allow get, create and update of leases.coordination.k8s.io in namespace {namespace}"
             ),
-            Failure::Api(kube::Error::Api(status)) if status.is_not_found() => {
-                format!("; create the namespace {namespace} or choose another with --namespace")
-            }
-            _ => String::new(),
-        };
-        format!("cannot get hold of the lease {namespace}/{name}, trying again: {failure}{remedy}")
+            Failure::Refused(status) if status.is_not_found() => format!(
+                "{failure}; create the namespace {namespace} or give another with --namespace"
+            ),
+            _ => failure.to_string(),
+        }
     }
+}
+
+fn changed(told: &mut String, line: &str) -> bool {
+    let changed = told != line;
+    line.clone_into(told);
+    changed
 }

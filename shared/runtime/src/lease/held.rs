@@ -5,9 +5,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
     Candidate, RENEWED_WITHIN,
-    candidate::{Failure, bounded},
     decision::next_renewal,
     record,
+    request::{Failure, bounded},
 };
 
 /// The lease, held by this process.
@@ -84,11 +84,8 @@ impl Held {
                 (self.lease, self.renewed) = (lease, sent);
                 Ok(Renewal::Done)
             }
-            Err(Failure::Api(kube::Error::Api(status)))
-                if status.is_conflict() || status.is_not_found() =>
-            {
-                self.look_again().await
-            }
+            Err(failure) if failure.is_conflict() => self.look_again().await,
+            Err(Failure::Refused(status)) if status.is_not_found() => Ok(Renewal::Lost(Lost::Gone)),
             Err(failure) => Err(failure),
         }
     }

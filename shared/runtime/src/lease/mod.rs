@@ -4,6 +4,7 @@ mod candidate;
 mod decision;
 mod held;
 mod record;
+mod request;
 
 use std::time::Duration;
 

@@ -1,0 +1,173 @@
+//! What a test has outside its namespace: labelled, so that it goes with the test.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::core::ClusterResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::{Test, eventually};
+
+const LABEL: &str = "kubeci-e2e-of";
+
+impl Test {
+    /// Applies an object that no namespace holds, and that is deleted with the test.
+    pub async fn apply_outside<K>(&self, mut object: Value)
+    where
+        K: Resource<Scope = ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        object["metadata"]["labels"][LABEL] = json!(self.namespace);
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let params = PatchParams::apply("kubeci-e2e").force();
+        let api = Api::<K>::all(self.client.clone());
+        let applied = api.patch(name, &params, &Patch::Apply(&object)).await;
+        applied.unwrap_or_else(|error| panic!("{error}\n{object}"));
+    }
+
+    /// Another namespace for the same test.
+    pub async fn another_namespace(&self, suffix: &str) -> Self {
+        let name = format!("{}-{suffix}", self.namespace);
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.apply_outside::<Namespace>(object).await;
+        let other = Self {
+            client: self.client.clone(),
+            namespace: name,
+        };
+        other.account_exists().await;
+        other
+    }
+
+    /// Lets the namespace's `default` ServiceAccount do `verbs` on `resources` everywhere.
+    pub async fn grant(&self, group: &str, resources: &[&str], verbs: &[&str]) {
+        let name = &self.namespace;
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": name},
+            "rules": [{"apiGroups": [group], "resources": resources, "verbs": verbs}],
+        });
+        self.apply_outside::<ClusterRole>(role).await;
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": name}],
+        });
+        self.apply_outside::<ClusterRoleBinding>(binding).await;
+    }
+
+    /// Lets the workflow operator watch `resources`, the way that an administrator does.
+    pub async fn let_operator_watch(&self, group: &str, resources: &[&str]) {
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {
+                "name": format!("{}-watch", self.namespace),
+                "labels": {"kube.ci/aggregate-to-watch": "true"},
+            },
+            "rules": [{"apiGroups": [group], "resources": resources, "verbs": ["get", "list", "watch"]}],
+        });
+        self.apply_outside::<ClusterRole>(role).await;
+    }
+
+    /// Installs a custom resource, `kind` with the plural `kind` in lower case and `s`, in the API group
+    /// that is the test's alone.
+    pub async fn install_kind(&self, kind: &str) {
+        let (group, singular) = (self.api_group(), kind.to_lowercase());
+        let name = format!("{singular}s.{group}");
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": name},
+            "spec": {
+                "group": group, "scope": "Namespaced",
+                "names": {"kind": kind, "plural": format!("{singular}s"), "singular": singular},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true,
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": {
+                        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                    }},
+                }],
+            },
+        });
+        self.apply_outside::<CustomResourceDefinition>(definition)
+            .await;
+        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
+        eventually(&format!("{name} is established"), async || {
+            let found = definitions.get(&name).await.map_err(|it| it.to_string())?;
+            let conditions = found.status.and_then(|it| it.conditions);
+            let established = conditions
+                .iter()
+                .flatten()
+                .any(|it| it.type_ == "Established" && it.status == "True");
+            if established {
+                Ok(())
+            } else {
+                Err(format!("{conditions:?}"))
+            }
+        })
+        .await;
+    }
+
+    /// Removes a custom resource that [`Test::install_kind`] installed.
+    pub async fn remove_kind(&self, kind: &str) {
+        let name = format!("{}s.{}", kind.to_lowercase(), self.api_group());
+        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let deleted = definitions.delete(&name, &DeleteParams::default()).await;
+        deleted.expect("the definition is deleted");
+        eventually(&format!("{name} is gone"), async || {
+            match definitions.get_opt(&name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(object)) => Err(format!("{:?}", object.status)),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await;
+    }
+
+    /// An API group that no other test has.
+    pub fn api_group(&self) -> String {
+        format!("{}.example.com", self.namespace)
+    }
+
+    /// Changes the labels of the test's namespace.
+    pub async fn label_namespace(&self, labels: BTreeMap<&str, &str>) {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+        let patched = namespaces
+            .patch(&self.namespace, &PatchParams::default(), &patch)
+            .await;
+        patched.expect("a labelled namespace");
+    }
+}
+
+/// Deletes everything that the test has outside its namespace.
+pub(crate) async fn delete(test: &Test) {
+    let of_test = ListParams::default().labels(&format!("{LABEL}={}", test.namespace));
+    delete_all::<CustomResourceDefinition>(&test.client, &of_test).await;
+    delete_all::<ClusterRoleBinding>(&test.client, &of_test).await;
+    delete_all::<ClusterRole>(&test.client, &of_test).await;
+    delete_all::<Namespace>(&test.client, &of_test).await;
+}
+
+/// One by one: namespaces cannot be deleted as a collection.
+async fn delete_all<K>(client: &Client, which: &ListParams)
+where
+    K: Resource<Scope = ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let api = Api::<K>::all(client.clone());
+    let Ok(list) = api.list(which).await else {
+        return;
+    };
+    for object in list {
+        let name = object.name_any();
+        if let Err(error) = api.delete(&name, &DeleteParams::default()).await {
+            eprintln!("{name} is left behind: {error}");
+        }
+    }
+}

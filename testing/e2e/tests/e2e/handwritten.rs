@@ -1,0 +1,123 @@
+//! Workplans that nobody compiled.
+
+use kube::ResourceExt;
+use kubeci_api::Phase;
+use kubeci_e2e::{Inspector, create, workspace_of};
+
+fn plan(name: &str, order: &str, tasks: &str) -> String {
+    format!(
+        "apiVersion: kube.ci/v1alpha1\n\
+         kind: Workplan\n\
+         metadata: {{name: {name}}}\n\
+         spec:\n  \
+           order: {order}\n  \
+           tasks: {tasks}\n"
+    )
+}
+
+fn writes(name: &str) -> String {
+    format!(
+        "{{name: {name}, image: alpine, commands: [sh, -c], args: ['echo {name} >> /kubeci/log']}}"
+    )
+}
+
+#[tokio::test]
+async fn linear_tasks_run_one_after_the_other() {
+    kubeci_e2e::run("linear", async |test| {
+        let (a, b, c, d) = (writes("a"), writes("b"), writes("c"), writes("d"));
+        let last = "{name: last, image: alpine, commands: [cat, /kubeci/log]}";
+        let tasks = format!("[{{SerialSteps: [{a}, {b}]}}, {{ParallelSteps: [{c}]}}, {{SerialSteps: [{d}], ParallelSteps: [{last}]}}]");
+        test.create(&plan("by-hand", "Linear", &tasks)).await;
+        let ended = test.ends("by-hand", Phase::Completed).await;
+        assert_eq!(ended.status.and_then(|it| it.progress).as_deref(), Some("5/5"));
+        assert_eq!(test.log("by-hand-2", "last").await, "a\nb\nc\nd\n");
+        test.cleaned("by-hand").await;
+        let pods = test.pods_of("by-hand").await;
+        let inspector = Inspector::get(&test.client).await;
+        inspector.assert_gone(&workspace_of(&pods[0])).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn graph_tasks_run_when_their_dependencies_are_done() {
+    kubeci_e2e::run("graph", async |test| {
+        // The first task waits for what the second one makes.
+        let waits = "{name: waits, image: alpine, commands: [sh, -c], args: ['until [ -e /kubeci/made ]; do sleep 0.1; done']}";
+        let makes = "{name: makes, image: alpine, commands: [touch, /kubeci/made]}";
+        let both = "{name: both, image: alpine, commands: ['true'], dependency: [waits, makes]}";
+        let tasks = format!("[{{ParallelSteps: [{waits}]}}, {{ParallelSteps: [{makes}]}}, {{ParallelSteps: [{both}]}}]");
+        test.create(&plan("by-hand", "Graph", &tasks)).await;
+        test.ends("by-hand", Phase::Completed).await;
+        test.cleaned("by-hand").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dependent_starts_when_its_dependency_ends_not_when_the_pod_does() {
+    kubeci_e2e::run("container", async |test| {
+        // The first pod lives until the second has run.
+        let a = "{name: a, image: alpine, commands: ['true']}";
+        let b = "{name: b, image: alpine, commands: [sh, -c], args: ['until [ -e /kubeci/made ]; do sleep 0.1; done']}";
+        let after = "{name: after-a, image: alpine, commands: [touch, /kubeci/made], dependency: [a]}";
+        let tasks = format!("[{{ParallelSteps: [{a}, {b}]}}, {{ParallelSteps: [{after}]}}]");
+        test.create(&plan("by-hand", "Graph", &tasks)).await;
+        test.ends("by-hand", Phase::Completed).await;
+        test.cleaned("by-hand").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_that_cannot_run_is_refused_or_fails_and_says_why() {
+    let cases: [(&str, &str, &str, &[&str]); 7] = [
+        ("no-tasks", "Linear", "[]", &["spec.tasks"]),
+        ("empty-task", "Linear", "[{}]", &["at least one step"]),
+        (
+            "same-name",
+            "Linear",
+            "[{SerialSteps: [{name: a, image: alpine}]}, {SerialSteps: [{name: a, image: alpine}]}]",
+            &["spec.tasks[1]", "a"],
+        ),
+        (
+            "same-name-in-task",
+            "Linear",
+            "[{SerialSteps: [{name: a, image: alpine}], ParallelSteps: [{name: a, image: alpine}]}]",
+            &["spec.tasks[0]", "a"],
+        ),
+        (
+            "unknown-dependency",
+            "Graph",
+            "[{SerialSteps: [{name: a, image: alpine, dependency: [nothing]}]}]",
+            &["nothing"],
+        ),
+        (
+            "cycle",
+            "Graph",
+            "[{SerialSteps: [{name: a, image: alpine, dependency: [b]}]}, {SerialSteps: [{name: b, image: alpine, dependency: [a]}]}]",
+            &["a", "b"],
+        ),
+        (
+            "unknown-order",
+            "Random",
+            "[{SerialSteps: [{name: a, image: alpine}]}]",
+            &["spec.order"],
+        ),
+    ];
+    kubeci_e2e::run("cannot-run", async |test| {
+        for (name, order, tasks, words) in cases {
+            let created = create(&test.client, &test.namespace, &plan(name, order, tasks)).await;
+            if let Err(error) = created {
+                let said = error.to_string();
+                assert!(kubeci_e2e::all_in(&said, words), "{name}: {said}");
+                continue;
+            }
+            let failed = test.ends(name, Phase::Failed).await;
+            assert!(failed.finalizers().is_empty(), "{name} has no folder");
+            test.workplan_says(name, words).await;
+            assert!(test.pods_of(name).await.is_empty(), "{name}");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,238 @@
+//! The laws "Once" and "Killable": SIGKILL at any moment changes nothing about the outcome.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kubeci_api::{Phase, Workflow, Workplan, names};
+use kubeci_e2e::{DISRUPTIVE, Operator, PodHistory, Test, chains, eventually, fired};
+use rand::Rng;
+use serde_json::json;
+
+use crate::workflow::{WATCHED, on_config_maps, shell, unplaced};
+
+#[tokio::test]
+async fn what_happened_while_the_operator_was_away_fires_once() {
+    let _alone = DISRUPTIVE.lock().await;
+    kubeci_e2e::run("away", async |test| {
+        test.apply(&unplaced("away", WATCHED)).await;
+        test.workflow_ready("away").await;
+        let mut expected = vec!["marker add".to_owned()];
+        for kind in ["changed", "deleted", "recreated", "touched"] {
+            let names = each(10, kind);
+            join_all(names.iter().map(|it| test.config_map(it, "A"))).await;
+            expected.extend(names.iter().map(|it| format!("{it} add")));
+        }
+        test.workplans_reach("away", 40).await;
+
+        Operator::Workflow.go_away(&test.client).await;
+        expected.extend(meanwhile(test).await);
+        Operator::Workflow.come_back(&test.client).await;
+        test.config_map("marker", "A").await;
+
+        let plans = test.workplans_reach("away", expected.len()).await;
+        expected.sort();
+        assert_eq!(fired(&plans), expected);
+        chains(&plans);
+    })
+    .await;
+}
+
+/// Changes everything, and says what must fire.
+async fn meanwhile(test: &Test) -> Vec<String> {
+    let mut expected = Vec::new();
+    for name in each(20, "created") {
+        test.config_map(&name, "A").await;
+        expected.push(format!("{name} add"));
+    }
+    for name in each(10, "changed") {
+        test.config_map(&name, "B").await;
+        expected.push(format!("{name} update"));
+    }
+    for name in each(10, "deleted") {
+        test.delete_one::<ConfigMap>(&name).await;
+        expected.push(format!("{name} delete"));
+    }
+    for name in each(10, "recreated") {
+        test.delete_one::<ConfigMap>(&name).await;
+        test.config_map(&name, "A").await;
+        expected.extend([format!("{name} delete"), format!("{name} add")]);
+    }
+    for name in each(10, "touched") {
+        let note = json!({"metadata": {"annotations": {"note": "touched"}}});
+        test.patch_config_map(&name, note).await;
+    }
+    for name in each(5, "never-seen") {
+        test.config_map(&name, "A").await;
+        test.delete_one::<ConfigMap>(&name).await;
+    }
+    expected
+}
+
+fn each(count: usize, kind: &str) -> Vec<String> {
+    (0..count).map(|it| format!("{kind}-{it}")).collect()
+}
+
+const BURST_OBJECTS: usize = 20;
+const BURSTS: usize = 8;
+const CHANGES: usize = 25;
+
+#[tokio::test]
+async fn killed_during_a_burst_the_operator_fires_each_objects_last_state_and_nothing_twice() {
+    let _alone = DISRUPTIVE.lock().await;
+    kubeci_e2e::run("burst", async |test| {
+        test.apply(&unplaced("burst", WATCHED)).await;
+        test.workflow_ready("burst").await;
+        for burst in 0..BURSTS {
+            let kill =
+                Operator::Workflow.kill_leader_within(&test.client, Duration::from_millis(500));
+            tokio::join!(change(test, burst), kill);
+        }
+        let objects = each(BURST_OBJECTS, "object");
+        for name in objects.iter().map(String::as_str).chain(["marker"]) {
+            test.config_map(name, "the last state").await;
+        }
+        let last = eventually("the last state fires", async || {
+            let plans = test.workplans("burst").await;
+            let marker = plans.iter().find_map(|it| {
+                let trigger = it.spec.trigger.clone().expect("a trigger");
+                (trigger.name == "marker").then_some(trigger.token)
+            });
+            let token = marker.ok_or("no marker")?;
+            let at_last = plans
+                .iter()
+                .filter(|it| it.spec.trigger.as_ref().is_some_and(|it| it.token == token));
+            if at_last.count() > BURST_OBJECTS {
+                Ok(token)
+            } else {
+                Err("not all")
+            }
+        })
+        .await;
+        nothing_twice(&test.workplans("burst").await, &last);
+        the_ledger_agrees(test).await;
+    })
+    .await;
+}
+
+async fn change(test: &Test, burst: usize) {
+    for change in 0..CHANGES {
+        let object = rand::rng().random_range(0..BURST_OBJECTS);
+        test.config_map(
+            &format!("object-{object}"),
+            &format!("state {burst}.{change}"),
+        )
+        .await;
+    }
+}
+
+/// No two states of the burst are the same, so that no token may come twice.
+fn nothing_twice(plans: &[Workplan], last: &str) {
+    let chains = chains(plans);
+    assert_eq!(chains.len(), BURST_OBJECTS + 1);
+    for (uid, chain) in chains {
+        let tokens: Vec<_> = chain
+            .iter()
+            .map(|it| it.spec.trigger.clone().expect("a trigger").token)
+            .collect();
+        let distinct: BTreeSet<_> = tokens.iter().collect();
+        assert_eq!(
+            distinct.len(),
+            tokens.len(),
+            "{uid} fired a state twice: {tokens:?}"
+        );
+        assert_eq!(
+            tokens.last().map(String::as_str),
+            Some(last),
+            "the chain of {uid} ends in its last state"
+        );
+    }
+}
+
+async fn the_ledger_agrees(test: &Test) {
+    let workflows = test.api::<Workflow>();
+    eventually("the ledger ends where the chains do", async || {
+        let status = workflows
+            .get("burst")
+            .await
+            .map_err(|it| it.to_string())?
+            .status
+            .unwrap_or_default();
+        let plans = test.workplans("burst").await;
+        let wrong = chains(&plans).into_iter().find_map(|(uid, chain)| {
+            let end = chain
+                .last()
+                .and_then(|it| it.labels().get(names::HEAD_LABEL));
+            let entry = status.ledger.get(&uid);
+            (entry.and_then(|it| it.head.as_ref()) != end)
+                .then(|| format!("{uid}: {entry:?}, its chain ends at {end:?}"))
+        });
+        wrong.map_or(Ok(()), Err)
+    })
+    .await;
+}
+
+const RUNNING: usize = 30;
+
+#[tokio::test]
+async fn killed_while_workplans_run_the_operator_ends_them_as_it_would_have() {
+    let _alone = DISRUPTIVE.lock().await;
+    kubeci_e2e::run("running", async |test| {
+        let once = |name| format!("echo {name} >> /kubeci/ran; sleep 1");
+        let ran_once = "test $(sort /kubeci/ran | tr -d '\\n') = ab";
+        let good = [
+            shell("a", &once("a"), ""),
+            shell("b", &once("b"), ""),
+            shell("c", ran_once, "a, b"),
+        ];
+        let bad = [
+            shell("a", &once("a"), ""),
+            shell("b", "sleep 1; exit 7", "a"),
+            shell("c", "true", "b"),
+        ];
+        test.apply(&on_config_maps("good", &format!("[{}]", good.join(", "))))
+            .await;
+        test.apply(&on_config_maps("bad", &format!("[{}]", bad.join(", "))))
+            .await;
+        test.workflow_ready("good").await;
+        test.workflow_ready("bad").await;
+        let history = PodHistory::begin(test);
+        let names = each(RUNNING / 2, "object");
+        join_all(names.iter().map(|it| test.config_map(it, "A"))).await;
+
+        let kills = async {
+            for _ in 0..6 {
+                let span = Duration::from_secs(4);
+                Operator::Workplan
+                    .kill_leader_within(&test.client, span)
+                    .await;
+            }
+        };
+        tokio::join!(
+            Box::pin(all_end(test, "good", Phase::Completed)),
+            Box::pin(all_end(test, "bad", Phase::Failed)),
+            Box::pin(kills),
+        );
+        // Two pods of each that completes, one of each that fails.
+        assert_eq!(history.assert_each_ran_once(), RUNNING / 2 * 3);
+    })
+    .await;
+}
+
+async fn all_end(test: &Test, workflow: &str, phase: Phase) {
+    for plan in test.workplans_reach(workflow, RUNNING / 2).await {
+        let name = plan.name_any();
+        let ended = test.ends(&name, phase).await;
+        let steps = ended.status.iter().flat_map(|it| &it.steps);
+        let codes: Vec<_> = steps.map(|it| it.exit_code).collect();
+        let expected = match phase {
+            Phase::Completed => [Some(0), Some(0), Some(0)],
+            _ => [Some(0), Some(7), None],
+        };
+        assert_eq!(codes, expected, "{:?}", ended.status);
+        test.cleaned(&name).await;
+        test.assert_folder_gone(workflow, &name).await;
+    }
+}

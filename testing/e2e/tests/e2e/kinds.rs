@@ -1,0 +1,123 @@
+//! Triggers on kinds that come and go.
+
+use kubeci_api::Workplan;
+use kubeci_e2e::{Test, chains, fired};
+
+use crate::workflow::unplaced;
+
+fn on_gizmos(test: &Test) -> String {
+    let trigger = format!(
+        "{{apiVersion: {}/v1, kind: Gizmo, onAddOrUpdate: true}}",
+        test.api_group()
+    );
+    unplaced("on-gizmo", &trigger)
+}
+
+async fn gizmo(test: &Test, name: &str, size: u32) {
+    let group = test.api_group();
+    test.apply(&format!("{{apiVersion: {group}/v1, kind: Gizmo, metadata: {{name: {name}}}, spec: {{size: {size}}}}}")).await;
+}
+
+fn tokens<'a>(chain: &[&'a Workplan]) -> Vec<&'a str> {
+    let triggers = chain
+        .iter()
+        .map(|it| it.spec.trigger.as_ref().expect("a trigger"));
+    triggers.map(|it| it.token.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_kind_that_is_installed_later_is_waited_for() {
+    kubeci_e2e::run("later", async |test| {
+        let group = test.api_group();
+        test.let_operator_watch(&group, &["gizmos"]).await;
+        test.apply(&on_gizmos(test)).await;
+        test.workflow_refused(
+            "on-gizmo",
+            &["TriggersWatched"],
+            &["spec.triggers[0]", "Gizmo", &group],
+        )
+        .await;
+
+        test.install_kind("Gizmo").await;
+        gizmo(test, "first", 1).await;
+        test.workflow_ready("on-gizmo").await;
+        test.workplans_reach("on-gizmo", 1).await;
+        gizmo(test, "first", 2).await;
+        let plans = test.workplans_reach("on-gizmo", 2).await;
+        assert_eq!(fired(&plans), ["first add", "first update"]);
+        let chains = chains(&plans);
+        assert_eq!(
+            tokens(chains.values().next().expect("a chain")),
+            ["1", "2"],
+            "the object's generations"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_kind_that_goes_away_is_noticed_and_waited_for() {
+    kubeci_e2e::run("goes", async |test| {
+        let group = test.api_group();
+        test.let_operator_watch(&group, &["gizmos"]).await;
+        test.install_kind("Gizmo").await;
+        test.apply(&on_gizmos(test)).await;
+        test.workflow_ready("on-gizmo").await;
+        gizmo(test, "first", 1).await;
+        test.workplans_reach("on-gizmo", 1).await;
+
+        test.remove_kind("Gizmo").await;
+        test.workflow_refused(
+            "on-gizmo",
+            &["TriggersWatched"],
+            &["spec.triggers[0]", "Gizmo", &group],
+        )
+        .await;
+        test.install_kind("Gizmo").await;
+        test.workflow_ready("on-gizmo").await;
+        gizmo(test, "second", 1).await;
+        let plans = test.workplans_reach("on-gizmo", 2).await;
+        assert_eq!(fired(&plans), ["first add", "second add"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_kind_that_the_operator_may_not_watch_is_told_with_the_rule_that_is_missing() {
+    kubeci_e2e::run("no-right", async |test| {
+        let group = test.api_group();
+        test.install_kind("Gizmo").await;
+        test.apply(&on_gizmos(test)).await;
+        let rule = [
+            "spec.triggers[0]",
+            "gizmos",
+            &group,
+            "kube.ci/aggregate-to-watch",
+            "watch",
+        ];
+        test.workflow_refused("on-gizmo", &["TriggersWatched"], &rule)
+            .await;
+        gizmo(test, "first", 1).await;
+        test.let_operator_watch(&group, &["gizmos"]).await;
+        test.workflow_ready("on-gizmo").await;
+        test.workplans_reach("on-gizmo", 1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_cannot_be_watched_holds_no_other_up() {
+    kubeci_e2e::run("beside", async |test| {
+        let both = format!(
+            "{}, {{apiVersion: {}/v1, kind: Gizmo, onAddOrUpdate: true}}",
+            crate::workflow::WATCHED,
+            test.api_group()
+        );
+        test.apply(&unplaced("both", &both)).await;
+        test.workflow_refused("both", &["TriggersWatched"], &["spec.triggers[1]", "Gizmo"])
+            .await;
+        test.config_map("object", "A").await;
+        test.workplans_reach("both", 1).await;
+    })
+    .await;
+}

@@ -1,0 +1,22 @@
+//! What kubeci does on a real Kubernetes. Each test is named for what it proves, and has a namespace of its
+//! own; they run at the same time and wait for conditions, never for time to pass.
+
+mod api;
+mod deletion;
+mod document;
+mod exact;
+mod examples;
+mod handwritten;
+mod killed;
+mod kinds;
+mod labels;
+mod malformed;
+mod once;
+mod outcomes;
+mod permission;
+mod placement;
+mod processes;
+mod refused_pods;
+mod replicas;
+mod workflow;
+mod workspace;

@@ -1,0 +1,39 @@
+//! The Workflows of the tests, in YAML.
+
+/// Fires on the ConfigMaps that [`kubeci_e2e::Test::config_map`] makes.
+pub const WATCHED: &str = "{apiVersion: v1, kind: ConfigMap, selector: {matchLabels: {watched: 'yes'}}, onAddOrUpdate: true, onDelete: true}";
+
+/// One step that does nothing.
+pub const ONE_STEP: &str = "[{name: only, image: alpine, commands: ['true']}]";
+
+/// Makes `/kubeci/here`, then runs until it is told to end.
+pub const ENDLESS: &str = "[{name: endless, image: alpine, commands: [sh, -c], args: [\"trap 'exit 143' TERM; touch /kubeci/here; while true; do sleep 0.1; done\"]}]";
+
+/// A Workflow that fires on watched ConfigMaps. The steps are in YAML's flow style.
+pub fn on_config_maps(name: &str, steps: &str) -> String {
+    workflow(name, steps, WATCHED)
+}
+
+/// A Workflow whose Workplans no node takes, for tests that need no more than their creation.
+pub fn unplaced(name: &str, trigger: &str) -> String {
+    workflow(name, ONE_STEP, trigger) + "  nodeSelector: {kubeci-e2e: no-node-has-this}\n"
+}
+
+/// A Workflow with one trigger. The steps and the trigger are in YAML's flow style.
+pub fn workflow(name: &str, steps: &str, trigger: &str) -> String {
+    format!(
+        "apiVersion: kube.ci/v1alpha1\n\
+         kind: Workflow\n\
+         metadata: {{name: {name}}}\n\
+         spec:\n  \
+           steps: {steps}\n  \
+           triggers: [{trigger}]\n"
+    )
+}
+
+/// A step that runs a line of shell.
+pub fn shell(name: &str, line: &str, dependency: &str) -> String {
+    format!(
+        "{{name: {name}, image: alpine, commands: [sh, -c], args: [\"{line}\"], dependency: [{dependency}]}}"
+    )
+}

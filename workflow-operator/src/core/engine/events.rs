@@ -1,0 +1,105 @@
+//! What the watches show.
+
+use super::{Engine, subscriptions::Trouble};
+use crate::core::{
+    filter::{wants, wants_delete},
+    object::{ObjectRef, Seen, Uid, Uids, WatchKey},
+    step::Observation,
+};
+
+impl Engine {
+    /// An object exists, as new or changed or merely listed.
+    pub fn seen(&mut self, key: &WatchKey, run: u64, seen: &Seen) {
+        for workflow in self.subscribers(key, run) {
+            let Some(record) = self.records.get(&workflow) else {
+                continue;
+            };
+            let wants = wants(&record.active, &workflow, seen);
+            self.tally.matched += u64::from(wants.is_some());
+            if wants.is_none() && !record.book.knows(&seen.uid) {
+                continue;
+            }
+            let (object, token) = (seen.object.clone(), seen.token.clone());
+            let live = Observation::Live {
+                object,
+                token,
+                wants,
+            };
+            self.observe(&workflow, [(seen.uid.clone(), live)]);
+        }
+    }
+
+    /// An object was deleted.
+    pub fn gone(&mut self, key: &WatchKey, run: u64, uid: &Uid, object: &ObjectRef) {
+        for workflow in self.subscribers(key, run) {
+            let Some(record) = self.records.get(&workflow) else {
+                continue;
+            };
+            if record.book.knows(uid) {
+                let wanted = wants_delete(&record.active, object);
+                self.tally.matched += u64::from(wanted);
+                self.observe(&workflow, [(uid.clone(), Observation::Gone { wanted })]);
+            }
+        }
+    }
+
+    /// All objects that exist have just been shown: others do not.
+    pub fn listed(&mut self, key: &WatchKey, run: u64, exist: &Uids) {
+        for workflow in self.subscribers(key, run) {
+            let Some(record) = self.records.get(&workflow) else {
+                continue;
+            };
+            let known = record.book.objects();
+            let gone = known.filter(|(uid, object)| key.covers(object) && !exist.contains(*uid));
+            let gone = gone.map(|(uid, object)| {
+                let wanted = wants_delete(&record.active, object);
+                (uid.clone(), Observation::Gone { wanted })
+            });
+            let gone: Vec<_> = gone.collect();
+            self.observe(&workflow, gone);
+        }
+        if let Some(watch) = self.watches.get_mut(key).filter(|watch| watch.run == run) {
+            watch.listed = true;
+            self.trouble(key, run, None);
+        }
+    }
+
+    /// A watch has begun to fail, or has recovered.
+    pub fn trouble(&mut self, key: &WatchKey, run: u64, trouble: Option<Trouble>) {
+        if let Some(watch) = self.watches.get_mut(key).filter(|watch| watch.run == run) {
+            watch.trouble = trouble;
+            self.untold.extend(watch.subscribers.iter().cloned());
+        }
+    }
+
+    /// The API serves what is watched no more: it must be found anew.
+    pub fn not_served(&mut self, key: &WatchKey, run: u64) {
+        let current = self.watches.get(key).is_some_and(|watch| watch.run == run);
+        if current && self.kinds.remove(&key.resource.kind).is_some() {
+            self.reconsider_those(|record| record.subscriptions.contains_key(key));
+        }
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        workflow: &Uid,
+        observations: impl IntoIterator<Item = (Uid, Observation)>,
+    ) {
+        for (uid, observation) in observations {
+            let record = self.records.get_mut(workflow);
+            let firing = record.and_then(|record| record.book.observe(&uid, observation));
+            self.fire(workflow, firing);
+        }
+        self.settle(workflow);
+    }
+
+    fn subscribers(&self, key: &WatchKey, run: u64) -> Vec<Uid> {
+        let watch = self.watches.get(key).filter(|watch| watch.run == run);
+        let subscribers = watch.into_iter().flat_map(|watch| &watch.subscribers);
+        let since = |uid: &Uid| self.records.get(uid)?.subscriptions.get(key).copied();
+        subscribers
+            .filter(|uid| since(uid).is_some_and(|since| since <= run))
+            .cloned()
+            .collect()
+    }
+}

@@ -1,0 +1,279 @@
+//! All Workflows and all that they watch, as one state: what happens goes in, what to do comes out.
+//!
+//! The shell tells what it sees by calling the engine's methods, and then takes what is to be done:
+//! [`Engine::take_creations`], [`Engine::take_retries`], [`Engine::take_watches`],
+//! [`Engine::take_untold`], and what to ask by [`Engine::unresolved`] and [`Engine::questions`].
+
+mod events;
+mod record;
+mod status;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+
+use k8s_openapi::jiff::Timestamp;
+use kubeci_api::{Workflow, Workplan, names};
+
+use super::{
+    lane::{Failure, Firing},
+    object::{Kind, Uid, WatchKey},
+    run::{Run, Runs},
+    standing::{KindState, Question},
+};
+use record::Record;
+pub use record::Reference;
+pub use status::Report;
+use subscriptions::Watch;
+pub use subscriptions::{Trouble, WatchOrder};
+
+/// The state of the workflow operator.
+#[derive(Debug, Default)]
+pub struct Engine {
+    records: HashMap<Uid, Record>,
+    runs: HashMap<Uid, Runs>,
+    kinds: HashMap<Kind, KindState>,
+    permits: HashMap<Question, bool>,
+    watches: HashMap<WatchKey, Watch>,
+    last_run: u64,
+    stale: BTreeSet<WatchKey>,
+    creations: Vec<Creation>,
+    retries: Vec<Retry>,
+    untold: BTreeSet<Uid>,
+    tally: Tally,
+}
+
+/// A Workplan to create now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Creation {
+    pub workflow: Uid,
+    pub object: Uid,
+    pub workplan: Workplan,
+}
+
+/// A creation that failed this often and is to be tried again later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub workflow: Uid,
+    pub object: Uid,
+    pub attempts: u32,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub matched: u64,
+    pub fired: u64,
+    pub created: u64,
+    pub refused: u64,
+}
+
+impl Engine {
+    /// A Workflow exists, as new or changed. Workplans that exist before the operator starts must be
+    /// told before their Workflows.
+    pub fn workflow_applied(&mut self, workflow: Workflow) {
+        let Some(uid) = workflow.metadata.uid.as_deref().map(Uid::from) else {
+            return;
+        };
+        match self.records.get_mut(&uid) {
+            Some(record) if record.is_current(&workflow.metadata) => return,
+            Some(record) if record.is_read() => record.change(workflow),
+            _ => self.meet(&uid, workflow),
+        }
+        self.reconsider(&uid);
+    }
+
+    /// A Workflow exists that cannot be read; the ledger of one that could be before is kept.
+    pub fn workflow_unreadable(&mut self, reference: Reference, error: &str) {
+        let uid = reference.uid.clone();
+        let record = self.records.entry(uid.clone());
+        record
+            .or_insert_with(|| Record::unread(reference))
+            .unreadable(error);
+        self.reconsider(&uid);
+    }
+
+    /// A Workflow exists no more.
+    pub fn workflow_gone(&mut self, uid: &str) {
+        if let Some((uid, _)) = self.records.remove_entry(uid) {
+            self.unsubscribe_all(&uid);
+            self.untold.remove(&uid);
+            if self.runs.get(&uid).is_some_and(Runs::is_empty) {
+                self.runs.remove(&uid);
+            }
+        }
+    }
+
+    /// All Workflows that exist have just been told.
+    pub fn workflows_listed(&mut self, exists: impl Fn(&str) -> bool) {
+        let gone: Vec<Uid> = self
+            .records
+            .keys()
+            .filter(|uid| !exists(uid))
+            .cloned()
+            .collect();
+        for uid in gone {
+            self.workflow_gone(&uid);
+        }
+    }
+
+    /// A Workplan exists, as new or changed.
+    pub fn workplan_applied(&mut self, run: Run) {
+        let runs = self.runs.entry(run.workflow.clone()).or_default();
+        let record = self.records.get(&run.workflow);
+        if runs.apply(run.name, run.phase) && record.is_some() {
+            self.untold.insert(run.workflow);
+        }
+        if !record.is_some_and(Record::is_read) {
+            runs.links.extend(run.link);
+        }
+    }
+
+    /// A Workplan exists no more.
+    pub fn workplan_gone(&mut self, run: &Run) {
+        let Some(runs) = self.runs.get_mut(&run.workflow) else {
+            return;
+        };
+        let removed = runs.remove(&run.name);
+        if self.records.contains_key(&run.workflow) {
+            self.untold.extend(removed.then(|| run.workflow.clone()));
+        } else if runs.is_empty() {
+            self.runs.remove(&run.workflow);
+        }
+    }
+
+    /// All Workplans that exist have just been told.
+    pub fn workplans_listed(&mut self, exists: impl Fn(&str, &str) -> bool) {
+        for (uid, runs) in &mut self.runs {
+            if runs.retain(|name| exists(uid, name)) && self.records.contains_key(uid) {
+                self.untold.insert(uid.clone());
+            }
+        }
+    }
+
+    /// The Workplan exists now, or did already because an earlier attempt made it.
+    pub fn created(&mut self, workflow: &Uid, object: &Uid, name: String, now: Timestamp) {
+        self.tally.created += 1;
+        let Some(record) = self.records.get_mut(workflow) else {
+            return;
+        };
+        let next = record.created(object, name, now);
+        self.settle(workflow);
+        self.fire(workflow, next);
+    }
+
+    /// The Workplan was not created.
+    pub fn failed(&mut self, workflow: &Uid, object: &Uid, failure: Failure) {
+        self.tally.refused += 1;
+        let book = self
+            .records
+            .get_mut(workflow)
+            .map(|record| &mut record.book);
+        if let Some(attempts) = book.and_then(|book| book.failed(object, failure)) {
+            let (workflow, object) = (workflow.clone(), object.clone());
+            self.untold.insert(workflow.clone());
+            self.retries.push(Retry {
+                workflow,
+                object,
+                attempts,
+            });
+        }
+    }
+
+    /// The time for another attempt has come.
+    pub fn retry(&mut self, workflow: &Uid, object: &Uid) {
+        let book = self
+            .records
+            .get_mut(workflow)
+            .map(|record| &mut record.book);
+        let firing = book.and_then(|book| book.retry(object));
+        self.create(workflow, firing);
+    }
+
+    /// The Workplans to create since this was last asked.
+    pub fn take_creations(&mut self) -> Vec<Creation> {
+        std::mem::take(&mut self.creations)
+    }
+
+    /// The creations to try again later since this was last asked.
+    pub fn take_retries(&mut self) -> Vec<Retry> {
+        std::mem::take(&mut self.retries)
+    }
+
+    /// The Workflows about which there is something new to tell since this was last asked.
+    pub fn take_untold(&mut self) -> BTreeSet<Uid> {
+        std::mem::take(&mut self.untold)
+    }
+
+    /// How many Workflows there are.
+    #[must_use]
+    pub fn workflows(&self) -> usize {
+        self.records.len()
+    }
+
+    /// What happened since this was last asked.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Reads a Workflow for the first time.
+    fn meet(&mut self, uid: &Uid, workflow: Workflow) {
+        let links = self
+            .runs
+            .get_mut(uid)
+            .map(|runs| std::mem::take(&mut runs.links));
+        let Some(reference) = Reference::new(&workflow.metadata) else {
+            return;
+        };
+        let record = self
+            .records
+            .entry(uid.clone())
+            .or_insert_with(|| Record::unread(reference));
+        record.remember(&workflow, links.unwrap_or_default());
+        record.change(workflow);
+    }
+
+    fn fire(&mut self, workflow: &Uid, firing: Option<Firing>) {
+        self.tally.fired += u64::from(firing.is_some());
+        self.create(workflow, firing);
+    }
+
+    fn create(&mut self, workflow: &Uid, firing: Option<Firing>) {
+        let (Some(firing), Some(record)) = (firing, self.records.get(workflow)) else {
+            return;
+        };
+        let Some(mut workplan) = record.workplan(&firing) else {
+            return;
+        };
+        let sequence = (
+            names::SEQUENCE_LABEL.to_owned(),
+            firing.sequence.to_string(),
+        );
+        workplan
+            .metadata
+            .labels
+            .get_or_insert_default()
+            .extend([sequence]);
+        let (workflow, object) = (workflow.clone(), firing.uid);
+        self.creations.push(Creation {
+            workflow,
+            object,
+            workplan,
+        });
+    }
+
+    /// Notes whether the ledger has changed, and looks again at everything once a full one has room.
+    fn settle(&mut self, workflow: &Uid) {
+        let Some(record) = self.records.get_mut(workflow) else {
+            return;
+        };
+        if record.book.take_changed() {
+            self.untold.insert(workflow.clone());
+            if record.book.has_room_again() {
+                let keys = record.subscriptions.keys().cloned();
+                self.stale.extend(keys);
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+use std::collections::{BTreeMap, HashMap};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kubeci_api::{TriggeredBy, Workflow, Workplan};
+use kubeci_compiler::{Plan, compile_workflow, workplan};
+
+use crate::core::{
+    conditions::{Problem, listed},
+    filter::{Filter, wants_delete},
+    lane::{Book, Firing},
+    ledger::{Ledger, Link},
+    object::{ObjectRef, Scope, Uid, WatchKey},
+    standing::{Account, Standing},
+};
+
+/// Which Workflow it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    pub uid: Uid,
+    pub namespace: String,
+    pub name: String,
+    pub generation: i64,
+}
+
+/// All that is known of one Workflow.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub reference: Reference,
+    /// The Workflow as its plan was last compiled, and the plan.
+    source: Option<(Workflow, Plan)>,
+    /// Why nothing may fire now.
+    pub problem: Option<Problem>,
+    read: bool,
+    deleting: bool,
+    /// The triggers, each read or what is wrong with it.
+    pub filters: Vec<Result<Filter, String>>,
+    pub standings: Vec<Standing>,
+    /// The filters whose objects are watched.
+    pub active: Vec<Filter>,
+    /// What is watched for this Workflow, each since which run of the watch.
+    pub subscriptions: HashMap<WatchKey, u64>,
+    pub book: Book,
+    pub last_workplan: Option<String>,
+    pub last_fired: Option<MicroTime>,
+    pub last_fired_generation: Option<i64>,
+    pub conditions: Vec<Condition>,
+}
+
+impl Reference {
+    /// The reference of a stored Workflow; nothing if it lacks what every stored one has.
+    #[must_use]
+    pub fn new(metadata: &ObjectMeta) -> Option<Self> {
+        Some(Self {
+            uid: metadata.uid.as_deref()?.into(),
+            namespace: metadata.namespace.clone()?,
+            name: metadata.name.clone()?,
+            generation: metadata.generation.unwrap_or_default(),
+        })
+    }
+}
+
+impl Record {
+    /// A Workflow of which only the metadata can be read.
+    pub fn unread(reference: Reference) -> Self {
+        Self {
+            book: Book::new(reference.uid.clone(), Ledger::default(), 0),
+            reference,
+            source: None,
+            problem: None,
+            read: false,
+            deleting: false,
+            filters: Vec::new(),
+            standings: Vec::new(),
+            active: Vec::new(),
+            subscriptions: HashMap::new(),
+            last_workplan: None,
+            last_fired: None,
+            last_fired_generation: None,
+            conditions: Vec::new(),
+        }
+    }
+
+    /// Whether the Workflow's status has been read, without which nothing of it may be told.
+    pub fn is_read(&self) -> bool {
+        self.read
+    }
+
+    pub fn is_current(&self, metadata: &ObjectMeta) -> bool {
+        let readable = self.read
+            && self
+                .problem
+                .as_ref()
+                .is_none_or(|problem| problem.reason != UNREADABLE);
+        let deleting = metadata.deletion_timestamp.is_some();
+        readable
+            && metadata.generation == Some(self.reference.generation)
+            && deleting == self.deleting
+    }
+
+    /// The Workflow as it is now. Its status is read only once: after that the operator knows better.
+    pub fn change(&mut self, workflow: Workflow) {
+        self.reference.generation = workflow.metadata.generation.unwrap_or_default();
+        self.deleting = workflow.metadata.deletion_timestamp.is_some();
+        self.filters = filters(&workflow);
+        match compile_workflow(&workflow.spec) {
+            Ok(plan) => {
+                self.problem = None;
+                let metadata = ObjectMeta {
+                    managed_fields: None,
+                    ..workflow.metadata
+                };
+                self.source = Some((
+                    Workflow {
+                        metadata,
+                        status: None,
+                        ..workflow
+                    },
+                    plan,
+                ));
+            }
+            Err(errors) => {
+                let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+                self.problem = Some(Problem::new("Invalid", listed(&messages)));
+            }
+        }
+    }
+
+    pub fn unreadable(&mut self, error: &str) {
+        let message =
+            format!("the Workflow cannot be read: {error}; correct the field that this names");
+        self.problem = Some(Problem::new(UNREADABLE, message));
+    }
+
+    /// Takes over what the status tells, and what Workplans tell that were created after it.
+    pub fn remember(&mut self, workflow: &Workflow, links: Vec<Link>) {
+        let status = workflow.status.clone().unwrap_or_default();
+        let told = status
+            .last_sequence
+            .and_then(|told| u64::try_from(told).ok())
+            .unwrap_or_default();
+        let last = links.iter().map(|link| link.sequence).fold(told, u64::max);
+        let untold: Vec<Link> = links
+            .into_iter()
+            .filter(|link| link.sequence > told)
+            .collect();
+        let mut ledger = Ledger::read(&status);
+        let filters: Vec<Filter> = filters(workflow).into_iter().flatten().collect();
+        ledger.carry_forward(untold, |object| wants_delete(&filters, object));
+        self.book = Book::new(self.reference.uid.clone(), ledger, last);
+        self.last_workplan = status.last_workplan;
+        self.last_fired = status.last_fired;
+        self.last_fired_generation = status.last_observed_generation;
+        self.conditions = status.conditions;
+        self.read = true;
+    }
+
+    /// How many tasks the steps became.
+    pub fn size(&self) -> Option<(usize, usize)> {
+        let (workflow, plan) = self.source.as_ref()?;
+        Some((workflow.spec.steps.len(), plan.tasks.len()))
+    }
+
+    /// Whether events may fire.
+    pub fn is_live(&self) -> bool {
+        self.problem.is_none() && !self.deleting
+    }
+
+    /// The account for which the triggers watch.
+    pub fn account(&self) -> Account {
+        let pod = self.source.as_ref().map(|(workflow, _)| &workflow.spec.pod);
+        let name = pod.and_then(|pod| pod.service_account_name.clone());
+        Account {
+            namespace: self.reference.namespace.clone(),
+            name: name.unwrap_or_else(|| "default".to_owned()),
+        }
+    }
+
+    /// Objects that no trigger covers any more are let go of; while the Workflow is not valid none is.
+    pub fn uncover(&mut self) {
+        if self.is_live() && self.filters.iter().all(Result::is_ok) {
+            let filters = &self.filters;
+            self.book.uncover(|object| covered(filters, object));
+        }
+    }
+
+    /// The Workplan of the object's event exists; what fires next of the same object.
+    pub fn created(&mut self, object: &Uid, workplan: String, now: Timestamp) -> Option<Firing> {
+        self.last_workplan = Some(workplan);
+        self.last_fired = Some(MicroTime(now));
+        let generation = self
+            .source
+            .as_ref()
+            .and_then(|(workflow, _)| workflow.metadata.generation);
+        self.last_fired_generation = generation;
+        let next = self.book.created(object);
+        let entry = self.book.ledger().get(object);
+        if entry.is_some_and(|entry| !covered(&self.filters, &entry.object)) {
+            self.uncover();
+        }
+        next
+    }
+
+    /// The Workplan of an event, by the newest plan that there is.
+    pub fn workplan(&self, firing: &Firing) -> Option<Workplan> {
+        let (workflow, plan) = self.source.as_ref()?;
+        let fire = &firing.fire;
+        let trigger = TriggeredBy {
+            api_version: fire.object.resource.kind.api_version(),
+            kind: fire.object.resource.kind.name.clone(),
+            namespace: fire.object.namespace.clone(),
+            name: fire.object.name.clone(),
+            uid: firing.uid.to_string(),
+            event: fire.event,
+            token: fire.token.clone(),
+        };
+        Some(workplan(workflow, plan, trigger, fire.previous.as_deref()))
+    }
+
+    /// What is to be watched, by resource and scope; where all namespaces are, none is watched besides,
+    /// so that each object is seen through one watch only.
+    pub fn wanted_watches(&self) -> Vec<WatchKey> {
+        let permitted = self.standings.iter().filter_map(|standing| match standing {
+            Standing::Permitted(key, _) => Some(key),
+            _ => None,
+        });
+        let mut wanted: BTreeMap<_, Vec<&WatchKey>> = BTreeMap::new();
+        for key in permitted {
+            wanted.entry(&key.resource).or_default().push(key);
+        }
+        let all = |keys: Vec<&WatchKey>| match keys.iter().find(|key| key.scope == Scope::All) {
+            Some(&all) => vec![all.clone()],
+            None => keys.into_iter().cloned().collect(),
+        };
+        wanted.into_values().flat_map(all).collect()
+    }
+}
+
+/// The reason of a Workflow that is not as its definition says.
+const UNREADABLE: &str = "InvalidSchema";
+
+fn covered(filters: &[Result<Filter, String>], object: &ObjectRef) -> bool {
+    filters.iter().flatten().any(|filter| filter.covers(object))
+}
+
+fn filters(workflow: &Workflow) -> Vec<Result<Filter, String>> {
+    let own = workflow.metadata.namespace.as_deref().unwrap_or_default();
+    let triggers = workflow.spec.triggers.iter().enumerate();
+    let read =
+        |(index, trigger)| Filter::new(index, trigger, own).map_err(|wrong| wrong.to_string());
+    triggers.map(read).collect()
+}

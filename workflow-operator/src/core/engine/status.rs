@@ -1,0 +1,207 @@
+//! What is told of a Workflow in its status.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use kubeci_api::WorkflowStatus;
+
+use super::{Engine, Reference, record::Record, subscriptions::Trouble};
+use crate::core::{
+    advice,
+    conditions::{Fact, Problem, Status, conditions, listed, ready},
+    ledger::ENTRIES_MAX,
+    object::WatchKey,
+    run::Runs,
+    standing::Standing,
+};
+
+const WATCHED: &str = "TriggersWatched";
+
+/// What to write into a Workflow's status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    pub reference: Reference,
+    pub status: WorkflowStatus,
+    /// Whether the rest of the status is known, or only the conditions.
+    pub whole: bool,
+    /// What is worth an Event.
+    pub warning: Option<Problem>,
+}
+
+/// How one trigger is doing.
+enum Health {
+    Watching(WatchKey),
+    Pending,
+    Failing(Problem),
+}
+
+impl Engine {
+    /// What is to be told of a Workflow; nothing if it does not exist.
+    pub fn report(&mut self, uid: &str, now: Timestamp) -> Option<Report> {
+        let facts = self.facts(self.records.get(uid)?);
+        let counts = self.runs.get(uid).map(Runs::counts).unwrap_or_default();
+        let record = self.records.get_mut(uid)?;
+        let generation = record.reference.generation;
+        let conditions = conditions(&record.conditions, facts, generation, now);
+        let failing =
+            |condition: &&Condition| condition.type_ == "Ready" && condition.status == "False";
+        let before = record
+            .conditions
+            .iter()
+            .find(failing)
+            .map(|ready| ready.reason.clone());
+        let after = conditions.iter().find(failing);
+        let warning = after.filter(|after| before.as_ref() != Some(&after.reason));
+        let warning = warning.map(|ready| Problem::new(&ready.reason, &ready.message));
+        record.conditions.clone_from(&conditions);
+        let mut status = WorkflowStatus {
+            observed_generation: Some(generation),
+            last_observed_generation: record.last_fired_generation,
+            last_sequence: i64::try_from(record.book.told_sequence())
+                .ok()
+                .filter(|told| *told > 0),
+            conditions,
+            last_workplan: record.last_workplan.clone(),
+            last_fired: record.last_fired.clone(),
+            active: Some(counts.active),
+            succeeded: Some(counts.succeeded),
+            failed: Some(counts.failed),
+            ..WorkflowStatus::default()
+        };
+        record.book.ledger().write(&mut status);
+        let (reference, whole) = (record.reference.clone(), record.is_read());
+        Some(Report {
+            reference,
+            status,
+            whole,
+            warning,
+        })
+    }
+
+    fn facts(&self, record: &Record) -> Vec<Fact> {
+        let compiled = match &record.problem {
+            Some(problem) => Fact::fails("Compiled", std::slice::from_ref(problem)),
+            None => Fact::holds("Compiled", "Compiled", plan(record)),
+        };
+        let watched = match compiled.status {
+            Status::True => self.watched(record),
+            _ => Fact::fails(
+                WATCHED,
+                &[Problem::new(
+                    "NotCompiled",
+                    "nothing fires until the Workflow is valid",
+                )],
+            ),
+        };
+        let facts = vec![compiled, watched];
+        let ready = ready(&facts, refused(record));
+        [vec![ready], facts].concat()
+    }
+
+    fn watched(&self, record: &Record) -> Fact {
+        let triggers = record.standings.iter().enumerate();
+        let health: Vec<Health> = triggers
+            .map(|(index, standing)| self.health(record, index, standing))
+            .collect();
+        let mut problems: Vec<Problem> = health.iter().filter_map(Health::problem).collect();
+        problems.extend(record.book.is_full().then(full));
+        if !problems.is_empty() {
+            return Fact::fails(WATCHED, &problems);
+        }
+        if health
+            .iter()
+            .any(|health| matches!(health, Health::Pending))
+        {
+            let still = Fact::still(WATCHED, &record.conditions, record.reference.generation);
+            let starting = || Fact::unknown(WATCHED, "Starting", "the watches are being started");
+            return still.unwrap_or_else(starting);
+        }
+        let mut watching: Vec<String> = health.iter().filter_map(Health::watching).collect();
+        watching.dedup();
+        let watching: Vec<&str> = watching.iter().map(String::as_str).collect();
+        match watching.as_slice() {
+            [] => Fact::holds(
+                WATCHED,
+                "NoTriggers",
+                "spec.triggers is empty, so nothing fires the Workflow",
+            ),
+            watching => Fact::holds(WATCHED, "Watching", format!("watches {}", listed(watching))),
+        }
+    }
+
+    fn health(&self, record: &Record, index: usize, standing: &Standing) -> Health {
+        let failing =
+            |reason: &str, message: String| Health::Failing(Problem::new(reason, message));
+        match standing {
+            Standing::Wrong(message) => failing("InvalidTrigger", message.clone()),
+            Standing::KindNotFound(message) => failing("KindNotFound", message.clone()),
+            Standing::DiscoveryFailing(message) => failing("DiscoveryFailing", message.clone()),
+            Standing::Forbidden(question) => {
+                failing("Forbidden", advice::forbidden(index, question))
+            }
+            Standing::Resolving | Standing::Asking(_) => Health::Pending,
+            Standing::Permitted(key, _) => match self.watch_of(record, key) {
+                Some((_, Some(Trouble::Forbidden))) => {
+                    failing("OperatorForbidden", advice::operator_forbidden(index, key))
+                }
+                Some((_, Some(Trouble::Failing(error)))) => {
+                    failing("WatchFailing", advice::watch_failing(index, key, error))
+                }
+                Some((true, None)) => Health::Watching(key.clone()),
+                Some((false, None)) | None => Health::Pending,
+            },
+        }
+    }
+
+    /// Whether the watch that shows this trigger's objects has listed them, and its trouble.
+    fn watch_of(&self, record: &Record, key: &WatchKey) -> Option<(bool, Option<&Trouble>)> {
+        let own = self
+            .watches
+            .get(key)
+            .filter(|_| record.subscriptions.contains_key(key));
+        let watch = own.or_else(|| self.watches.get(&key.everywhere()))?;
+        Some((watch.listed, watch.trouble.as_ref()))
+    }
+}
+
+impl Health {
+    fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Failing(problem) => Some(problem.clone()),
+            _ => None,
+        }
+    }
+
+    fn watching(&self) -> Option<String> {
+        match self {
+            Self::Watching(key) => Some(key.to_string()),
+            _ => None,
+        }
+    }
+}
+
+fn plan(record: &Record) -> String {
+    let count =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (steps, tasks) = record.size().unwrap_or_default();
+    format!("{} in {}", count(steps, "step"), count(tasks, "pod"))
+}
+
+fn refused(record: &Record) -> Option<Problem> {
+    let (count, message) = record.book.refused()?;
+    let (events, wait) = if count == 1 {
+        ("event", "waits")
+    } else {
+        ("events", "wait")
+    };
+    let message = format!(
+        "{count} {events} {wait} because the API server does not create the Workplan; it is tried again: {message}"
+    );
+    Some(Problem::new("WorkplanRefused", message))
+}
+
+fn full() -> Problem {
+    let message = format!(
+        "spec.triggers match more objects than the {ENTRIES_MAX}, fewer if their names are long, that a \
+         Workflow can keep track of; the others do not fire. Narrow the triggers by name, namespace or selector, or split the Workflow"
+    );
+    Problem::new("LedgerFull", message)
+}

@@ -1,0 +1,272 @@
+//! The events of one Workflow, each object's in order: one creation at a time per object, any number of
+//! objects at a time.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{
+    ledger::{Entry, Ledger},
+    object::{ObjectRef, Uid},
+    step::{Fire, Observation, step},
+};
+
+/// The most states of one object that wait for a creation that does not succeed; then the newest replaces
+/// the one before it.
+const WAITING_MAX: usize = 64;
+/// A full ledger admits again once it has this much room.
+const ROOM: usize = 150;
+
+/// The ledger of one Workflow, and what is on its way into it.
+#[derive(Debug)]
+pub struct Book {
+    workflow: Uid,
+    ledger: Ledger,
+    lanes: HashMap<Uid, Lane>,
+    last_sequence: u64,
+    full: bool,
+    changed: bool,
+}
+
+/// An object one of whose events is being made a Workplan.
+#[derive(Debug)]
+struct Lane {
+    fire: Fire,
+    /// The entry once the Workplan exists.
+    next: Option<Entry>,
+    waiting: VecDeque<Observation>,
+    /// The number of the Workplan, as long as it may come to exist.
+    sequence: Option<u64>,
+    /// Whether an attempt had no clear answer; then a refusal of a later one proves nothing.
+    unclear: bool,
+    attempts: u32,
+    refused: Option<String>,
+}
+
+/// An event to create a Workplan for, now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firing {
+    pub uid: Uid,
+    pub fire: Fire,
+    pub sequence: u64,
+}
+
+/// Why a Workplan was not created.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The API server said no: it does not exist.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// No clear answer: it may exist.
+    #[error("no clear answer: {0}")]
+    Unclear(String),
+}
+
+impl Book {
+    #[must_use]
+    pub fn new(workflow: Uid, ledger: Ledger, last_sequence: u64) -> Self {
+        Self {
+            workflow,
+            ledger,
+            lanes: HashMap::new(),
+            last_sequence,
+            full: false,
+            changed: false,
+        }
+    }
+
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Every Workplan up to this number is in the ledger or will never exist.
+    #[must_use]
+    pub fn told_sequence(&self) -> u64 {
+        let open = self.lanes.values().filter_map(|lane| lane.sequence).min();
+        open.map_or(self.last_sequence, |open| open - 1)
+    }
+
+    /// Whether there are more matching objects than the ledger can hold.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// How many events wait because their Workplans are refused, and one of the refusals.
+    #[must_use]
+    pub fn refused(&self) -> Option<(usize, &str)> {
+        let refused = || {
+            self.lanes
+                .values()
+                .filter_map(|lane| lane.refused.as_deref())
+        };
+        refused().min().map(|message| (refused().count(), message))
+    }
+
+    /// Every object of which something is known or on its way.
+    pub fn objects(&self) -> impl Iterator<Item = (&Uid, &ObjectRef)> {
+        let known = self.ledger.iter().map(|(uid, entry)| (uid, &entry.object));
+        let coming = self
+            .lanes
+            .iter()
+            .filter(|(uid, _)| self.ledger.get(uid).is_none());
+        known.chain(coming.map(|(uid, lane)| (uid, &lane.fire.object)))
+    }
+
+    /// Whether anything is known of the object or on its way.
+    #[must_use]
+    pub fn knows(&self, uid: &str) -> bool {
+        self.ledger.get(uid).is_some() || self.lanes.contains_key(uid)
+    }
+
+    /// Takes an observation in; what fires of it at once.
+    pub fn observe(&mut self, uid: &Uid, observation: Observation) -> Option<Firing> {
+        if let Some(lane) = self.lanes.get_mut(uid) {
+            lane.wait(observation);
+            return None;
+        }
+        if !self.admits(uid, &observation) {
+            self.changed |= !self.full;
+            self.full = true;
+            return None;
+        }
+        self.advance(uid, VecDeque::from([observation]))
+    }
+
+    /// The Workplan of the object's event exists; what fires next of the same object.
+    pub fn created(&mut self, uid: &Uid) -> Option<Firing> {
+        let lane = self.lanes.remove(uid)?;
+        self.set(uid, lane.next);
+        self.changed = true;
+        self.advance(uid, lane.waiting)
+    }
+
+    /// The Workplan of the object's event was not created; how often that has been tried.
+    pub fn failed(&mut self, uid: &Uid, failure: Failure) -> Option<u32> {
+        let lane = self.lanes.get_mut(uid)?;
+        lane.attempts += 1;
+        self.changed = true;
+        lane.refused = match failure {
+            Failure::Refused(message) => {
+                lane.sequence = lane.sequence.filter(|_| lane.unclear);
+                Some(message)
+            }
+            Failure::Unclear(message) => {
+                lane.unclear = true;
+                // The first one may pass unseen.
+                Some(message).filter(|_| lane.attempts > 1)
+            }
+        };
+        Some(lane.attempts)
+    }
+
+    /// The same event once more.
+    pub fn retry(&mut self, uid: &Uid) -> Option<Firing> {
+        let lane = self.lanes.get_mut(uid)?;
+        let last = &mut self.last_sequence;
+        let sequence = *lane.sequence.get_or_insert_with(|| {
+            *last += 1;
+            *last
+        });
+        Some(Firing {
+            uid: uid.clone(),
+            fire: lane.fire.clone(),
+            sequence,
+        })
+    }
+
+    /// Lets go of the tokens of objects that no trigger covers any more.
+    pub fn uncover(&mut self, covered: impl Fn(&ObjectRef) -> bool) {
+        let left = |(_, entry): &(&Uid, &Entry)| entry.token.is_some() && !covered(&entry.object);
+        let unmatched = |(uid, entry): (&Uid, &Entry)| {
+            let unmatched = |head| Entry::unmatched(entry.object.clone(), head);
+            let kept = entry.head.clone().map(unmatched);
+            (uid.clone(), kept.filter(|entry| self.keeps(entry)))
+        };
+        let left: Vec<_> = self.ledger.iter().filter(left).map(unmatched).collect();
+        for (uid, entry) in left {
+            self.set(&uid, entry);
+        }
+    }
+
+    /// Whether there is something new to tell since this was last asked.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Whether a full ledger has room again; then all objects must be looked at once more.
+    pub fn has_room_again(&mut self) -> bool {
+        let again = self.full && self.has_room(ROOM);
+        self.full &= !again;
+        again
+    }
+
+    fn set(&mut self, uid: &Uid, entry: Option<Entry>) {
+        self.changed |= self.ledger.set(uid, entry);
+    }
+
+    /// A full ledger forgets what does not match now.
+    fn keeps(&self, entry: &Entry) -> bool {
+        entry.token.is_some() || !self.full
+    }
+
+    fn has_room(&self, entries: usize) -> bool {
+        self.ledger.room().fits(self.lanes.len() + entries)
+    }
+
+    fn admits(&self, uid: &Uid, observation: &Observation) -> bool {
+        let admission = matches!(observation, Observation::Live { wants: Some(_), .. })
+            && self.ledger.get(uid).is_none();
+        !admission || self.has_room(1)
+    }
+
+    /// Takes steps until one fires; the rest waits.
+    fn advance(&mut self, uid: &Uid, mut waiting: VecDeque<Observation>) -> Option<Firing> {
+        while let Some(observation) = waiting.pop_front() {
+            let step = step(&self.workflow, uid, self.ledger.get(uid), &observation);
+            let Some(fire) = step.fire else {
+                let next = step.next.filter(|next| self.keeps(next));
+                self.set(uid, next);
+                continue;
+            };
+            let lane = Lane {
+                fire,
+                next: step.next,
+                waiting,
+                sequence: None,
+                unclear: false,
+                attempts: 0,
+                refused: None,
+            };
+            self.lanes.insert(uid.clone(), lane);
+            return self.retry(uid);
+        }
+        None
+    }
+}
+
+impl Lane {
+    /// A state is kept unless it is the last one again.
+    fn wait(&mut self, observation: Observation) {
+        let same = match (self.waiting.back(), &self.next, &observation) {
+            (Some(last), ..) => *last == observation,
+            (
+                None,
+                Some(next),
+                Observation::Live {
+                    token,
+                    wants: Some(wants),
+                    ..
+                },
+            ) => next.token.as_ref() == Some(token) && next.on_delete == wants.delete,
+            (None, None, Observation::Gone { .. }) => true,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.pop_back();
+        }
+        self.waiting.push_back(observation);
+    }
+}

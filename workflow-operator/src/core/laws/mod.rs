@@ -1,0 +1,196 @@
+//! The laws of the design, on random histories: objects come, change and go while the operator is killed,
+//! loses its watch, and has creations refused or left without an answer.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use kubeci_api::{Phase, TriggerEvent};
+use proptest::prelude::*;
+
+use super::{object::Uid, run::Run};
+use world::{Act, Answer, Object, World};
+
+/// What should fire for an object by the letter of the design, if nothing breaks.
+fn expected(world: &World, uid: &Uid) -> Vec<(TriggerEvent, String)> {
+    let mut events = Vec::new();
+    let mut known: Option<String> = None;
+    for (_, object, exists) in world
+        .cluster
+        .history
+        .iter()
+        .filter(|(_, object, _)| object.uid == *uid)
+    {
+        let token = object.content.to_string();
+        match (&known, exists, object.labelled) {
+            (Some(last), false, _) => events.push((TriggerEvent::Delete, last.clone())),
+            (None, true, true) => events.push((TriggerEvent::Add, token.clone())),
+            (Some(last), true, true) if *last != token => {
+                events.push((TriggerEvent::Update, token.clone()));
+            }
+            _ => {}
+        }
+        known = (*exists && object.labelled).then_some(token);
+    }
+    events
+}
+
+fn acts(kills: bool) -> impl Strategy<Value = Vec<Act>> {
+    let answer = prop_oneof![
+        4 => Just(Answer::Done),
+        1 => Just(Answer::DoneButUnheard),
+        1 => Just(Answer::Refused),
+        1 => Just(Answer::Lost),
+    ];
+    let breaks = u32::from(kills);
+    let act = prop_oneof![
+        6 => (0..3_usize, 0..3_u8).prop_map(|(object, content)| Act::Write { object, content }),
+        2 => (0..3_usize, any::<bool>()).prop_map(|(object, on)| Act::Label { object, on }),
+        2 => (0..3_usize).prop_map(|object| Act::Delete { object }),
+        6 => (1..4_usize).prop_map(|events| Act::Show { events }),
+        8 => (0..8_usize, answer).prop_map(|(creation, answer)| Act::Answer { creation, answer }),
+        2 => Just(Act::Retry),
+        2 => Just(Act::Tell),
+        2 * breaks => Just(Act::Lose),
+        2 * breaks => any::<u32>().prop_map(|through| Act::Kill { through }),
+    ];
+    proptest::collection::vec(act, 1..80)
+}
+
+fn lived(acts: &[Act]) -> World {
+    let mut world = World::new();
+    for act in acts {
+        world.act(act);
+    }
+    world.settle();
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn law_3_once_each_state_that_is_shown_fires_once_in_order(acts in acts(false)) {
+        let world = lived(&acts);
+        prop_assert!(world.unbroken);
+        for uid in world.uids() {
+            let fired = world.fired(&uid).into_iter().map(|trigger| (trigger.event, trigger.token));
+            prop_assert_eq!(fired.collect::<Vec<_>>(), expected(&world, &uid));
+        }
+    }
+
+    #[test]
+    fn law_3_once_the_latest_state_fires_and_none_twice_whatever_breaks(acts in acts(true)) {
+        let world = lived(&acts);
+        let live: BTreeMap<&Uid, &Object> =
+            world.cluster.objects.values().map(|object| (&object.uid, object)).collect();
+        for uid in world.uids() {
+            let fired = world.fired(&uid);
+            for (one, next) in fired.iter().zip(fired.iter().skip(1)) {
+                prop_assert_ne!(one.event, TriggerEvent::Delete, "something follows a deletion");
+                let again = next.event == TriggerEvent::Update && one.token == next.token;
+                prop_assert!(!again, "a state fired twice");
+            }
+            let last = fired.last();
+            match live.get(&uid) {
+                Some(object) if object.labelled => {
+                    prop_assert_eq!(last.map(|last| last.token.clone()), Some(object.content.to_string()));
+                    prop_assert_ne!(last.map(|last| last.event), Some(TriggerEvent::Delete));
+                }
+                Some(_) => prop_assert_ne!(last.map(|last| last.event), Some(TriggerEvent::Delete)),
+                None => {
+                    let matched = world.last_shown.get(&uid).is_some_and(|object| object.labelled);
+                    let deleted = last.map(|last| last.event == TriggerEvent::Delete);
+                    prop_assert!(!matched || deleted != Some(false), "a deletion did not fire");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn law_6_killable_a_restart_fires_nothing_that_has_fired(acts in acts(true)) {
+        let mut world = lived(&acts);
+        let before: Vec<String> = world.cluster.workplans.keys().cloned().collect();
+        world.act(&Act::Kill { through: 0 });
+        world.settle();
+        let after: Vec<String> = world.cluster.workplans.keys().cloned().collect();
+        prop_assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn law_3_once_a_return_to_an_earlier_state_is_a_new_event() {
+    let write = |content| Act::Write { object: 0, content };
+    let world = lived(&[write(1), write(2), write(1)]);
+    let tokens: Vec<String> = world
+        .fired("uid-1")
+        .into_iter()
+        .map(|trigger| trigger.token)
+        .collect();
+    assert_eq!(tokens, ["1", "2", "1"]);
+}
+
+#[test]
+fn law_3_once_a_label_that_comes_back_while_its_object_stays_the_same_is_an_add_under_a_new_name() {
+    let write = Act::Write {
+        object: 0,
+        content: 1,
+    };
+    let [off, on] = [false, true].map(|on| Act::Label { object: 0, on });
+    let world = lived(&[write, off, on]);
+    let events: Vec<TriggerEvent> = world
+        .fired("uid-1")
+        .into_iter()
+        .map(|trigger| trigger.event)
+        .collect();
+    assert_eq!(events, [TriggerEvent::Add, TriggerEvent::Add]);
+}
+
+#[test]
+fn law_3_once_the_forgotten_is_not_brought_back_by_its_old_workplans() {
+    let mut world = World::new();
+    world.act(&Act::Write {
+        object: 0,
+        content: 1,
+    });
+    world.settle();
+    world.act(&Act::Label {
+        object: 0,
+        on: false,
+    });
+    world.settle();
+    world.act(&Act::Delete { object: 0 });
+    world.settle();
+    assert_eq!(world.cluster.workplans.len(), 1);
+    world.act(&Act::Kill { through: 0 });
+    world.settle();
+    assert_eq!(
+        world.cluster.workplans.len(),
+        1,
+        "a deletion fired for what no longer matched"
+    );
+}
+
+#[test]
+fn counts_are_of_all_workplans() {
+    let mut world = World::new();
+    world.act(&Act::Write {
+        object: 0,
+        content: 1,
+    });
+    world.settle();
+    let workplan = world.cluster.workplans.values().next().unwrap();
+    let partial = serde_json::from_value(serde_json::to_value(workplan).unwrap()).unwrap();
+    let mut run = Run::new(&partial).unwrap();
+    for (phase, counts) in [
+        (Phase::Pending, (Some(1), Some(0), Some(0))),
+        (Phase::Running, (Some(1), Some(0), Some(0))),
+        (Phase::Completed, (Some(0), Some(1), Some(0))),
+    ] {
+        run.phase = phase;
+        world.engine.workplan_applied(run.clone());
+        world.tell();
+        let status = &world.cluster.status;
+        assert_eq!((status.active, status.succeeded, status.failed), counts);
+    }
+}

@@ -1,0 +1,331 @@
+//! What one Workflow remembers of the objects that it watches, across restarts.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use kubeci_api::{LedgerEntry, TriggerEvent, TriggeredBy, WorkflowStatus};
+
+use super::object::{Kind, ObjectRef, Resource, Uid};
+
+/// The most objects that a Workflow keeps track of.
+pub const ENTRIES_MAX: usize = 3000;
+/// The most bytes that they take in its status; etcd stores no object of more than 1.5 MB.
+const BYTES_MAX: usize = 1_000_000;
+/// What an entry takes beside its texts: the names of its fields, and the uid a second time.
+const ENTRY_BYTES: usize = 180;
+
+/// What is remembered of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub object: ObjectRef,
+    /// The last event that fired.
+    pub head: Option<String>,
+    /// The state in which it was last seen to match.
+    pub token: Option<String>,
+    /// Whether its deletion fires.
+    pub on_delete: bool,
+}
+
+impl Entry {
+    /// About what it takes in a status.
+    fn bytes(&self) -> usize {
+        let texts = [&self.object.namespace, &self.head, &self.token];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let kind = &self.object.resource.kind;
+        let resource = kind.group.len() + kind.name.len() + self.object.resource.plural.len();
+        ENTRY_BYTES + self.object.name.len() + resource + texts
+    }
+
+    /// An object that fired once and does not match now.
+    #[must_use]
+    pub fn unmatched(object: ObjectRef, head: String) -> Self {
+        Self {
+            object,
+            head: Some(head),
+            token: None,
+            on_delete: false,
+        }
+    }
+}
+
+/// A Workplan as a link in an object's chain of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its number among all Workplans that the Workflow fired.
+    pub sequence: u64,
+    pub previous: Option<String>,
+    pub head: String,
+    pub trigger: TriggeredBy,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    entries: HashMap<Uid, Entry>,
+    bytes: usize,
+}
+
+/// How much more fits into a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub entries: usize,
+    pub bytes: usize,
+}
+
+impl Room {
+    /// Whether this many more entries fit for sure.
+    #[must_use]
+    pub fn fits(self, entries: usize) -> bool {
+        const LONGEST: usize = ENTRY_BYTES + 2 * 253;
+        self.entries >= entries && self.bytes >= entries * LONGEST
+    }
+}
+
+impl Ledger {
+    #[must_use]
+    pub fn get(&self, uid: &str) -> Option<&Entry> {
+        self.entries.get(uid)
+    }
+
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room {
+            entries: ENTRIES_MAX.saturating_sub(self.entries.len()),
+            bytes: BYTES_MAX.saturating_sub(self.bytes),
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Uid, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Remembers or forgets; whether that changed anything.
+    pub fn set(&mut self, uid: &Uid, entry: Option<Entry>) -> bool {
+        if self.entries.get(uid) == entry.as_ref() {
+            return false;
+        }
+        self.bytes += entry.as_ref().map_or(0, Entry::bytes);
+        let before = match entry {
+            Some(entry) => self.entries.insert(uid.clone(), entry),
+            None => self.entries.remove(uid),
+        };
+        self.bytes -= before.as_ref().map_or(0, Entry::bytes);
+        true
+    }
+
+    /// What a Workflow's status tells.
+    #[must_use]
+    pub fn read(status: &WorkflowStatus) -> Self {
+        let tokens = status.last_observed_resource_generation.as_ref();
+        let mut resources: HashSet<Arc<Resource>> = HashSet::new();
+        let entries = status.ledger.iter().map(|(uid, told)| {
+            let resource = shared(&mut resources, Resource::parse(&told.resource, &told.kind));
+            let (namespace, name) = (told.namespace.clone(), told.name.clone());
+            let entry = Entry {
+                object: ObjectRef {
+                    resource,
+                    namespace,
+                    name,
+                },
+                head: told.head.clone(),
+                token: tokens.and_then(|tokens| tokens.get(uid).cloned()),
+                on_delete: told.on_delete,
+            };
+            (uid.as_str().into(), entry)
+        });
+        let entries: HashMap<Uid, Entry> = entries.collect();
+        let bytes = entries.values().map(Entry::bytes).sum();
+        Self { entries, bytes }
+    }
+
+    /// Tells a Workflow's status everything.
+    pub fn write(&self, status: &mut WorkflowStatus) {
+        let tokens = self
+            .entries
+            .iter()
+            .filter_map(|(uid, entry)| Some((uid.to_string(), entry.token.clone()?)));
+        let tokens: BTreeMap<String, String> = tokens.collect();
+        status.last_observed_resource_generation = (!tokens.is_empty()).then_some(tokens);
+        let told = |(uid, entry): (&Uid, &Entry)| {
+            let ObjectRef {
+                resource,
+                namespace,
+                name,
+            } = &entry.object;
+            let told = LedgerEntry {
+                resource: resource.to_string(),
+                kind: resource.kind.name.clone(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+                head: entry.head.clone(),
+                on_delete: entry.on_delete,
+            };
+            (uid.to_string(), told)
+        };
+        status.ledger = self.entries.iter().map(told).collect();
+    }
+
+    /// Catches up with Workplans that were created after the status was last told, link by link.
+    /// `on_delete` says whether some trigger that covers an object wants its deletion.
+    pub fn carry_forward(&mut self, links: Vec<Link>, on_delete: impl Fn(&ObjectRef) -> bool) {
+        let mut chains: HashMap<Uid, Vec<Link>> = HashMap::new();
+        for link in links {
+            chains
+                .entry(link.trigger.uid.as_str().into())
+                .or_default()
+                .push(link);
+        }
+        for (uid, mut links) in chains {
+            // Where two Workplans follow the same one, the later creation knew of the newer state.
+            links.sort_by_key(|link| link.sequence);
+            while let Some(link) = self.next_link(&uid, &mut links) {
+                if link.trigger.event == TriggerEvent::Delete {
+                    self.set(&uid, None);
+                    break;
+                }
+                let entry = self.carried(&uid, link, &on_delete);
+                self.set(&uid, Some(entry));
+            }
+        }
+    }
+
+    fn next_link(&self, uid: &str, links: &mut Vec<Link>) -> Option<Link> {
+        let head = self.get(uid).and_then(|entry| entry.head.as_deref());
+        let at = links
+            .iter()
+            .rposition(|link| link.previous.as_deref() == head)?;
+        Some(links.remove(at))
+    }
+
+    fn carried(&self, uid: &str, link: Link, on_delete: impl Fn(&ObjectRef) -> bool) -> Entry {
+        let (object, on_delete) = match self.get(uid) {
+            Some(entry) if entry.token.is_some() => (entry.object.clone(), entry.on_delete),
+            Some(entry) => (entry.object.clone(), on_delete(&entry.object)),
+            None => {
+                let object = object_of(&link.trigger);
+                let on_delete = on_delete(&object);
+                (object, on_delete)
+            }
+        };
+        let (head, token) = (Some(link.head), Some(link.trigger.token));
+        Entry {
+            object,
+            head,
+            token,
+            on_delete,
+        }
+    }
+}
+
+/// A Workplan does not tell the plural name; the watch that shows the object next does.
+fn object_of(trigger: &TriggeredBy) -> ObjectRef {
+    let kind = Kind::new(&trigger.api_version, &trigger.kind);
+    let plural = kind.name.to_lowercase();
+    ObjectRef {
+        resource: Arc::new(Resource { kind, plural }),
+        namespace: trigger.namespace.clone(),
+        name: trigger.name.clone(),
+    }
+}
+
+fn shared(resources: &mut HashSet<Arc<Resource>>, resource: Resource) -> Arc<Resource> {
+    let resource = Arc::new(resource);
+    if let Some(known) = resources.get(&resource) {
+        return known.clone();
+    }
+    resources.insert(resource.clone());
+    resource
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(
+        sequence: u64,
+        previous: Option<&str>,
+        head: &str,
+        token: &str,
+        event: TriggerEvent,
+    ) -> Link {
+        let trigger = TriggeredBy {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: Some("a".to_owned()),
+            name: "b".to_owned(),
+            uid: "u".to_owned(),
+            event,
+            token: token.to_owned(),
+        };
+        Link {
+            sequence,
+            previous: previous.map(str::to_owned),
+            head: head.to_owned(),
+            trigger,
+        }
+    }
+
+    fn carried(ledger: &mut Ledger, links: &[Link]) -> Option<[String; 2]> {
+        ledger.carry_forward(links.to_vec(), |_| true);
+        let entry = ledger.get("u").cloned()?;
+        Some([entry.head.unwrap(), entry.token.unwrap()])
+    }
+
+    use TriggerEvent::{Add, Delete, Update};
+
+    #[test]
+    fn a_status_is_read_as_it_was_written() {
+        let mut ledger = Ledger::default();
+        let links = [link(1, None, "h1", "1", Add)];
+        carried(&mut ledger, &links);
+        let mut status = WorkflowStatus::default();
+        ledger.write(&mut status);
+        assert_eq!(Ledger::read(&status), ledger);
+        ledger.set(&"u".into(), None);
+        ledger.write(&mut status);
+        assert_eq!(status, WorkflowStatus::default());
+    }
+
+    #[test]
+    fn workplans_carry_an_entry_forward_link_by_link() {
+        let links = [
+            link(3, Some("h2"), "h3", "1", Update),
+            link(1, None, "h1", "1", Add),
+            link(2, Some("h1"), "h2", "2", Update),
+        ];
+        assert_eq!(
+            carried(&mut Ledger::default(), &links),
+            Some(["h3", "1"].map(str::to_owned))
+        );
+        let mut told = Ledger::default();
+        carried(&mut told, &links[1..2]);
+        assert_eq!(
+            carried(&mut told, &links[..1]),
+            Some(["h1", "1"].map(str::to_owned)),
+            "the link between is missing"
+        );
+        assert_eq!(
+            carried(&mut told, &links),
+            Some(["h3", "1"].map(str::to_owned))
+        );
+    }
+
+    #[test]
+    fn a_deletion_ends_the_chain() {
+        let links = [
+            link(1, None, "h1", "1", Add),
+            link(2, Some("h1"), "h2", "1", Delete),
+        ];
+        assert_eq!(carried(&mut Ledger::default(), &links), None);
+    }
+
+    #[test]
+    fn of_two_that_follow_the_same_the_later_one_counts() {
+        let links = [link(2, None, "h2", "2", Add), link(1, None, "h1", "1", Add)];
+        assert_eq!(
+            carried(&mut Ledger::default(), &links),
+            Some(["h2", "2"].map(str::to_owned))
+        );
+    }
+}

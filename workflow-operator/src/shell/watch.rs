@@ -1,0 +1,186 @@
+//! Watches what triggers name: one task per resource and scope.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::Stream;
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject},
+    runtime::watcher::{self, Event, watcher},
+};
+use kubeci_runtime::Metrics;
+use tokio::task::AbortHandle;
+
+use super::{
+    Inbox, Input,
+    said::{refusal, said_of_watch},
+    steady::Steady,
+};
+use crate::core::{
+    engine::{Trouble, WatchOrder},
+    object::{ObjectRef, Resource, Scope, Seen, Uid, Uids, WatchKey},
+};
+
+/// An interrupted watch goes on by itself; only one that fails this often in a row is worth a word.
+const INTERRUPTIONS: u32 = 3;
+/// A watch that was troubled and says nothing for so long works again.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// What a watch shows.
+pub enum Shown {
+    Seen(Seen),
+    Gone(Uid, ObjectRef),
+    /// A list is complete.
+    Listed(Uids),
+    Trouble(Option<Trouble>),
+    NotServed,
+}
+
+/// The watches that run.
+pub struct Watches {
+    client: Client,
+    inbox: Inbox,
+    metrics: Metrics,
+    running: HashMap<WatchKey, AbortHandle>,
+}
+
+impl Watches {
+    pub fn new(client: Client, inbox: Inbox, metrics: Metrics) -> Self {
+        Self {
+            client,
+            inbox,
+            metrics,
+            running: HashMap::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub fn apply(&mut self, order: WatchOrder) {
+        let (key, run) = match order {
+            WatchOrder::Start { key, run } => (key, Some(run)),
+            WatchOrder::Stop { key } => (key, None),
+        };
+        if let Some(before) = self.running.remove(&key) {
+            before.abort();
+        }
+        let Some(run) = run else {
+            tracing::info!(%key, "watch stopped");
+            return;
+        };
+        tracing::info!(%key, run, "watch started");
+        let watch = Watch {
+            resource: key.resource.clone(),
+            key: key.clone(),
+            run,
+            inbox: self.inbox.clone(),
+            metrics: self.metrics.clone(),
+            listing: Uids::new(),
+            troubled: false,
+        };
+        let stream = watcher(api(self.client.clone(), &key), watcher::Config::default());
+        let task = tokio::spawn(watch.follow(stream));
+        self.running.insert(key, task.abort_handle());
+    }
+
+    pub fn stop(&mut self) {
+        for (_, task) in self.running.drain() {
+            task.abort();
+        }
+    }
+}
+
+fn api(client: Client, key: &WatchKey) -> Api<DynamicObject> {
+    let Resource { kind, plural } = &*key.resource;
+    let resource = ApiResource {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        api_version: kind.api_version(),
+        kind: kind.name.clone(),
+        plural: plural.clone(),
+    };
+    match &key.scope {
+        Scope::All => Api::all_with(client, &resource),
+        Scope::Namespace(namespace) => Api::namespaced_with(client, namespace, &resource),
+    }
+}
+
+struct Watch {
+    key: WatchKey,
+    resource: Arc<Resource>,
+    run: u64,
+    inbox: Inbox,
+    metrics: Metrics,
+    listing: Uids,
+    troubled: bool,
+}
+
+impl Watch {
+    async fn follow(mut self, stream: impl Stream<Item = watcher::Result<Event<DynamicObject>>>) {
+        let mut stream = Steady::new(stream);
+        loop {
+            let shown = match stream.next_within(QUIET).await {
+                Ok(Some(Ok(event))) => self.event(event),
+                Ok(Some(Err(error))) => self.error(&error, stream.failures()),
+                Ok(None) => return,
+                Err(_) => self.well(),
+            };
+            let Some(shown) = shown else {
+                continue;
+            };
+            let input = Input::Watch {
+                key: self.key.clone(),
+                run: self.run,
+                shown,
+            };
+            if self.inbox.send(input).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event<DynamicObject>) -> Option<Shown> {
+        match event {
+            Event::Init => {
+                self.listing.clear();
+                None
+            }
+            Event::InitApply(object) => {
+                let seen = Seen::new(&self.resource, &object)?;
+                self.listing.insert(seen.uid.clone());
+                Some(Shown::Seen(seen))
+            }
+            Event::InitDone => {
+                self.troubled = false;
+                Some(Shown::Listed(std::mem::take(&mut self.listing)))
+            }
+            Event::Apply(object) => Seen::new(&self.resource, &object).map(Shown::Seen),
+            Event::Delete(object) => {
+                let seen = Seen::new(&self.resource, &object)?;
+                Some(Shown::Gone(seen.uid, seen.object))
+            }
+        }
+    }
+
+    fn error(&mut self, error: &watcher::Error, failures: u32) -> Option<Shown> {
+        self.metrics.watch_restarted(&self.resource.plural);
+        let status = refusal(error);
+        tracing::debug!(key = %self.key, "watch interrupted: {}", said_of_watch(error));
+        let code = status.map(|status| status.code);
+        let listing = matches!(error, watcher::Error::InitialListFailed(_));
+        let trouble = match code {
+            Some(404) => return Some(Shown::NotServed),
+            Some(403) => Trouble::Forbidden,
+            _ if listing || failures >= INTERRUPTIONS => Trouble::Failing(said_of_watch(error)),
+            _ => return None,
+        };
+        self.troubled = true;
+        Some(Shown::Trouble(Some(trouble)))
+    }
+
+    fn well(&mut self) -> Option<Shown> {
+        std::mem::take(&mut self.troubled).then_some(Shown::Trouble(None))
+    }
+}

@@ -1,0 +1,170 @@
+//! A plan that has ended or is being deleted: its pods gone, its folder removed, its finalizer let go.
+
+use std::ops::Range;
+
+use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
+
+use super::run::given_up;
+use super::{
+    Action, Certainty, Decision, Facts, NodeState, SweepState, has_finalizer, home, report,
+};
+use crate::core::observe::Owner;
+
+/// Cleans up after a plan whose steps have all ended.
+pub fn of_ended(
+    workplan: &Workplan,
+    tasks: &[Range<usize>],
+    mut status: WorkplanStatus,
+    facts: &Facts,
+) -> Decision {
+    if !has_finalizer(workplan) {
+        return Decision::wait(status);
+    }
+    if report::is_cleaned(&status) {
+        return Decision {
+            actions: vec![Action::RemoveFinalizer],
+            ..Decision::wait(status)
+        };
+    }
+    let stuck: Vec<Action> = pods_of(tasks, facts)
+        .filter(|(task, pod)| {
+            steps_of(tasks, &status, *task).is_some_and(|steps| given_up(steps, pod))
+        })
+        .map(|(task, _)| Action::DeletePod(task))
+        .collect();
+    if !stuck.is_empty() {
+        return Decision {
+            actions: stuck,
+            ..Decision::wait(status)
+        };
+    }
+    let actions = clean(workplan, tasks, &mut status, facts);
+    Decision {
+        actions,
+        ..Decision::wait(status)
+    }
+}
+
+/// Stops a plan that is being deleted, and cleans up after it.
+pub fn of_deleted(
+    workplan: &Workplan,
+    tasks: &[Range<usize>],
+    prior: WorkplanStatus,
+    facts: &Facts,
+) -> Decision {
+    if !has_finalizer(workplan) {
+        return Decision::wait(prior);
+    }
+    let mut status = prior.clone();
+    if !status.phase.is_some_and(Phase::is_final) {
+        report::deleting(
+            workplan,
+            &mut status,
+            home(workplan, &facts.pods),
+            facts.now,
+        );
+    }
+    let stopped: Vec<Action> = pods_of(tasks, facts)
+        .filter(|(_, pod)| !pod.deleting)
+        .map(|(task, _)| Action::DeletePod(task))
+        .collect();
+    let mut actions = if report::is_cleaned(&status) {
+        vec![Action::RemoveFinalizer]
+    } else {
+        clean(workplan, tasks, &mut status, facts)
+    };
+    if actions.contains(&Action::RemoveFinalizer) {
+        status = prior; // nobody will read another
+    }
+    actions.splice(0..0, stopped);
+    Decision {
+        actions,
+        ..Decision::wait(status)
+    }
+}
+
+/// What is next on the way to a removed folder.
+fn clean(
+    workplan: &Workplan,
+    tasks: &[Range<usize>],
+    status: &mut WorkplanStatus,
+    facts: &Facts,
+) -> Vec<Action> {
+    let node = home(workplan, &facts.pods).map(ToOwned::to_owned);
+    let gone = node.is_some() && facts.node == NodeState::Gone;
+    if !gone && may_have_more_pods(tasks, status, facts) {
+        return vec![Action::Ask];
+    }
+    let waits = pods_of(tasks, facts).any(|(_, pod)| !pod.is_quiet());
+    let Some(node) = node else {
+        if waits {
+            return Vec::new();
+        }
+        return done(
+            status,
+            facts,
+            "NeverPlaced",
+            "no pod of it was ever placed on a node",
+        );
+    };
+    match (facts.node, &facts.sweep) {
+        (NodeState::Gone, _) => {
+            let message = format!("the node {node} is no more, and the folder with it");
+            done(status, facts, "NodeGone", &message)
+        }
+        (_, SweepState::Done) if !waits => {
+            let message = format!("the folder is removed from the node {node}");
+            done(status, facts, "Removed", &message)
+        }
+        (NodeState::NotReady, _) => {
+            let message = format!(
+                "the node {node} is not ready; the folder is removed when it is back, or let go when it is deleted"
+            );
+            report::uncleaned(status, facts.now, "NodeNotReady", &message);
+            Vec::new()
+        }
+        (NodeState::Ready, _) if waits => Vec::new(),
+        (NodeState::Ready, SweepState::Failed(said)) => {
+            let message = format!(
+                "the folder could not be removed from the node {node}: {said}. It is tried again"
+            );
+            report::uncleaned(status, facts.now, "SweepFailed", &message);
+            Vec::new()
+        }
+        (NodeState::Ready, SweepState::NotAsked) => vec![Action::Sweep],
+        (NodeState::Ready, SweepState::Underway | SweepState::Done) => Vec::new(),
+    }
+}
+
+fn done(status: &mut WorkplanStatus, facts: &Facts, reason: &str, message: &str) -> Vec<Action> {
+    report::cleaned(status, facts.now, reason, message);
+    vec![Action::RemoveFinalizer]
+}
+
+/// Whether a task may have a pod that has not been seen; one whose steps were all skipped never had any.
+fn may_have_more_pods(tasks: &[Range<usize>], status: &WorkplanStatus, facts: &Facts) -> bool {
+    let skipped = |step: &StepStatus| step.phase == StepPhase::Skipped;
+    let may_have = |task: usize| {
+        let steps = steps_of(tasks, status, task);
+        !steps.is_some_and(|steps| steps.iter().all(skipped))
+    };
+    let mut unseen = (0..tasks.len()).filter(|task| !facts.pods.contains_key(task));
+    facts.certainty == Certainty::Watched && unseen.any(may_have)
+}
+
+fn steps_of<'a>(
+    tasks: &[Range<usize>],
+    status: &'a WorkplanStatus,
+    task: usize,
+) -> Option<&'a [StepStatus]> {
+    status.steps.get(tasks.get(task)?.clone())
+}
+
+fn pods_of<'a>(
+    tasks: &[Range<usize>],
+    facts: &'a Facts,
+) -> impl Iterator<Item = (usize, &'a crate::core::observe::PodFacts)> {
+    let known = tasks.len();
+    let pods = facts.pods.iter().map(|(task, pod)| (*task, pod));
+    pods.filter(move |(task, pod)| *task < known && pod.owner == Owner::Ours)
+}

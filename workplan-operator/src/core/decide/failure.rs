@@ -1,0 +1,237 @@
+//! Why a step did not complete, as it is written in its status: `<reason>: <text>`.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use kubeci_api::StepStatus;
+
+use crate::core::observe::{ContainerFacts, Ended, PodFacts, PodPhase};
+
+/// How long a container may fail to be created before its step fails.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The most characters of a container's last log lines that a status repeats.
+const LOG_TAIL: usize = 400;
+
+/// Reasons for which a container waits that time may cure.
+const CURABLE: [&str; 9] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "RegistryUnavailable",
+    "ImageInspectError",
+    "SignatureValidationFailed",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CreatePodSandboxError",
+];
+/// Reasons for which a container waits in vain.
+const HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: String,
+    pub text: String,
+}
+
+/// A container that the kubelet cannot create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    pub failure: Failure,
+    /// When it is given up; at once if absent.
+    pub until: Option<Timestamp>,
+}
+
+impl Failure {
+    #[must_use]
+    pub fn new(reason: &str, text: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            text: text.into(),
+        }
+    }
+
+    /// What a container says that ended otherwise than with exit code 0.
+    #[must_use]
+    pub fn of_end(end: &Ended) -> Self {
+        let code = end.exit_code;
+        let log = tail(&end.message);
+        match end.reason.as_str() {
+            "OOMKilled" => {
+                let text = "it used more memory than its limit; raise resources.limits.memory";
+                Self::new("OOMKilled", text)
+            }
+            "" | "Error" | "Completed" => Self::new(&format!("exit code {code}"), log),
+            reason => Self::new(reason, log),
+        }
+    }
+
+    /// Why a pod whose containers are stopped ends their steps; none where it runs as it should.
+    #[must_use]
+    pub fn of_removal(pod: &PodFacts) -> Option<Self> {
+        let failed = pod.phase == PodPhase::Failed && pod.reason.is_some();
+        let said = pod
+            .message
+            .as_ref()
+            .map(|message| format!(": {message}"))
+            .unwrap_or_default();
+        let reason = pod.reason.as_deref().unwrap_or("PodDeleted");
+        (pod.deleting || failed).then(|| {
+            Self::new(
+                reason,
+                format!("the pod {} was removed while it ran{said}", pod.name),
+            )
+        })
+    }
+
+    /// What a pod says that failed as a whole.
+    #[must_use]
+    pub fn of_pod(pod: &PodFacts) -> Self {
+        let reason = pod.reason.as_deref().unwrap_or("PodFailed");
+        let said = pod.message.as_deref().unwrap_or("it says no more");
+        Self::new(
+            reason,
+            format!("the pod {} failed on its node: {said}", pod.name),
+        )
+    }
+
+    #[must_use]
+    pub fn of_missing_pod(name: &str) -> Self {
+        let text = format!(
+            "the pod {name} was deleted before its steps had ended; create the Workplan anew to run it again"
+        );
+        Self::new("PodDeleted", text)
+    }
+
+    /// What is written in a step's message.
+    #[must_use]
+    pub fn recorded(step: &StepStatus) -> Self {
+        let message = step.message.as_deref().unwrap_or("Unknown");
+        let (reason, text) = message.split_once(": ").unwrap_or((message, ""));
+        Self::new(reason, text)
+    }
+
+    /// Whether it is a matter of the container alone, not of its whole pod.
+    #[must_use]
+    pub fn is_of_container(&self, step: &StepStatus) -> bool {
+        let reason = self.reason.as_str();
+        step.exit_code.is_some() || CURABLE.contains(&reason) || HOPELESS.contains(&reason)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        if self.text.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {}", self.text)
+        }
+    }
+}
+
+impl Stuck {
+    /// Reads why a container waits; none where it waits for its turn.
+    #[must_use]
+    pub fn of(
+        container: &ContainerFacts,
+        pod: &PodFacts,
+        reason: &str,
+        message: &str,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let image = &container.image;
+        let said = cause(message);
+        if HOPELESS.contains(&reason) {
+            let text = format!("the image {image:?} cannot be used: {said}. Correct it");
+            return Some(Self {
+                failure: Failure::new(reason, text),
+                until: None,
+            });
+        }
+        if !CURABLE.contains(&reason) {
+            return None;
+        }
+        let failure = match reason {
+            "CreateContainerConfigError"
+            | "CreateContainerError"
+            | "RunContainerError"
+            | "CreatePodSandboxError" => {
+                Failure::new(reason, format!("the container cannot be created: {said}"))
+            }
+            // The kubelet goes to and fro between the pull and the pause after it.
+            _ => {
+                let text = format!(
+                    "the image {image:?} cannot be pulled: {said}. Correct its name, or give credentials in imagePullSecrets"
+                );
+                Failure::new("ImagePullBackOff", text)
+            }
+        };
+        let until = pod.last_progress().unwrap_or(now) + PATIENCE;
+        Some(Self {
+            failure,
+            until: Some(until),
+        })
+    }
+}
+
+/// The kubelet's message without what it wraps around the cause.
+fn cause(message: &str) -> &str {
+    match message.strip_prefix("Back-off pulling image ") {
+        Some(rest) => rest
+            .split_once("ErrImagePull: ")
+            .map_or("not found, or not allowed", |(_, cause)| cause),
+        None => message,
+    }
+    .trim_end_matches(['.', '\n'])
+}
+
+/// The end of a log, cut at a line where possible.
+fn tail(log: &str) -> String {
+    let log = log.trim();
+    let Some((start, _)) = log.char_indices().rev().nth(LOG_TAIL) else {
+        return log.to_owned();
+    };
+    let cut = &log[start..];
+    let cut = cut.split_once('\n').map_or(cut, |(_, lines)| lines);
+    format!("… {cut}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("exit code 1", "boom: no such file")]
+    #[case("exit code 137", "")]
+    #[case("Evicted", "the pod p failed on its node: low on memory")]
+    fn a_failure_is_read_back_from_the_status(#[case] reason: &str, #[case] text: &str) {
+        let failure = Failure::new(reason, text);
+        let step = StepStatus {
+            message: Some(failure.to_string()),
+            ..StepStatus::default()
+        };
+        assert_eq!(Failure::recorded(&step), failure);
+    }
+
+    #[test]
+    fn only_the_end_of_a_log_is_repeated() {
+        assert_eq!(tail(" short\n"), "short");
+        let long = "x".repeat(1000) + "\nlast line é";
+        assert_eq!(tail(&long), "… last line é");
+        assert_eq!(tail(&"é".repeat(1000)).chars().count(), LOG_TAIL + 3);
+    }
+
+    #[test]
+    fn a_pull_and_the_pause_after_it_read_alike() {
+        let pull = "failed to pull and unpack image: not found";
+        let pause = format!("Back-off pulling image \"nope\": ErrImagePull: {pull}");
+        assert_eq!(cause(pull), cause(&pause));
+        assert_eq!(
+            cause("Back-off pulling image \"nope\""),
+            "not found, or not allowed"
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! What is to be done for a Workplan: from it and what is known of its pods to its next status and
+//! the actions that bring it on. Pure, and total: every state of the pods has an answer.
+
+mod cleanup;
+mod failure;
+mod order;
+mod report;
+mod run;
+mod settle;
+mod trouble;
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod simulation;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::Resource;
+use kubeci_api::names::WORKSPACE_FINALIZER;
+use kubeci_api::{Phase, Workplan, WorkplanStatus};
+
+use crate::core::observe::{Owner, PodFacts};
+use crate::core::plan::Plan;
+use crate::core::refusal::Refusal;
+
+/// All that is known of a Workplan beside itself.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its pods by the index of their task.
+    pub pods: BTreeMap<usize, PodFacts>,
+    pub certainty: Certainty,
+    /// What the API server said where it did not create a pod just now.
+    pub refusals: BTreeMap<usize, Refusal>,
+    /// The node that [`home`] names.
+    pub node: NodeState,
+    pub sweep: SweepState,
+    /// In whole microseconds, as the API keeps times.
+    pub now: Timestamp,
+}
+
+/// Whether a pod that is not among the pods does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// A watch has not shown it; it may lag.
+    Watched,
+    /// The API server was asked.
+    Asked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    Ready,
+    NotReady,
+    Gone,
+}
+
+/// How the removal of the Workplan's folder from its node goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SweepState {
+    NotAsked,
+    Underway,
+    Failed(String),
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    AddFinalizer,
+    CreatePod(usize),
+    /// To be asked what pods there are, and then to be decided again.
+    Ask,
+    /// Unless it was placed on a node since it was seen: its folder would be forgotten.
+    DeletePod(usize),
+    Sweep,
+    RemoveFinalizer,
+}
+
+/// In this order: pods are created, the status is written, the other actions are done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub status: WorkplanStatus,
+    pub actions: Vec<Action>,
+    /// When to decide again though nothing has been seen to change.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Decision {
+    fn wait(status: WorkplanStatus) -> Self {
+        Self {
+            status,
+            actions: Vec::new(),
+            wake_at: None,
+        }
+    }
+}
+
+/// Decides what is next for `workplan`.
+#[must_use]
+pub fn decide(workplan: &Workplan, facts: &Facts) -> Decision {
+    let plan = Plan::check(&workplan.spec);
+    let status = workplan.status.clone().unwrap_or_default();
+    let tasks = plan.as_ref().map_or(&[][..], |plan| &plan.tasks);
+    if workplan.meta().deletion_timestamp.is_some() {
+        return cleanup::of_deleted(workplan, tasks, status, facts);
+    }
+    if status.phase.is_some_and(Phase::is_final) {
+        return cleanup::of_ended(workplan, tasks, status, facts);
+    }
+    let decision = match &plan {
+        Ok(plan) => run::decide(workplan, plan, status, facts),
+        Err(invalid) => Decision::wait(report::invalid(workplan, status, invalid, facts.now)),
+    };
+    if decision.status.phase.is_some_and(Phase::is_final) {
+        return cleanup::of_ended(workplan, tasks, decision.status, facts);
+    }
+    decision
+}
+
+/// The node on which the plan's folder lies, once its first pod is placed.
+#[must_use]
+pub fn home<'a>(workplan: &'a Workplan, pods: &'a BTreeMap<usize, PodFacts>) -> Option<&'a str> {
+    let recorded = workplan
+        .status
+        .as_ref()
+        .and_then(|status| status.node.as_deref());
+    let mut ours = pods.values().filter(|pod| pod.owner == Owner::Ours);
+    recorded.or_else(|| ours.find_map(|pod| pod.node.as_deref()))
+}
+
+fn has_finalizer(workplan: &Workplan) -> bool {
+    let finalizers = workplan.meta().finalizers.as_ref();
+    finalizers.is_some_and(|all| all.iter().any(|name| name == WORKSPACE_FINALIZER))
+}

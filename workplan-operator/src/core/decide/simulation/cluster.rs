@@ -1,0 +1,284 @@
+//! A scheduler and a kubelet in small: pods are placed, containers start and end in their order.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use super::plans::Outcome;
+use crate::core::observe::{ContainerFacts, ContainerState, Ended, Owner, PodFacts, PodPhase};
+
+pub struct Cluster {
+    pods: BTreeMap<usize, PodFacts>,
+    outcomes: BTreeMap<String, Outcome>,
+    /// The exit codes of all containers that have started, absent while they run.
+    runs: BTreeMap<String, Vec<Option<i32>>>,
+    placed: bool,
+    pub swept: bool,
+}
+
+pub enum Event {
+    Placed,
+    Started(String),
+    Ended,
+    Removed,
+}
+
+impl Cluster {
+    pub fn new(outcomes: BTreeMap<String, Outcome>) -> Self {
+        Self {
+            pods: BTreeMap::new(),
+            outcomes,
+            runs: BTreeMap::new(),
+            placed: false,
+            swept: false,
+        }
+    }
+
+    pub fn pods(&self) -> BTreeMap<usize, PodFacts> {
+        self.pods.clone()
+    }
+
+    /// The exit code of a step's last container, if it has ended.
+    pub fn runs(&self, step: &str) -> Option<i32> {
+        self.runs
+            .get(step)
+            .and_then(|runs| runs.last().copied().flatten())
+    }
+
+    pub fn times(&self, step: &str) -> usize {
+        self.runs.get(step).map_or(0, Vec::len)
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.pods.values().all(PodFacts::is_quiet)
+    }
+
+    /// Whether no folder is left and none will be made.
+    pub fn is_clean(&self) -> bool {
+        self.is_quiet() && (self.swept || !self.placed)
+    }
+
+    pub fn sweep(&mut self) {
+        self.swept = true;
+    }
+
+    /// What exists is left as it is.
+    pub fn create(&mut self, task: usize, pod: &Pod) {
+        let spec = pod.spec.clone().unwrap();
+        let placed = self.pods.values().any(|pod| pod.node.is_some());
+        let pinned = spec.affinity.is_some();
+        assert!(
+            self.pods.contains_key(&task) || pinned || !placed,
+            "law 4: pods go to the first one's node"
+        );
+        let facts = |container: &k8s_openapi::api::core::v1::Container, init| ContainerFacts {
+            name: container.name.clone(),
+            image: container.image.clone().unwrap(),
+            init,
+            state: ContainerState::Unknown,
+        };
+        let init = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .map(|container| facts(container, true));
+        let main = spec
+            .containers
+            .iter()
+            .map(|container| facts(container, false));
+        self.pods.entry(task).or_insert_with(|| PodFacts {
+            name: pod.name_any(),
+            uid: None,
+            version: None,
+            owner: Owner::Ours,
+            node: None,
+            deleting: false,
+            phase: PodPhase::Pending,
+            reason: None,
+            message: None,
+            started: None,
+            unschedulable: None,
+            containers: init.chain(main).collect(),
+        });
+    }
+
+    /// Deletes a pod unless it was placed since it was seen.
+    pub fn delete_as_seen(&mut self, task: usize, seen: &PodFacts) {
+        let pod = self.pods.get(&task);
+        if pod.is_some_and(|pod| seen.node == pod.node) {
+            self.delete(task);
+        }
+    }
+
+    fn delete(&mut self, task: usize) {
+        match self.pods.get_mut(&task) {
+            Some(pod) if pod.node.is_some() => pod.deleting = true,
+            _ => {
+                self.pods.remove(&task);
+            }
+        }
+    }
+
+    /// Evicts or deletes a pod of which `recorded` knows all steps that have run.
+    pub fn disturb(&mut self, which: usize, node_is_known: bool, recorded: impl Fn(&str) -> bool) {
+        let Some(&task) = self.pods.keys().nth(which % 5) else {
+            return;
+        };
+        let pod = &self.pods[&task];
+        if (which / 5).is_multiple_of(2) {
+            let ran = |container: &&ContainerFacts| {
+                pod.has_ended() || self.runs.contains_key(&container.name)
+            };
+            let mut ran = pod
+                .containers
+                .iter()
+                .filter(ran)
+                .map(|container| &container.name);
+            if pod.node.is_none() || (node_is_known && ran.all(|name| recorded(name))) {
+                self.delete(task);
+            }
+        } else if pod.node.is_some() && !pod.is_quiet() {
+            self.evict(task);
+        }
+    }
+
+    fn evict(&mut self, task: usize) {
+        let pod = self.pods.get_mut(&task).unwrap();
+        (pod.phase, pod.reason) = (PodPhase::Failed, Some("Evicted".into()));
+        for container in &mut pod.containers {
+            if matches!(container.state, ContainerState::Running { .. }) {
+                self.runs.get_mut(&container.name).unwrap().pop();
+                self.runs.get_mut(&container.name).unwrap().push(Some(137));
+            }
+        }
+    }
+
+    /// Lets the scheduler or the kubelet do one thing to one pod.
+    pub fn step(&mut self, which: usize, now: Timestamp) -> Option<Event> {
+        let mut tasks: Vec<usize> = self.pods.keys().copied().collect();
+        let first = which % tasks.len().max(1);
+        tasks.rotate_left(first);
+        tasks
+            .into_iter()
+            .find_map(|task| self.step_pod(task, which, now))
+    }
+
+    fn step_pod(&mut self, task: usize, which: usize, now: Timestamp) -> Option<Event> {
+        let pod = self.pods.get_mut(&task)?;
+        if pod.node.is_none() {
+            pod.node = Some("n1".into());
+            pod.started = Some(now);
+            self.placed = true;
+            return Some(Event::Placed);
+        }
+        if matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
+            return self.remove_deleted(task);
+        }
+        let running: Vec<usize> =
+            positions(pod, |state| matches!(state, ContainerState::Running { .. }));
+        let can_start = if pod.deleting {
+            Vec::new()
+        } else {
+            startable(pod)
+        };
+        if !can_start.is_empty() && (running.is_empty() || which.is_multiple_of(2)) {
+            return Some(self.start(task, can_start[which % can_start.len()], now));
+        }
+        if !running.is_empty() {
+            return Some(self.end(task, running[which % running.len()], now));
+        }
+        self.finish(task)
+    }
+
+    fn start(&mut self, task: usize, at: usize, now: Timestamp) -> Event {
+        let container = &mut self.pods.get_mut(&task).unwrap().containers[at];
+        let name = container.name.clone();
+        if self.outcomes[&name] == Outcome::HasNoImage {
+            container.state = ContainerState::Waiting {
+                reason: "ErrImagePull".into(),
+                message: "not found".into(),
+            };
+            return Event::Placed;
+        }
+        container.state = ContainerState::Running { since: Some(now) };
+        self.runs.entry(name.clone()).or_default().push(None);
+        Event::Started(name)
+    }
+
+    fn end(&mut self, task: usize, at: usize, now: Timestamp) -> Event {
+        let pod = self.pods.get_mut(&task).unwrap();
+        let killed = pod.deleting;
+        let container = &mut pod.containers[at];
+        let exit_code = match self.outcomes[&container.name] {
+            _ if killed => 137,
+            Outcome::Completes => 0,
+            Outcome::Fails | Outcome::HasNoImage => 1,
+        };
+        let ContainerState::Running { since } = container.state else {
+            unreachable!("only running containers end");
+        };
+        container.state = ContainerState::Ended(Ended {
+            exit_code,
+            started: since,
+            finished: Some(now),
+            ..Ended::default()
+        });
+        *self
+            .runs
+            .get_mut(&container.name)
+            .unwrap()
+            .last_mut()
+            .unwrap() = Some(exit_code);
+        Event::Ended
+    }
+
+    /// The phase follows the containers.
+    fn finish(&mut self, task: usize) -> Option<Event> {
+        let pod = self.pods.get_mut(&task)?;
+        if pod.is_quiet() {
+            let good = |container: &ContainerFacts| matches!(&container.state, ContainerState::Ended(end) if end.exit_code == 0);
+            let all = pod.containers.iter().all(good);
+            pod.phase = if all {
+                PodPhase::Succeeded
+            } else {
+                PodPhase::Failed
+            };
+            return Some(Event::Ended);
+        }
+        self.remove_deleted(task)
+    }
+
+    fn remove_deleted(&mut self, task: usize) -> Option<Event> {
+        self.pods.get(&task).filter(|pod| pod.deleting)?;
+        self.pods.remove(&task);
+        Some(Event::Removed)
+    }
+}
+
+fn positions(pod: &PodFacts, matches: impl Fn(&ContainerState) -> bool) -> Vec<usize> {
+    let containers = pod.containers.iter().enumerate();
+    containers
+        .filter(|(_, container)| matches(&container.state))
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// The next init container, or all others once these are through.
+fn startable(pod: &PodFacts) -> Vec<usize> {
+    let completed =
+        |state: &ContainerState| matches!(state, ContainerState::Ended(end) if end.exit_code == 0);
+    let init = pod
+        .containers
+        .iter()
+        .position(|container| container.init && !completed(&container.state));
+    let untouched = |at: &usize| pod.containers[*at].state == ContainerState::Unknown;
+    match init {
+        Some(at) => [at].into_iter().filter(untouched).collect(),
+        None => (0..pod.containers.len())
+            .filter(untouched)
+            .filter(|at| !pod.containers[*at].init)
+            .collect(),
+    }
+}

@@ -1,0 +1,98 @@
+//! What keeps a plan waiting, and when to look again.
+
+use jiff::Timestamp;
+
+use super::failure::Failure;
+use crate::core::observe::PodFacts;
+use crate::core::refusal::Refusal;
+
+/// A reason to wait, in a word and in a sentence that says what to do. The least comes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    rank: u8,
+    pub reason: String,
+    pub message: String,
+}
+
+/// What is noticed on the way to a decision.
+#[derive(Debug, Default)]
+pub struct Notice {
+    pub trouble: Option<Trouble>,
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Notice {
+    /// Keeps the most serious trouble, of equal ones the first.
+    pub fn trouble(&mut self, trouble: Trouble) {
+        if self
+            .trouble
+            .as_ref()
+            .is_none_or(|known| trouble.rank < known.rank)
+        {
+            self.trouble = Some(trouble);
+        }
+    }
+
+    pub fn wake_at(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
+    }
+}
+
+impl Trouble {
+    #[must_use]
+    pub fn refused(refusal: &Refusal) -> Self {
+        Self {
+            rank: 0,
+            reason: refusal.reason.into(),
+            message: refusal.message.clone(),
+        }
+    }
+
+    #[must_use]
+    pub fn stuck(container: &str, failure: &Failure) -> Self {
+        Self {
+            rank: 1,
+            reason: failure.reason.clone(),
+            message: format!(
+                "{container}: {}. It fails if this lasts for 5 minutes",
+                failure.text
+            ),
+        }
+    }
+
+    #[must_use]
+    pub fn node_not_ready(node: &str) -> Self {
+        Self {
+            rank: 2,
+            reason: "NodeNotReady".into(),
+            message: format!(
+                "the node {node}, on which the plan runs, is not ready; the plan goes on when it is back"
+            ),
+        }
+    }
+
+    #[must_use]
+    pub fn unschedulable(pod: &PodFacts, text: &str) -> Self {
+        let text = text.trim_end_matches('.');
+        Self {
+            rank: 3,
+            reason: "Unschedulable".into(),
+            message: format!(
+                "the pod {} fits on no node: {text}. It starts once one has room; lower the steps' \
+                 resources.requests, correct nodeSelector, affinity or tolerations, or add a node",
+                pod.name
+            ),
+        }
+    }
+
+    #[must_use]
+    pub fn name_in_use(pod: &str) -> Self {
+        Self {
+            rank: 4,
+            reason: "PodNameInUse".into(),
+            message: format!(
+                "the pod {pod} of an earlier Workplan of the same name is still being removed"
+            ),
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! What a pod says about its containers, reduced to what decisions need.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{self as core, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use kube::{Resource, ResourceExt};
+use kubeci_api::Workplan;
+
+/// One pod of a Workplan, as it was last seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodFacts {
+    pub name: String,
+    pub uid: Option<String>,
+    pub version: Option<String>,
+    pub owner: Owner,
+    pub node: Option<String>,
+    pub deleting: bool,
+    pub phase: PodPhase,
+    /// Why the whole pod failed, or is about to be removed from its node.
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    /// When the kubelet took it.
+    pub started: Option<Timestamp>,
+    /// Why the scheduler has not placed it.
+    pub unschedulable: Option<String>,
+    /// Init containers in their order, then the others.
+    pub containers: Vec<ContainerFacts>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The Workplan itself.
+    Ours,
+    /// A Workplan of the same name that is no more; the garbage collector will remove the pod.
+    Former,
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodPhase {
+    Pending,
+    Running,
+    Succeeded,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerFacts {
+    pub name: String,
+    pub image: String,
+    pub init: bool,
+    pub state: ContainerState,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ContainerState {
+    Unknown,
+    Waiting { reason: String, message: String },
+    Running { since: Option<Timestamp> },
+    Ended(Ended),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ended {
+    pub exit_code: i32,
+    pub reason: String,
+    pub message: String,
+    pub started: Option<Timestamp>,
+    pub finished: Option<Timestamp>,
+}
+
+impl PodFacts {
+    #[must_use]
+    pub fn of(pod: &Pod, workplan: &Workplan) -> Self {
+        let status = pod.status.as_ref();
+        let (reason, message) = trouble(status);
+        Self {
+            name: pod.name_any(),
+            uid: pod.uid(),
+            version: pod.resource_version(),
+            owner: owner(pod, workplan),
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+            phase: phase(status),
+            reason,
+            message,
+            started: status.and_then(|status| at(status.start_time.as_ref())),
+            unschedulable: unschedulable(status),
+            containers: containers(pod),
+        }
+    }
+
+    /// Whether no container of it runs or will run.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.has_ended()
+            || self.containers.iter().all(ContainerFacts::has_ended)
+            || (self.stopped_early() && !self.containers.iter().any(ContainerFacts::runs))
+    }
+
+    /// Whether its phase says that nothing of it runs.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
+    }
+
+    #[must_use]
+    pub fn has(&self, container: &str) -> bool {
+        self.containers.iter().any(|known| known.name == container)
+    }
+
+    /// Whether it has a container of this name that has not ended.
+    #[must_use]
+    pub fn may_run(&self, container: &str) -> bool {
+        self.containers
+            .iter()
+            .any(|known| known.name == container && !known.has_ended())
+    }
+
+    /// Whether an init container failed, after which the kubelet starts no other.
+    fn stopped_early(&self) -> bool {
+        self.containers.iter().any(|container| {
+            container.init
+                && matches!(&container.state, ContainerState::Ended(end) if end.exit_code != 0)
+        })
+    }
+
+    /// When the last of its containers that have ended did, or the pod itself started.
+    #[must_use]
+    pub fn last_progress(&self) -> Option<Timestamp> {
+        let ends = self
+            .containers
+            .iter()
+            .filter_map(|container| match &container.state {
+                ContainerState::Ended(end) => end.finished,
+                _ => None,
+            });
+        ends.chain(self.started).max()
+    }
+}
+
+impl ContainerFacts {
+    fn has_ended(&self) -> bool {
+        matches!(self.state, ContainerState::Ended(_))
+    }
+
+    fn runs(&self) -> bool {
+        matches!(self.state, ContainerState::Running { .. })
+    }
+}
+
+/// Whether a node says that pods can run on it.
+#[must_use]
+pub fn is_ready(node: &core::Node) -> bool {
+    let mut conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn owner(pod: &Pod, workplan: &Workplan) -> Owner {
+    let ours = |owner: &&OwnerReference| owner.controller == Some(true);
+    let Some(owner) = pod.owner_references().iter().find(ours) else {
+        return Owner::Foreign;
+    };
+    if Some(&owner.uid) == workplan.meta().uid.as_ref() {
+        Owner::Ours
+    } else if owner.kind == Workplan::kind(&()) && owner.name == workplan.name_any() {
+        Owner::Former
+    } else {
+        Owner::Foreign
+    }
+}
+
+fn phase(status: Option<&core::PodStatus>) -> PodPhase {
+    match status.and_then(|status| status.phase.as_deref()) {
+        Some("Succeeded") => PodPhase::Succeeded,
+        Some("Failed") => PodPhase::Failed,
+        Some("Pending") | None => PodPhase::Pending,
+        Some(_) => PodPhase::Running,
+    }
+}
+
+/// The pod's own reason, or the one for which it is about to be removed.
+fn trouble(status: Option<&core::PodStatus>) -> (Option<String>, Option<String>) {
+    let Some(status) = status else {
+        return (None, None);
+    };
+    if status.reason.is_some() {
+        return (status.reason.clone(), status.message.clone());
+    }
+    let disruption = condition(status, "DisruptionTarget", "True");
+    disruption.map_or((None, status.message.clone()), |disruption| {
+        (disruption.reason.clone(), disruption.message.clone())
+    })
+}
+
+fn unschedulable(status: Option<&core::PodStatus>) -> Option<String> {
+    let condition = condition(status?, "PodScheduled", "False")?;
+    (condition.reason.as_deref() != Some("SchedulingGated"))
+        .then(|| condition.message.clone().unwrap_or_default())
+}
+
+fn condition<'a>(
+    status: &'a core::PodStatus,
+    kind: &str,
+    value: &str,
+) -> Option<&'a core::PodCondition> {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.find(|condition| condition.type_ == kind && condition.status == value)
+}
+
+fn containers(pod: &Pod) -> Vec<ContainerFacts> {
+    let Some(spec) = &pod.spec else {
+        return Vec::new();
+    };
+    let status = pod.status.as_ref();
+    let init = status.and_then(|status| status.init_container_statuses.as_ref());
+    let main = status.and_then(|status| status.container_statuses.as_ref());
+    let facts =
+        |containers: &[core::Container], statuses: Option<&Vec<core::ContainerStatus>>, init| {
+            let facts = containers.iter().map(|container| ContainerFacts {
+                name: container.name.clone(),
+                image: container.image.clone().unwrap_or_default(),
+                init,
+                state: statuses
+                    .and_then(|all| all.iter().find(|status| status.name == container.name))
+                    .and_then(|status| status.state.as_ref())
+                    .map_or(ContainerState::Unknown, state),
+            });
+            facts.collect::<Vec<_>>()
+        };
+    let mut all = facts(
+        spec.init_containers.as_deref().unwrap_or_default(),
+        init,
+        true,
+    );
+    all.extend(facts(&spec.containers, main, false));
+    all
+}
+
+fn state(state: &core::ContainerState) -> ContainerState {
+    if let Some(end) = &state.terminated {
+        ContainerState::Ended(Ended {
+            exit_code: end.exit_code,
+            reason: end.reason.clone().unwrap_or_default(),
+            message: end.message.clone().unwrap_or_default(),
+            started: at(end.started_at.as_ref()),
+            finished: at(end.finished_at.as_ref()),
+        })
+    } else if let Some(running) = &state.running {
+        ContainerState::Running {
+            since: at(running.started_at.as_ref()),
+        }
+    } else if let Some(waiting) = &state.waiting {
+        ContainerState::Waiting {
+            reason: waiting.reason.clone().unwrap_or_default(),
+            message: waiting.message.clone().unwrap_or_default(),
+        }
+    } else {
+        ContainerState::Unknown
+    }
+}
+
+/// A time that was set: a container that never ran has the epoch as its start.
+fn at(time: Option<&Time>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+        .filter(|time| *time > Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use kubeci_api::Order;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::workplan;
+
+    fn facts(change: &Value) -> PodFacts {
+        let mut pod = json!({
+            "metadata": {"name": "plan-0", "ownerReferences": [
+                {"apiVersion": "kube.ci/v1alpha1", "kind": "Workplan", "name": "plan", "uid": "uid", "controller": true},
+            ]},
+            "spec": {"initContainers": [{"name": "a", "image": "i"}], "containers": [{"name": "b", "image": "i"}]},
+        });
+        for (key, value) in change.as_object().unwrap() {
+            *pod.pointer_mut("")
+                .unwrap()
+                .as_object_mut()
+                .unwrap()
+                .entry(key)
+                .or_insert(json!({})) = value.clone();
+        }
+        let pod = serde_json::from_value(pod).unwrap();
+        PodFacts::of(&pod, &workplan(Order::Linear, &["a | b"]))
+    }
+
+    #[test]
+    fn a_pod_without_status_has_waiting_containers() {
+        let pod = facts(&json!({}));
+        assert_eq!(pod.owner, Owner::Ours);
+        assert_eq!(pod.phase, PodPhase::Pending);
+        assert_eq!(pod.containers[0].state, ContainerState::Unknown);
+        assert!(pod.containers[0].init && !pod.containers[1].init);
+        assert!(!pod.is_quiet());
+    }
+
+    #[test]
+    fn containers_are_told_apart_by_name() {
+        let pod = facts(&json!({"status": {
+            "initContainerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}}}],
+            "containerStatuses": [{"name": "b", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"running": {"startedAt": "2026-01-01T00:00:02Z"}}}],
+        }}));
+        assert!(
+            matches!(&pod.containers[0].state, ContainerState::Ended(end) if end.exit_code == 0)
+        );
+        assert!(matches!(
+            pod.containers[1].state,
+            ContainerState::Running { since: Some(_) }
+        ));
+        assert_eq!(
+            pod.last_progress(),
+            Some("2026-01-01T00:00:01Z".parse().unwrap())
+        );
+        assert!(!pod.is_quiet());
+    }
+
+    #[test]
+    fn a_failed_init_container_ends_the_pod_before_its_phase_says_so() {
+        let pod = facts(&json!({"status": {"phase": "Pending",
+            "initContainerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 1}}}],
+            "containerStatuses": [{"name": "b", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "PodInitializing"}}}],
+        }}));
+        assert!(pod.is_quiet());
+    }
+
+    #[rstest]
+    #[case::evicted(json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}), Some("Evicted"))]
+    #[case::preempted(json!({"phase": "Running", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]}), Some("PreemptionByScheduler"))]
+    #[case::none(json!({"phase": "Running"}), None)]
+    fn the_pods_own_reason_is_kept(#[case] status: Value, #[case] expected: Option<&str>) {
+        assert_eq!(
+            facts(&json!({ "status": status })).reason.as_deref(),
+            expected
+        );
+    }
+
+    #[rstest]
+    #[case::placed(json!([{"type": "PodScheduled", "status": "True"}]), false)]
+    #[case::not_yet_looked_at(json!([]), false)]
+    #[case::refused(json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1"}]), true)]
+    fn the_scheduler_is_heard(#[case] conditions: Value, #[case] expected: bool) {
+        let pod = facts(&json!({"status": {"conditions": conditions}}));
+        assert_eq!(pod.unschedulable.is_some(), expected);
+    }
+
+    #[rstest]
+    #[case::none(json!([]), Owner::Foreign)]
+    #[case::other(json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "plan", "uid": "x", "controller": true}]), Owner::Foreign)]
+    #[case::earlier(json!([{"apiVersion": "kube.ci/v1alpha1", "kind": "Workplan", "name": "plan", "uid": "old", "controller": true}]), Owner::Former)]
+    fn pods_of_others_are_known(#[case] owners: Value, #[case] expected: Owner) {
+        let pod = facts(&json!({"metadata": {"name": "plan-0", "ownerReferences": owners}}));
+        assert_eq!(pod.owner, expected);
+    }
+}

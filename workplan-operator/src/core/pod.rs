@@ -1,0 +1,393 @@
+//! The pod of a task.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, Container, HostPathVolumeSource, NodeAffinity, NodeSelector,
+    NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, ResourceRequirements, SecurityContext,
+    Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use kubeci_api::names::{
+    TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
+};
+use kubeci_api::{Step, Task, Workplan};
+
+use crate::core::workspace::{Folder, workflow};
+
+/// The init container that makes the shared folder writable for every user. No step may have its name.
+pub const OPENER: &str = "kubeci-workspace";
+
+/// What a task's pod needs to know beside its Workplan.
+#[derive(Clone, Debug)]
+pub struct Placement<'a> {
+    /// The node of the pods before it; the scheduler chooses that of the first.
+    pub node: Option<&'a str>,
+    /// What the first pod asks for, so that its node has room for the pods after it.
+    pub requests: Option<BTreeMap<String, Quantity>>,
+    /// The operator's own image.
+    pub image: &'a str,
+}
+
+/// The name of a task's pod.
+#[must_use]
+pub fn name(workplan: &Workplan, task: usize) -> String {
+    format!("{}-{task}", workplan.name_any())
+}
+
+/// The pod of a task, made of those of its steps that `runs` says are left.
+#[must_use]
+pub fn build(
+    workplan: &Workplan,
+    task: usize,
+    runs: impl Fn(&Step) -> bool,
+    placement: Placement,
+) -> Pod {
+    let (init, main) = containers(workplan, task, runs);
+    let opens = placement.node.is_none() && has_other_users(workplan);
+    let opener = opens.then(|| opener(placement.image));
+    let init: Vec<_> = opener.into_iter().chain(init).collect();
+    let settings = workplan.spec.pod.clone();
+    Pod {
+        metadata: metadata(workplan, task),
+        spec: Some(PodSpec {
+            init_containers: some(init),
+            containers: main,
+            restart_policy: Some("Never".into()),
+            enable_service_links: Some(false),
+            service_account_name: settings.service_account_name,
+            node_selector: (!settings.node_selector.is_empty()).then_some(settings.node_selector),
+            tolerations: some(settings.tolerations),
+            affinity: match placement.node {
+                Some(node) => Some(on_node(settings.affinity, node)),
+                None => settings.affinity,
+            },
+            image_pull_secrets: some(settings.image_pull_secrets),
+            security_context: settings.security_context,
+            volumes: Some(
+                settings
+                    .volumes
+                    .into_iter()
+                    .chain([workspace(workplan)])
+                    .collect(),
+            ),
+            resources: placement.requests.map(|requests| ResourceRequirements {
+                requests: Some(requests),
+                ..ResourceRequirements::default()
+            }),
+            ..PodSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn metadata(workplan: &Workplan, task: usize) -> ObjectMeta {
+    let own = [
+        (WORKPLAN_LABEL, workplan.name_any()),
+        (TASK_LABEL, task.to_string()),
+    ];
+    let workflow = workflow(workplan).map(|name| (WORKFLOW_LABEL, name.to_owned()));
+    let labels = own
+        .into_iter()
+        .chain(workflow)
+        .map(|(key, value)| (key.to_owned(), value));
+    ObjectMeta {
+        name: Some(name(workplan, task)),
+        namespace: workplan.namespace(),
+        labels: Some(labels.collect()),
+        owner_references: workplan.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The init containers and the containers of what is left of a task. A pod needs a container: where no
+/// parallel step is left, the last serial step is it.
+fn containers(
+    workplan: &Workplan,
+    task: usize,
+    runs: impl Fn(&Step) -> bool,
+) -> (Vec<Container>, Vec<Container>) {
+    let Some(task) = workplan.spec.tasks.get(task) else {
+        return (Vec::new(), Vec::new());
+    };
+    let left = |steps: &[Step]| {
+        let steps = steps.iter().filter(|step| runs(step));
+        steps.map(container).collect::<Vec<_>>()
+    };
+    let (mut init, mut main) = (left(&task.serial_steps), left(&task.parallel_steps));
+    if main.is_empty() {
+        main.extend(init.pop());
+    }
+    (init, main)
+}
+
+fn container(step: &Step) -> Container {
+    let step = step.clone();
+    Container {
+        name: step.name,
+        image: Some(step.image),
+        command: some(step.commands),
+        args: some(step.args),
+        env: some(step.env),
+        env_from: some(step.env_from),
+        resources: step.resources,
+        working_dir: step.working_dir,
+        image_pull_policy: step.image_pull_policy,
+        security_context: step.security_context,
+        volume_mounts: Some([mount()].into_iter().chain(step.volume_mounts).collect()),
+        // So that the status can tell the last lines of what a failed step wrote.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        ..Container::default()
+    }
+}
+
+/// The kubelet creates the folder for root alone to write.
+fn opener(image: &str) -> Container {
+    Container {
+        name: OPENER.into(),
+        image: Some(image.into()),
+        args: Some(vec!["open-workspace".into(), WORKSPACE_MOUNT_PATH.into()]),
+        image_pull_policy: Some("IfNotPresent".into()),
+        security_context: Some(as_root(&[])),
+        volume_mounts: Some(vec![mount()]),
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        ..Container::default()
+    }
+}
+
+/// Root with these capabilities alone, whatever the pod says.
+pub(crate) fn as_root(capabilities: &[&str]) -> SecurityContext {
+    let add: Vec<String> = capabilities.iter().map(ToString::to_string).collect();
+    SecurityContext {
+        run_as_user: Some(0),
+        run_as_group: Some(0),
+        run_as_non_root: Some(false),
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            add: some(add),
+            drop: Some(vec!["ALL".into()]),
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+/// Whether anything in the plan says that it runs as another user than root.
+fn has_other_users(workplan: &Workplan) -> bool {
+    let spec = &workplan.spec;
+    let other = |user: Option<i64>, non_root: Option<bool>| {
+        user.is_some_and(|user| user != 0) || non_root == Some(true)
+    };
+    let pod = spec.pod.security_context.as_ref();
+    let mut steps = spec.tasks.iter().flat_map(Task::steps);
+    pod.is_some_and(|pod| other(pod.run_as_user, pod.run_as_non_root))
+        || steps.any(|step| {
+            let context = step.security_context.as_ref();
+            context.is_some_and(|context| other(context.run_as_user, context.run_as_non_root))
+        })
+}
+
+fn workspace(workplan: &Workplan) -> Volume {
+    Volume {
+        name: WORKSPACE_VOLUME.into(),
+        host_path: Some(HostPathVolumeSource {
+            path: Folder::of(workplan).host_path().display().to_string(),
+            type_: Some("DirectoryOrCreate".into()),
+        }),
+        ..Volume::default()
+    }
+}
+
+fn mount() -> VolumeMount {
+    VolumeMount {
+        name: WORKSPACE_VOLUME.into(),
+        mount_path: WORKSPACE_MOUNT_PATH.into(),
+        ..VolumeMount::default()
+    }
+}
+
+/// The user's affinity, and this node. The terms are alternatives, so each must name the node.
+fn on_node(affinity: Option<Affinity>, node: &str) -> Affinity {
+    let mut affinity = affinity.unwrap_or_default();
+    let node_affinity = affinity
+        .node_affinity
+        .get_or_insert_with(NodeAffinity::default);
+    let required = node_affinity
+        .required_during_scheduling_ignored_during_execution
+        .get_or_insert_with(NodeSelector::default);
+    if required.node_selector_terms.is_empty() {
+        required
+            .node_selector_terms
+            .push(NodeSelectorTerm::default());
+    }
+    for term in &mut required.node_selector_terms {
+        term.match_fields
+            .get_or_insert_default()
+            .push(NodeSelectorRequirement {
+                key: "metadata.name".into(),
+                operator: "In".into(),
+                values: Some(vec![node.to_owned()]),
+            });
+    }
+    affinity
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::PodSecurityContext;
+    use kubeci_api::Order;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::workplan;
+
+    const FIRST: Placement = Placement {
+        node: None,
+        requests: None,
+        image: "operator",
+    };
+
+    fn later(node: &str) -> Placement<'_> {
+        Placement {
+            node: Some(node),
+            ..FIRST
+        }
+    }
+
+    fn names(containers: Option<&Vec<Container>>) -> Vec<&str> {
+        containers
+            .into_iter()
+            .flatten()
+            .map(|container| container.name.as_str())
+            .collect()
+    }
+
+    fn spec(workplan: &Workplan, task: usize, placement: Placement) -> PodSpec {
+        build(workplan, task, |_| true, placement).spec.unwrap()
+    }
+
+    #[test]
+    fn a_task_becomes_init_containers_and_containers_with_the_folder_in_each() {
+        let workplan = workplan(Order::Linear, &["a b | c d", "e"]);
+        let pod = build(&workplan, 0, |_| true, FIRST);
+        assert_eq!(pod.name_any(), "plan-0");
+        assert_eq!(pod.labels()[WORKPLAN_LABEL], "plan");
+        assert_eq!(pod.owner_references()[0].controller, Some(true));
+        let spec = pod.spec.unwrap();
+        assert_eq!(names(spec.init_containers.as_ref()), ["a", "b"]);
+        assert_eq!(names(Some(&spec.containers)), ["c", "d"]);
+        assert_eq!(spec.restart_policy.as_deref(), Some("Never"));
+        let all = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers);
+        for container in all {
+            let mounts = container.volume_mounts.as_ref().unwrap();
+            assert_eq!(mounts[0].mount_path, "/kubeci");
+        }
+        let volume = spec.volumes.unwrap()[0].host_path.clone().unwrap();
+        assert_eq!(volume.path, "/kubeci/ns/_/plan");
+        assert_eq!(volume.type_.as_deref(), Some("DirectoryOrCreate"));
+    }
+
+    #[rstest]
+    #[case::last_serial_step(&["a", "b", "c", "d"], &["a", "b"], &["c", "d"])]
+    #[case::some_skipped(&["b", "d"], &["b"], &["d"])]
+    #[case::no_parallel_left(&["a", "b"], &["a"], &["b"])]
+    #[case::one_left(&["a"], &[], &["a"])]
+    fn only_what_is_left_runs(#[case] left: &[&str], #[case] init: &[&str], #[case] main: &[&str]) {
+        let workplan = workplan(Order::Linear, &["a b | c d"]);
+        let pod = build(
+            &workplan,
+            0,
+            |step| left.contains(&step.name.as_str()),
+            FIRST,
+        );
+        let spec = pod.spec.unwrap();
+        assert_eq!(names(spec.init_containers.as_ref()), init);
+        assert_eq!(names(Some(&spec.containers)), main);
+    }
+
+    #[rstest]
+    #[case::none(json!({}), 1)]
+    #[case::two_terms(json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "disk", "operator": "Exists"}]},
+        {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["x"]}]},
+    ]}}}), 2)]
+    fn law_4_later_pods_go_to_the_node_of_the_first(#[case] affinity: Value, #[case] terms: usize) {
+        let mut workplan = workplan(Order::Linear, &["a", "b"]);
+        workplan.spec.pod.affinity = serde_json::from_value(affinity).unwrap();
+        assert_eq!(
+            spec(&workplan, 0, FIRST).affinity,
+            workplan.spec.pod.affinity
+        );
+        let later = spec(&workplan, 1, later("n1"));
+        assert_eq!(later.node_name, None);
+        let required = later.affinity.unwrap().node_affinity.unwrap();
+        let required = required
+            .required_during_scheduling_ignored_during_execution
+            .unwrap();
+        assert_eq!(required.node_selector_terms.len(), terms);
+        for term in required.node_selector_terms {
+            let last = term.match_fields.unwrap().pop().unwrap();
+            assert_eq!(
+                (last.key.as_str(), last.values),
+                ("metadata.name", Some(vec!["n1".into()]))
+            );
+        }
+    }
+
+    #[test]
+    fn the_folder_is_opened_once_where_a_step_is_not_root() {
+        let mut plan = workplan(Order::Linear, &["a", "b"]);
+        assert_eq!(spec(&plan, 0, FIRST).init_containers, None);
+        plan.spec.tasks[1].serial_steps[0].security_context = Some(SecurityContext {
+            run_as_user: Some(1000),
+            ..SecurityContext::default()
+        });
+        assert_eq!(
+            names(spec(&plan, 0, FIRST).init_containers.as_ref()),
+            [OPENER]
+        );
+        assert_eq!(spec(&plan, 1, later("n1")).init_containers, None);
+
+        let mut plan = workplan(Order::Linear, &["a | b"]);
+        plan.spec.pod.security_context = Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            ..PodSecurityContext::default()
+        });
+        let spec = spec(&plan, 0, FIRST);
+        assert_eq!(names(spec.init_containers.as_ref()), [OPENER, "a"]);
+        let opener = spec.init_containers.unwrap()[0]
+            .security_context
+            .clone()
+            .unwrap();
+        assert_eq!(
+            (opener.run_as_user, opener.run_as_non_root),
+            (Some(0), Some(false))
+        );
+    }
+
+    #[test]
+    fn the_first_pod_asks_for_the_widest_moment() {
+        let workplan = workplan(Order::Linear, &["a"]);
+        let requests = BTreeMap::from([("cpu".to_owned(), Quantity("2".into()))]);
+        let placement = Placement {
+            requests: Some(requests.clone()),
+            ..FIRST
+        };
+        let resources = spec(&workplan, 0, placement).resources.unwrap();
+        assert_eq!(
+            (resources.requests, resources.limits),
+            (Some(requests), None)
+        );
+    }
+}

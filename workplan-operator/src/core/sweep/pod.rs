@@ -1,0 +1,232 @@
+//! The pod that sweeps a node.
+
+use data_encoding::HEXLOWER;
+use k8s_openapi::api::core::v1::{
+    Container, HostPathVolumeSource, Pod, PodSpec, ResourceRequirements, Toleration, Volume,
+    VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+use kubeci_api::names::WORKSPACE_HOST_PATH;
+use sha2::{Digest, Sha256};
+
+use super::report::SweepReport;
+use crate::core::pod::as_root;
+use crate::core::workspace::Folder;
+
+/// Label of every sweep pod.
+pub const SWEEP_LABEL: &str = "kube.ci/sweep";
+
+const CONTAINER: &str = "sweep";
+const VOLUME: &str = "workspaces";
+
+/// A sweep pod, as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepFacts {
+    pub uid: String,
+    pub folders: Vec<Folder>,
+    pub state: SweepPodState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SweepPodState {
+    /// It runs or will; it says what keeps it, if anything does.
+    Underway(Option<String>),
+    Ended(SweepEnd),
+    Deleting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SweepEnd {
+    Reported(SweepReport),
+    /// It did not get to its end.
+    Broken(String),
+}
+
+/// The name of a node's sweep pod: there is one at a time, whoever creates it.
+#[must_use]
+pub fn name(node: &str) -> String {
+    let hash = Sha256::digest(node.as_bytes());
+    format!("kubeci-sweep-{}", HEXLOWER.encode(&hash[..5]))
+}
+
+#[must_use]
+pub fn build(node: &str, namespace: &str, image: &str, folders: &[Folder]) -> Pod {
+    let args = ["sweep".to_owned()]
+        .into_iter()
+        .chain(folders.iter().map(ToString::to_string));
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(name(node)),
+            namespace: Some(namespace.into()),
+            labels: Some([(SWEEP_LABEL.into(), "true".into())].into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            // Not scheduled: the folders are on this node, whatever its room and its taints.
+            node_name: Some(node.into()),
+            tolerations: Some(vec![Toleration {
+                operator: Some("Exists".into()),
+                ..Toleration::default()
+            }]),
+            restart_policy: Some("Never".into()),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(5),
+            containers: vec![container(image, args.collect())],
+            volumes: Some(vec![Volume {
+                name: VOLUME.into(),
+                host_path: Some(HostPathVolumeSource {
+                    path: WORKSPACE_HOST_PATH.into(),
+                    type_: Some("DirectoryOrCreate".into()),
+                }),
+                ..Volume::default()
+            }]),
+            ..PodSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn container(image: &str, args: Vec<String>) -> Container {
+    let quantity = |amount: &str| Quantity(amount.into());
+    Container {
+        name: CONTAINER.into(),
+        image: Some(image.into()),
+        image_pull_policy: Some("IfNotPresent".into()),
+        args: Some(args),
+        resources: Some(ResourceRequirements {
+            requests: Some(
+                [
+                    ("cpu".into(), quantity("10m")),
+                    ("memory".into(), quantity("16Mi")),
+                ]
+                .into(),
+            ),
+            limits: Some([("memory".into(), quantity("128Mi"))].into()),
+            ..ResourceRequirements::default()
+        }),
+        // Steps leave files of any user, in folders of any mode.
+        security_context: Some(as_root(&["DAC_OVERRIDE", "FOWNER"])),
+        volume_mounts: Some(vec![VolumeMount {
+            name: VOLUME.into(),
+            mount_path: WORKSPACE_HOST_PATH.into(),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
+    }
+}
+
+impl SweepFacts {
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        Self {
+            uid: pod.uid().unwrap_or_default(),
+            folders: folders(pod),
+            state: state(pod),
+        }
+    }
+}
+
+fn folders(pod: &Pod) -> Vec<Folder> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let args = containers.flat_map(|container| container.args.iter().flatten());
+    args.filter_map(|arg| arg.parse().ok()).collect()
+}
+
+fn state(pod: &Pod) -> SweepPodState {
+    let status = pod.status.as_ref();
+    let mut containers = status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    let state = containers
+        .next()
+        .and_then(|container| container.state.as_ref());
+    if let Some(end) = state.and_then(|state| state.terminated.as_ref()) {
+        let said = end.message.clone().unwrap_or_default();
+        return SweepPodState::Ended(match serde_json::from_str(&said) {
+            Ok(report) => SweepEnd::Reported(report),
+            Err(_) if end.exit_code == 0 => SweepEnd::Reported(SweepReport::default()),
+            Err(_) => {
+                let reason = end.reason.as_deref().unwrap_or("Error");
+                SweepEnd::Broken(format!(
+                    "the sweep pod ended with exit code {}, {reason}: {said}",
+                    end.exit_code
+                ))
+            }
+        });
+    }
+    if status.and_then(|status| status.phase.as_deref()) == Some("Failed") {
+        let reason = status
+            .and_then(|status| status.reason.clone())
+            .unwrap_or_default();
+        let said = status
+            .and_then(|status| status.message.clone())
+            .unwrap_or_default();
+        return SweepPodState::Ended(SweepEnd::Broken(format!(
+            "the sweep pod failed: {reason}: {said}"
+        )));
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        return SweepPodState::Deleting;
+    }
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let kept = waiting.filter(|waiting| waiting.reason.as_deref() != Some("ContainerCreating"));
+    SweepPodState::Underway(kept.map(|waiting| {
+        let said = waiting.message.as_deref().unwrap_or_default();
+        format!(
+            "the sweep pod does not start: {}: {said}",
+            waiting.reason.as_deref().unwrap_or_default()
+        )
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_sweep_pod_is_read_back() {
+        let folders = ["ns/flow/a", "ns/_/b"].map(|text| text.parse().unwrap());
+        let pod = build("node-1", "kubeci-system", "operator", &folders);
+        let facts = SweepFacts::of(&pod);
+        assert_eq!(facts.folders, folders);
+        assert_eq!(facts.state, SweepPodState::Underway(None));
+        assert_eq!(pod.name_any(), name("node-1"));
+        assert_ne!(name("node-1"), name("node-2"));
+    }
+
+    #[rstest]
+    #[case::done(json!({"containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}),
+        SweepPodState::Ended(SweepEnd::Reported(SweepReport::default())))]
+    #[case::some_left(json!({"containerStatuses": [{"state": {"terminated": {"exitCode": 1, "message": r#"{"failed":[1],"error":"busy"}"#}}}]}),
+        SweepPodState::Ended(SweepEnd::Reported(SweepReport { failed: vec![1], error: "busy".into() })))]
+    #[case::killed(json!({"containerStatuses": [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}),
+        SweepPodState::Ended(SweepEnd::Broken("the sweep pod ended with exit code 137, OOMKilled: ".into())))]
+    #[case::refused(json!({"phase": "Failed", "reason": "OutOfpods", "message": "full"}),
+        SweepPodState::Ended(SweepEnd::Broken("the sweep pod failed: OutOfpods: full".into())))]
+    #[case::no_image(json!({"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no"}}}]}),
+        SweepPodState::Underway(Some("the sweep pod does not start: ImagePullBackOff: no".into())))]
+    #[case::creating(json!({"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}),
+        SweepPodState::Underway(None))]
+    fn its_container_tells(#[case] mut status: Value, #[case] expected: SweepPodState) {
+        for container in status["containerStatuses"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            let rest = json!({"name": "sweep", "image": "", "imageID": "", "ready": false, "restartCount": 0});
+            container
+                .as_object_mut()
+                .unwrap()
+                .extend(rest.as_object().unwrap().clone());
+        }
+        let mut pod = build("node-1", "kubeci-system", "operator", &[]);
+        pod.status = serde_json::from_value(status).unwrap();
+        assert_eq!(SweepFacts::of(&pod).state, expected);
+    }
+}

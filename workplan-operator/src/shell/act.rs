@@ -1,0 +1,180 @@
+//! The requests about one Workplan.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use kubeci_api::names::{TASK_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
+use kubeci_api::{Workplan, WorkplanStatus};
+use serde_json::{Value, json};
+
+use crate::core::observe::PodFacts;
+use crate::core::refusal::Refusal;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{doing}: {}", said(source))]
+    Request {
+        doing: &'static str,
+        source: Box<kube::Error>,
+    },
+    #[error("the status cannot be written as JSON: {0}")]
+    Status(#[from] serde_json::Error),
+}
+
+impl Error {
+    /// Whether somebody else was faster; the watch shows in a moment what they wrote.
+    pub fn is_conflict(&self) -> bool {
+        let Self::Request { source, .. } = self else {
+            return false;
+        };
+        matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+    }
+
+    pub fn is_not_found(&self) -> bool {
+        let Self::Request { source, .. } = self else {
+            return false;
+        };
+        matches!(&**source, kube::Error::Api(status) if status.is_not_found())
+    }
+}
+
+/// What the API server says of a request that failed, without its bookkeeping.
+pub fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(kube::Error) -> Error {
+    move |source| Error::Request {
+        doing,
+        source: Box::new(source),
+    }
+}
+
+/// What became of a pod's creation.
+pub enum Created {
+    Yes,
+    /// There is one of its name.
+    Exists(Box<PodFacts>),
+    Refused(Refusal),
+}
+
+/// Talks to the API server about one Workplan.
+pub struct Requests {
+    workplans: Api<Workplan>,
+    pods: Api<Pod>,
+}
+
+impl Requests {
+    pub fn new(client: &Client, workplan: &Workplan) -> Self {
+        let namespace = workplan.namespace().unwrap_or_default();
+        Self {
+            workplans: Api::namespaced(client.clone(), &namespace),
+            pods: Api::namespaced(client.clone(), &namespace),
+        }
+    }
+
+    pub async fn create_pod(&self, workplan: &Workplan, pod: &Pod) -> Result<Created, Error> {
+        match self.pods.create(&PostParams::default(), pod).await {
+            Ok(_) => Ok(Created::Yes),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let there = self.pods.get_opt(&pod.name_any()).await;
+                let there = there.map_err(failed("getting a pod"))?;
+                let facts = there.map(|there| Box::new(PodFacts::of(&there, workplan)));
+                Ok(facts.map_or(Created::Yes, Created::Exists))
+            }
+            Err(kube::Error::Api(status)) => match Refusal::of(&status) {
+                Some(refusal) => Ok(Created::Refused(refusal)),
+                None => Err(failed("creating a pod")(kube::Error::Api(status))),
+            },
+            Err(error) => Err(failed("creating a pod")(error)),
+        }
+    }
+
+    /// All pods of the Workplan that there are, by their tasks.
+    pub async fn list_pods(&self, workplan: &Workplan) -> Result<BTreeMap<usize, PodFacts>, Error> {
+        let of_workplan = format!("{WORKPLAN_LABEL}={}", workplan.name_any());
+        let pods = self
+            .pods
+            .list(&ListParams::default().labels(&of_workplan))
+            .await;
+        let pods = pods.map_err(failed("listing pods"))?.items;
+        let facts = pods.iter().filter_map(|pod| {
+            let task = pod.labels().get(TASK_LABEL)?.parse().ok()?;
+            Some((task, PodFacts::of(pod, workplan)))
+        });
+        Ok(facts.collect())
+    }
+
+    /// Deletes a pod. One that was not placed when it was seen is deleted only if it still is not.
+    pub async fn delete_pod(&self, pod: &PodFacts) -> Result<(), Error> {
+        let unplaced = pod.node.is_none().then(|| pod.version.clone()).flatten();
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: pod.uid.clone(),
+                resource_version: unplaced,
+            }),
+            ..DeleteParams::default()
+        };
+        match self.pods.delete(&pod.name, &params).await {
+            Err(kube::Error::Api(status)) if !status.is_not_found() && !status.is_conflict() => {
+                Err(failed("deleting a pod")(kube::Error::Api(status)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the status, if the Workplan is still as it was seen.
+    pub async fn write_status(
+        &self,
+        workplan: &Workplan,
+        status: &WorkplanStatus,
+    ) -> Result<Workplan, Error> {
+        let patch = if_unchanged(workplan, "/status", &serde_json::to_value(status)?)?;
+        let (name, params) = (workplan.name_any(), PatchParams::default());
+        let written = self.workplans.patch_status(&name, &params, &patch);
+        written.await.map_err(failed("writing the status"))
+    }
+
+    pub async fn add_finalizer(&self, workplan: &Workplan) -> Result<Workplan, Error> {
+        let mut finalizers = workplan.finalizers().to_vec();
+        finalizers.push(WORKSPACE_FINALIZER.into());
+        self.write_finalizers(workplan, &finalizers).await
+    }
+
+    pub async fn remove_finalizer(&self, workplan: &Workplan) -> Result<Workplan, Error> {
+        let mut finalizers = workplan.finalizers().to_vec();
+        finalizers.retain(|finalizer| finalizer != WORKSPACE_FINALIZER);
+        self.write_finalizers(workplan, &finalizers).await
+    }
+
+    async fn write_finalizers(
+        &self,
+        workplan: &Workplan,
+        finalizers: &[String],
+    ) -> Result<Workplan, Error> {
+        let patch = if_unchanged(workplan, "/metadata/finalizers", &json!(finalizers))?;
+        let (name, params) = (workplan.name_any(), PatchParams::default());
+        let written = self.workplans.patch(&name, &params, &patch);
+        written.await.map_err(failed("writing the finalizers"))
+    }
+}
+
+/// Whether there is a node of this name, and what it says of itself.
+pub async fn node(client: &Client, name: &str) -> Result<Option<Node>, Error> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    nodes.get_opt(name).await.map_err(failed("getting a node"))
+}
+
+/// A patch that sets one field, and is refused with a conflict if the object was changed meanwhile.
+fn if_unchanged(workplan: &Workplan, field: &str, value: &Value) -> Result<Patch<Workplan>, Error> {
+    let operations = json!([
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": workplan.resource_version()},
+        {"op": "add", "path": field, "value": value},
+    ]);
+    Ok(Patch::Json(serde_json::from_value(operations)?))
+}

@@ -1,0 +1,123 @@
+//! What this operator counts beside what all do.
+
+use kube::runtime::reflector::Store;
+use kubeci_api::{Phase, Workplan};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric,
+};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Unit;
+
+#[derive(Clone)]
+pub struct Metrics {
+    pub shared: kubeci_runtime::Metrics,
+    pub pods_created: Counter,
+    /// From the first sign that a Workplan may need something to the look at it.
+    pub queued: Histogram,
+    sweeps: Family<SweepLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SweepLabels {
+    result: SweepResult,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SweepResult {
+    Started,
+    Refused,
+}
+
+impl EncodeLabelValue for SweepResult {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder,
+    ) -> std::fmt::Result {
+        let text = match self {
+            Self::Started => "started",
+            Self::Refused => "refused",
+        };
+        EncodeLabelValue::encode(&text, encoder)
+    }
+}
+
+impl Metrics {
+    pub fn new(shared: kubeci_runtime::Metrics, workplans: Store<Workplan>) -> Self {
+        let metrics = Self {
+            shared,
+            pods_created: Counter::default(),
+            queued: Histogram::new(exponential_buckets(0.0001, 2.0, 14)),
+            sweeps: Family::default(),
+        };
+        metrics.shared.register(|registry| {
+            registry.register(
+                "pods_created",
+                "Pods of Workplans that were created",
+                metrics.pods_created.clone(),
+            );
+            registry.register_with_unit(
+                "queued",
+                "Time that a Workplan waited to be looked at",
+                Unit::Seconds,
+                metrics.queued.clone(),
+            );
+            registry.register(
+                "sweeps",
+                "Pods that remove folders from a node",
+                metrics.sweeps.clone(),
+            );
+            registry.register_collector(Box::new(ByPhase(workplans)));
+        });
+        metrics
+    }
+
+    pub fn swept(&self, result: SweepResult) {
+        self.sweeps.get_or_create(&SweepLabels { result }).inc();
+    }
+}
+
+/// The Workplans that there are, counted when somebody asks.
+struct ByPhase(Store<Workplan>);
+
+impl std::fmt::Debug for ByPhase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ByPhase").field(&self.0.len()).finish()
+    }
+}
+
+impl Collector for ByPhase {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> std::fmt::Result {
+        let phases = [
+            Phase::Pending,
+            Phase::Running,
+            Phase::Completed,
+            Phase::Failed,
+        ];
+        let mut counts = phases.map(|phase| (phase, 0_i64));
+        for workplan in self.0.state() {
+            let phase = workplan
+                .status
+                .as_ref()
+                .and_then(|status| status.phase)
+                .unwrap_or_default();
+            if let Some((_, count)) = counts.iter_mut().find(|(known, _)| *known == phase) {
+                *count += 1;
+            }
+        }
+        let gauge = ConstGauge::new(0_i64);
+        let mut family = encoder.encode_descriptor(
+            "workplans",
+            "Workplans by phase",
+            None,
+            gauge.metric_type(),
+        )?;
+        for (phase, count) in counts {
+            ConstGauge::new(count).encode(family.encode_family(&[("phase", phase.as_str())])?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! The operator as a whole: watches, queues and what is done with what is in them.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::runtime::controller::{self, Action, Config, applier};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use kubeci_api::Workplan;
+use kubeci_runtime::{Context, Outcome};
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::act::{Error, said};
+use super::announce::Announcer;
+use super::fresh::Fresh;
+use super::linger::Linger;
+use super::metrics::Metrics;
+use super::queue::Queue;
+use super::reconcile::{Reconciler, now};
+use super::refused::Refused;
+use super::retry::Retries;
+use super::sweeps::{Sweeper, Sweeps};
+use super::watches::Watches;
+
+/// The main loop turns at least this often.
+const PULSE: Duration = Duration::from_secs(10);
+
+/// The most Workplans, and the most nodes, that are looked at at the same time.
+const CONCURRENCY: u16 = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    #[error("a watch ended that never should: {0}")]
+    WatchEnded(String),
+    #[error("the queues ended that never should")]
+    QueuesEnded,
+    #[error(
+        "cannot tell this operator's own image from a pod {pod} in namespace {namespace}; give it with --image: {why}"
+    )]
+    NoImage {
+        pod: String,
+        namespace: String,
+        why: String,
+    },
+}
+
+/// Runs Workplans until the process is asked to stop. What is under way then is left as it is: whoever
+/// leads next finds it.
+///
+/// # Errors
+/// When a part of it ends by itself.
+pub async fn operate(context: Context, image: Option<String>) -> Result<(), OperatorError> {
+    let image = match image {
+        Some(image) => image,
+        None => own_image(&context).await?,
+    };
+    let listed = ["workplans listed", "pods listed", "nodes listed"];
+    let listed = listed.map(|what| context.readiness.condition(what));
+    let pulse = context.liveness.heartbeat("main loop", PULSE * 6);
+
+    let (workplan_queue, workplans_due) = Queue::new(context.metrics.queue_depth().clone());
+    let (node_queue, nodes_due) = Queue::new(Gauge::default());
+    let (watches, mut watching) = Watches::start(&context, workplan_queue, node_queue);
+    watches.wait_until_listed().await?;
+    listed.iter().for_each(kubeci_runtime::Condition::done);
+    tracing::info!(workplans = watches.workplans.len(), "everything is listed");
+
+    let metrics = Metrics::new(context.metrics.clone(), watches.workplans.clone());
+    let sweeps = Arc::new(Sweeps::new(Arc::clone(&watches.node_queue)));
+    let running = run_workplans(
+        watches.clone(),
+        Reconciler {
+            client: context.client.clone(),
+            pods: watches.pods.clone(),
+            nodes: watches.nodes.clone(),
+            sweeps: Arc::clone(&sweeps),
+            fresh: Fresh::default(),
+            linger: Linger::default(),
+            refused: Refused::default(),
+            announcer: Announcer::new(context.client.clone(), context.identity.clone()),
+            metrics: metrics.clone(),
+            image: image.clone(),
+        },
+        workplans_due,
+    );
+    let sweeping = sweep_nodes(
+        watches.clone(),
+        Sweeper {
+            client: context.client,
+            namespace: context.namespace,
+            image,
+            pods: watches.sweep_pods.clone(),
+            sweeps,
+            workplans: Arc::clone(&watches.workplan_queue),
+            metrics,
+        },
+        nodes_due,
+    );
+    let beating = async {
+        loop {
+            pulse.beat();
+            tokio::time::sleep(PULSE).await;
+        }
+    };
+    tokio::select! {
+        () = context.shutdown.cancelled() => Ok(()),
+        ended = watching.join_next() => Err(OperatorError::WatchEnded(format!("{ended:?}"))),
+        () = async { tokio::join!(running, sweeping); } => Err(OperatorError::QueuesEnded),
+        () = beating => Ok(()),
+    }
+}
+
+/// The image of the pod in which this runs.
+async fn own_image(context: &Context) -> Result<String, OperatorError> {
+    let unknown = |why: String| OperatorError::NoImage {
+        pod: context.identity.clone(),
+        namespace: context.namespace.clone(),
+        why,
+    };
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.namespace);
+    let pod = pods
+        .get(&context.identity)
+        .await
+        .map_err(|error| unknown(said(&error)))?;
+    let mut containers = pod.spec.into_iter().flat_map(|spec| spec.containers);
+    let image = containers.next().and_then(|container| container.image);
+    image.ok_or_else(|| unknown("it names none".into()))
+}
+
+async fn run_workplans(
+    watches: Watches,
+    reconciler: Reconciler,
+    due: impl Stream<Item = Result<ObjectRef<Workplan>, Infallible>>,
+) {
+    let retries = Arc::new(Retries::default());
+    let (again, forgotten) = (Arc::clone(&retries), Arc::clone(&retries));
+    let queue = Arc::clone(&watches.workplan_queue);
+    let look = move |workplan: Arc<Workplan>, reconciler: Arc<Reconciler>| {
+        let waited = queue.taken(&ObjectRef::from_obj(&*workplan));
+        reconciler.metrics.queued.observe(waited.as_secs_f64());
+        let retries = Arc::clone(&retries);
+        Box::pin(async move {
+            let (uid, begun) = (workplan.uid().unwrap_or_default(), Instant::now());
+            let result = reconciler.reconcile(workplan).await;
+            let outcome = if result.is_ok() {
+                Outcome::Success
+            } else {
+                Outcome::Error
+            };
+            reconciler
+                .metrics
+                .shared
+                .reconciled(outcome, begun.elapsed());
+            result.map(|wake_at| {
+                retries.reset(&uid);
+                wake_at.map_or_else(Action::await_change, |at| Action::requeue(until(at)))
+            })
+        })
+    };
+    let failed = move |workplan: Arc<Workplan>, error: &Error, _: Arc<Reconciler>| {
+        if error.is_not_found() {
+            return Action::await_change();
+        }
+        let wait = again.next(&workplan.uid().unwrap_or_default());
+        if !error.is_conflict() {
+            let (namespace, name) = (workplan.namespace(), workplan.name_any());
+            tracing::warn!(namespace, workplan = name, %error, ?wait, "failed, is tried again");
+        }
+        Action::requeue(wait)
+    };
+    let config = Config::default().concurrency(CONCURRENCY);
+    let reconciler = Arc::new(reconciler);
+    let looks = applier(
+        look,
+        failed,
+        Arc::clone(&reconciler),
+        watches.workplans.clone(),
+        due,
+        config,
+    );
+    let forget = |uid: &str| {
+        reconciler.forget(uid);
+        forgotten.reset(uid);
+    };
+    drain(looks, &watches.workplan_queue, forget).await;
+}
+
+async fn sweep_nodes(
+    watches: Watches,
+    sweeper: Sweeper,
+    due: impl Stream<Item = Result<ObjectRef<Node>, Infallible>>,
+) {
+    let retries = Arc::new(Retries::default());
+    let (again, forgotten) = (Arc::clone(&retries), Arc::clone(&retries));
+    let queue = Arc::clone(&watches.node_queue);
+    let look = move |node: Arc<Node>, sweeper: Arc<Sweeper>| {
+        queue.taken(&ObjectRef::from_obj(&*node));
+        let retries = Arc::clone(&retries);
+        Box::pin(async move {
+            let wake_at = sweeper.reconcile(&node).await?;
+            retries.reset(&node.uid().unwrap_or_default());
+            Ok(wake_at.map_or_else(Action::await_change, |at| Action::requeue(until(at))))
+        })
+    };
+    let failed = move |node: Arc<Node>, _: &kube::Error, _: Arc<Sweeper>| {
+        Action::requeue(again.next(&node.uid().unwrap_or_default()))
+    };
+    let config = Config::default().concurrency(CONCURRENCY);
+    let looks = applier(
+        look,
+        failed,
+        Arc::new(sweeper),
+        watches.nodes.clone(),
+        due,
+        config,
+    );
+    drain(looks, &watches.node_queue, |uid| forgotten.reset(uid)).await;
+}
+
+/// Lets a loop run. What is gone by the time its turn comes waits no longer and is forgotten.
+async fn drain<K, E>(
+    looks: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<E, Infallible>>>,
+    queue: &Queue<K>,
+    forget: impl Fn(&str),
+) where
+    K: Resource<DynamicType = ()>,
+    E: 'static,
+{
+    let mut looks = pin!(looks);
+    while let Some(look) = looks.next().await {
+        if let Err(controller::Error::ObjectNotFound(object)) = look {
+            object.extra.uid.iter().for_each(|uid| forget(uid));
+            let gone = ObjectRef::new(&object.name);
+            queue.taken(&match &object.namespace {
+                Some(namespace) => gone.within(namespace),
+                None => gone,
+            });
+        }
+    }
+}
+
+fn until(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now())).unwrap_or_default()
+}

@@ -1,0 +1,334 @@
+//! One look at one Workplan: what is known of it, what is decided, what is done.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource, ResourceExt};
+use kubeci_api::names::WORKSPACE_FINALIZER;
+use kubeci_api::{Phase, StepPhase, Workplan};
+
+use super::act::{self, Created, Error, Requests};
+use super::announce::Announcer;
+use super::fresh::Fresh;
+use super::linger::Linger;
+use super::metrics::Metrics;
+use super::refused::Refused;
+use super::sweeps::Sweeps;
+use crate::core::decide::{
+    Action, Certainty, Decision, Facts, NodeState, SweepState, decide, home,
+};
+use crate::core::observe::{PodFacts, is_ready};
+use crate::core::pod::{self, Placement};
+use crate::core::workspace::Folder;
+
+/// What every look at a Workplan needs.
+pub struct Reconciler {
+    pub client: Client,
+    pub pods: Store<Pod>,
+    pub nodes: Store<Node>,
+    pub sweeps: Arc<Sweeps>,
+    pub fresh: Fresh,
+    pub linger: Linger,
+    pub refused: Refused,
+    pub announcer: Announcer,
+    pub metrics: Metrics,
+    pub image: String,
+}
+
+impl Reconciler {
+    /// Does what is next for a Workplan, and says when to look again though nothing has been seen to change.
+    pub async fn reconcile(&self, watched: Arc<Workplan>) -> Result<Option<Timestamp>, Error> {
+        let workplan = self.fresh.newest(watched);
+        if is_over(&workplan) {
+            return Ok(None);
+        }
+        let mut look = Look {
+            requests: Requests::new(&self.client, &workplan),
+            facts: self.facts(&workplan).await?,
+            workplan,
+            created: HashSet::new(),
+            failure: None,
+        };
+        let decision = self.decide(&mut look).await?;
+        let unwritten = self.write_status(&mut look, &decision).await?;
+        for action in &decision.actions {
+            self.act(&mut look, *action).await?;
+        }
+        if let Some(error) = look.failure {
+            return Err(error);
+        }
+        let uid = look.workplan.uid().unwrap_or_default();
+        let retry_at = self
+            .refused
+            .note(&uid, &look.facts.refusals, look.facts.now);
+        Ok([decision.wake_at, unwritten, retry_at]
+            .into_iter()
+            .flatten()
+            .min())
+    }
+
+    /// Forgets a Workplan that is no more.
+    pub fn forget(&self, uid: &str) {
+        self.fresh.forget(uid);
+        self.linger.forget(uid);
+        self.refused.forget(uid);
+    }
+
+    /// Decides, and decides again whenever that needed something that changes the facts: the API server
+    /// asked, the finalizer added, pods created.
+    async fn decide(&self, look: &mut Look) -> Result<Decision, Error> {
+        loop {
+            let decision = decide(&look.workplan, &look.facts);
+            if decision.actions.contains(&Action::Ask) && look.facts.certainty == Certainty::Watched
+            {
+                look.facts.pods = look.requests.list_pods(&look.workplan).await?;
+                look.facts.certainty = Certainty::Asked;
+                look.facts.node = self.node_state(&look.workplan, &look.facts.pods).await?;
+                look.facts.sweep = self.sweep_state(&look.workplan, &look.facts.pods);
+            } else if decision.actions.contains(&Action::AddFinalizer) {
+                let written = look.requests.add_finalizer(&look.workplan).await?;
+                look.replace(&self.fresh, written);
+            } else if !self.create_pods(look, &decision).await {
+                return Ok(decision);
+            }
+        }
+    }
+
+    /// Creates the pods that are due, all at once; true if the facts are others now.
+    async fn create_pods(&self, look: &mut Look, decision: &Decision) -> bool {
+        let tasks = decision.actions.iter().filter_map(|action| match action {
+            Action::CreatePod(task) if !look.created.contains(task) => Some(*task),
+            _ => None,
+        });
+        let pods: Vec<_> = tasks
+            .map(|task| (task, self.build(look, decision, task)))
+            .collect();
+        let creations = pods
+            .iter()
+            .map(|(_, pod)| look.requests.create_pod(&look.workplan, pod));
+        let outcomes = join_all(creations).await;
+        let mut changed = false;
+        for ((task, pod), outcome) in pods.iter().zip(outcomes) {
+            look.created.insert(*task);
+            match outcome {
+                Ok(Created::Yes) => {
+                    self.metrics.pods_created.inc();
+                    tracing::info!(
+                        namespace = pod.namespace(),
+                        pod = pod.name_any(),
+                        "pod created"
+                    );
+                }
+                Ok(Created::Exists(facts)) => {
+                    look.facts.pods.insert(*task, *facts);
+                    changed = true;
+                }
+                Ok(Created::Refused(refusal)) => {
+                    tracing::info!(
+                        namespace = pod.namespace(),
+                        pod = pod.name_any(),
+                        refusal.message,
+                        "pod refused"
+                    );
+                    look.facts.refusals.insert(*task, refusal);
+                    changed = true;
+                }
+                Err(error) => look.failure = Some(error),
+            }
+        }
+        changed
+    }
+
+    fn build(&self, look: &Look, decision: &Decision, task: usize) -> Pod {
+        let node = home(&look.workplan, &look.facts.pods);
+        let spec = &look.workplan.spec;
+        let requests = || kubeci_compiler::first_pod_requests(spec.order, &spec.tasks);
+        let first = node.is_none() && task == 0;
+        let placement = Placement {
+            node,
+            requests: first
+                .then(requests)
+                .flatten()
+                .map(|requests| requests.quantities()),
+            image: &self.image,
+        };
+        let skipped: HashSet<&str> = decision
+            .status
+            .steps
+            .iter()
+            .filter(|step| step.phase == StepPhase::Skipped)
+            .map(|step| step.name.as_str())
+            .collect();
+        pod::build(
+            &look.workplan,
+            task,
+            |step| !skipped.contains(step.name.as_str()),
+            placement,
+        )
+    }
+
+    /// Writes the status if it changed, or says when it should be.
+    async fn write_status(
+        &self,
+        look: &mut Look,
+        decision: &Decision,
+    ) -> Result<Option<Timestamp>, Error> {
+        let uid = look.workplan.uid().unwrap_or_default();
+        let before = look.workplan.status.clone().unwrap_or_default();
+        if before == decision.status {
+            self.linger.forget(&uid);
+            return Ok(None);
+        }
+        if may_linger(decision)
+            && let Some(until) = self.linger.until(&uid, now())
+        {
+            return Ok(Some(until));
+        }
+        self.linger.forget(&uid);
+        let written = look
+            .requests
+            .write_status(&look.workplan, &decision.status)
+            .await?;
+        look.replace(&self.fresh, written);
+        let phase = |status: &kubeci_api::WorkplanStatus| status.phase.unwrap_or_default();
+        if phase(&before) != phase(&decision.status) {
+            let (namespace, name) = (look.workplan.namespace(), look.workplan.name_any());
+            let (phase, reason) = (phase(&decision.status).as_str(), &decision.status.reason);
+            tracing::info!(namespace, workplan = name, phase, reason, "phase changed");
+        }
+        self.announcer
+            .announce(&look.workplan, &before, &decision.status)
+            .await;
+        Ok(None)
+    }
+
+    async fn act(&self, look: &mut Look, action: Action) -> Result<(), Error> {
+        match action {
+            Action::DeletePod(task) => match look.facts.pods.get(&task) {
+                Some(pod) => look.requests.delete_pod(pod).await,
+                None => Ok(()),
+            },
+            Action::Sweep => {
+                if let Some(node) = home(&look.workplan, &look.facts.pods) {
+                    self.sweeps.ask(node, Folder::of(&look.workplan));
+                }
+                Ok(())
+            }
+            Action::RemoveFinalizer => self.let_go(look).await,
+            Action::AddFinalizer | Action::CreatePod(_) | Action::Ask => Ok(()),
+        }
+    }
+
+    async fn let_go(&self, look: &mut Look) -> Result<(), Error> {
+        let written = look.requests.remove_finalizer(&look.workplan).await?;
+        if let Some(node) = home(&look.workplan, &look.facts.pods) {
+            self.sweeps.forget(node, &Folder::of(&look.workplan));
+        }
+        if look.workplan.meta().deletion_timestamp.is_some() {
+            // It is gone with that; the watch shows it once more at most.
+            self.forget(&look.workplan.uid().unwrap_or_default());
+        } else {
+            look.replace(&self.fresh, written);
+        }
+        Ok(())
+    }
+
+    async fn facts(&self, workplan: &Workplan) -> Result<Facts, Error> {
+        let pods = self.watched_pods(workplan);
+        let now = now();
+        Ok(Facts {
+            certainty: Certainty::Watched,
+            refusals: self.refused.held(&workplan.uid().unwrap_or_default(), now),
+            node: self.node_state(workplan, &pods).await?,
+            sweep: self.sweep_state(workplan, &pods),
+            now,
+            pods,
+        })
+    }
+
+    fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, PodFacts> {
+        let namespace = workplan.namespace().unwrap_or_default();
+        let tasks = 0..workplan.spec.tasks.len();
+        let pods = tasks.filter_map(|task| {
+            let pod = ObjectRef::new(&pod::name(workplan, task)).within(&namespace);
+            Some((task, PodFacts::of(&*self.pods.get(&pod)?, workplan)))
+        });
+        pods.collect()
+    }
+
+    async fn node_state(
+        &self,
+        workplan: &Workplan,
+        pods: &BTreeMap<usize, PodFacts>,
+    ) -> Result<NodeState, Error> {
+        let Some(name) = home(workplan, pods) else {
+            return Ok(NodeState::Ready);
+        };
+        let state = |node: &Node| {
+            if is_ready(node) {
+                NodeState::Ready
+            } else {
+                NodeState::NotReady
+            }
+        };
+        if let Some(node) = self.nodes.get(&ObjectRef::new(name)) {
+            return Ok(state(&node));
+        }
+        // The watch may not have shown it yet; only the API server knows that it is gone.
+        let asked = act::node(&self.client, name).await?;
+        Ok(asked.as_ref().map_or(NodeState::Gone, state))
+    }
+
+    fn sweep_state(&self, workplan: &Workplan, pods: &BTreeMap<usize, PodFacts>) -> SweepState {
+        let node = home(workplan, pods);
+        node.map_or(SweepState::NotAsked, |node| {
+            self.sweeps.state(node, &Folder::of(workplan))
+        })
+    }
+}
+
+/// One look at a Workplan.
+struct Look {
+    requests: Requests,
+    workplan: Arc<Workplan>,
+    facts: Facts,
+    /// The tasks whose pods were created, or not, in this look.
+    created: HashSet<usize>,
+    /// What failed on the way, and does not keep the rest from being done.
+    failure: Option<Error>,
+}
+
+impl Look {
+    fn replace(&mut self, fresh: &Fresh, written: Workplan) {
+        let written = Arc::new(written);
+        fresh.wrote(&self.workplan, Arc::clone(&written));
+        self.workplan = written;
+    }
+}
+
+/// Whether nothing depends on the status being written: the plan goes on, and nothing is taken away.
+fn may_linger(decision: &Decision) -> bool {
+    let creates = |action: &Action| matches!(action, Action::CreatePod(_));
+    let ended = decision.status.phase.is_some_and(Phase::is_final);
+    !ended && decision.actions.iter().all(creates)
+}
+
+/// Whether it has ended and been cleaned up after.
+fn is_over(workplan: &Workplan) -> bool {
+    let phase = workplan.status.as_ref().and_then(|status| status.phase);
+    let held = workplan
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == WORKSPACE_FINALIZER);
+    phase.is_some_and(Phase::is_final) && !held
+}
+
+/// The time in whole microseconds, as the API keeps it.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
