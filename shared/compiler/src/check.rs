@@ -165,6 +165,9 @@ fn name(errors: &mut StepErrors, at: usize, step: &Step, index: &HashMap<&str, u
         errors.wrong(".name", Problem::EmptyName);
         return;
     }
+    if name == WORKSPACE_VOLUME {
+        errors.wrong(".name", Problem::ReservedName);
+    }
     if !is_label(&name) {
         let suggestion = label_like(&name);
         errors.wrong(

@@ -38,6 +38,9 @@ pub enum Problem {
         /// A valid name that is like it.
         suggestion: Option<String>,
     },
+    /// The name of a container of kubeci's own.
+    #[error("the name {WORKSPACE_VOLUME:?} is taken by kubeci; use another")]
+    ReservedName,
     /// A name that another step has.
     #[error("{first} is {name:?} too; rename one of the two steps")]
     DuplicateName {

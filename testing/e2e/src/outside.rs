@@ -96,19 +96,10 @@ impl Test {
         });
         self.apply_outside::<CustomResourceDefinition>(definition)
             .await;
-        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
-        eventually(&format!("{name} is established"), async || {
-            let found = definitions.get(&name).await.map_err(|it| it.to_string())?;
-            let conditions = found.status.and_then(|it| it.conditions);
-            let established = conditions
-                .iter()
-                .flatten()
-                .any(|it| it.type_ == "Established" && it.status == "True");
-            if established {
-                Ok(())
-            } else {
-                Err(format!("{conditions:?}"))
-            }
+        // Established is said a moment before the API server serves it.
+        eventually(&format!("{name} is served"), async || {
+            let version = format!("{group}/v1");
+            self.client.list_api_group_resources(&version).await
         })
         .await;
     }

@@ -1,6 +1,11 @@
+use std::time::Duration;
+
 use kubeci_api::Workflow;
 
-use crate::{Test, all_in, eventually};
+use crate::{Test, all_in, eventually, eventually_within};
+
+/// A permission that is withdrawn is noticed within this.
+const REFUSAL: Duration = Duration::from_mins(4);
 
 impl Test {
     /// The Workflow, once it says that it is Ready as it now stands.
@@ -27,7 +32,7 @@ impl Test {
     pub async fn workflow_refused(&self, workflow: &str, types: &[&str], words: &[&str]) {
         let api = self.api::<Workflow>();
         let what = format!("{workflow}: {types:?} is False and says {words:?}");
-        eventually(&what, async || {
+        eventually_within(REFUSAL, &what, async || {
             let object = api.get(workflow).await.map_err(|error| error.to_string())?;
             let conditions = object.status.unwrap_or_default().conditions;
             let said = conditions.iter().any(|it| {

@@ -8,7 +8,7 @@ use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 use kubeci_api::Workplan;
-use kubeci_api::names::WORKPLAN_LABEL;
+use kubeci_api::names::{SWEEP_LABEL, WORKPLAN_LABEL};
 use kubeci_runtime::Context;
 use tokio::task::JoinSet;
 
@@ -16,7 +16,6 @@ use super::operator::OperatorError;
 use super::queue::Queue;
 use super::watch::{Change, follow};
 use crate::core::observe::is_ready;
-use crate::core::sweep::pod::SWEEP_LABEL;
 
 /// What the watches have shown, and where they put what has changed.
 #[derive(Clone)]

@@ -57,6 +57,7 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
 #[rstest]
 #[case::no_steps(vec![], &["spec.steps: there are no steps; add at least one, with a name and an image"])]
 #[case::too_many((0..501).map(|at| step(&format!("s{at}"), &[])).collect(), &["spec.steps: there are 501 steps, more than the 500 that a Workflow may have; split it into several Workflows"])]
+#[case::reserved_name(vec![step("kubeci-workspace", &[])], &["spec.steps[0].name (step \"kubeci-workspace\"): the name \"kubeci-workspace\" is taken by kubeci; use another"])]
 #[case::no_name(vec![step("", &[])], &["spec.steps[0].name: the step has no name; give it one, such as `build`"])]
 #[case::capitals(vec![step("Run_Tests", &[])], &[r#"spec.steps[0].name (step "Run_Tests"): "Run_Tests" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `run-tests`"#])]
 #[case::long_name(vec![step(&"a".repeat(64), &[])], &[r#"spec.steps[0].name (step "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"): "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`"#])]

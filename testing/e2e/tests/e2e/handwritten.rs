@@ -96,7 +96,7 @@ async fn a_plan_that_cannot_run_is_refused_or_fails_and_says_why() {
             "cycle",
             "Graph",
             "[{SerialSteps: [{name: a, image: alpine, dependency: [b]}]}, {SerialSteps: [{name: b, image: alpine, dependency: [a]}]}]",
-            &["a", "b"],
+            &["spec.tasks[0] -> spec.tasks[1] -> spec.tasks[0]"],
         ),
         (
             "unknown-order",

@@ -1,13 +1,15 @@
 //! Selectors: what matches is a matter of an object's labels now, and leaving is not being deleted.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kubeci_e2e::fired;
+use kubeci_e2e::{DISRUPTIVE, fired};
 use serde_json::json;
 
 use crate::workflow::{WATCHED, unplaced};
 
 #[tokio::test]
 async fn a_label_removed_is_no_delete_and_a_label_added_is_an_add() {
+    // An operator that was away saw neither the label go nor the object: for it, what matched is deleted.
+    let _undisturbed = DISRUPTIVE.lock().await;
     kubeci_e2e::run("label", async |test| {
         test.apply(&unplaced("labels", WATCHED)).await;
         test.workflow_ready("labels").await;

@@ -8,15 +8,12 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kubeci_api::names::WORKSPACE_HOST_PATH;
+use kubeci_api::names::{SWEEP_LABEL, WORKSPACE_HOST_PATH};
 use sha2::{Digest, Sha256};
 
 use super::report::SweepReport;
 use crate::core::pod::as_root;
 use crate::core::workspace::Folder;
-
-/// Label of every sweep pod.
-pub const SWEEP_LABEL: &str = "kube.ci/sweep";
 
 const CONTAINER: &str = "sweep";
 const VOLUME: &str = "workspaces";

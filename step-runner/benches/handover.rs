@@ -1,0 +1,134 @@
+//! How long a chain of real steps takes to hand over: from the later of a dependency's end and the own
+//! container being up, to the start of the command. And what a runner takes while it waits.
+//!
+//! `cargo bench -p step-runner --target x86_64-unknown-linux-musl` measures what is shipped.
+#![allow(clippy::expect_used)] // a measurement that cannot be taken ends the run
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use step_runner::record::Record;
+
+const CHAINS: usize = 10;
+const STEPS: usize = 30;
+const STEP: &str = "0.02";
+
+fn main() {
+    let runner = env!("CARGO_BIN_EXE_step-runner");
+    let bytes = fs::metadata(runner).expect("the runner").len();
+    println!("binary: {} KiB", bytes / 1024);
+
+    let mut waits = Vec::new();
+    let mut resident = 0;
+    for _ in 0..CHAINS {
+        let (mut chain_waits, chain_resident) = chain(runner);
+        waits.append(&mut chain_waits);
+        resident = resident.max(chain_resident);
+    }
+    waits.sort();
+    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_micros();
+    println!("resident while waiting, at most: {resident} KiB");
+    println!(
+        "{} hand-overs in chains of {STEPS} steps of {STEP} s: p50 {} µs, p90 {} µs, p99 {} µs, max {} µs",
+        waits.len(),
+        at(50),
+        at(90),
+        at(99),
+        at(100),
+    );
+}
+
+/// Runs a chain of steps that are all up before the first ends.
+fn chain(runner: &str) -> (Vec<Duration>, u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (relay, bin) = (folder.path().join("relay"), folder.path().join("bin"));
+    fs::create_dir(&relay)
+        .and_then(|()| fs::create_dir(&bin))
+        .expect("a folder");
+    let names: Vec<String> = (0..STEPS).map(|at| format!("s{at}")).collect();
+    let mut install = Command::new(runner);
+    install
+        .arg("install")
+        .arg("--bin")
+        .arg(&bin)
+        .arg("--relay")
+        .arg(&relay)
+        .args(&names);
+    assert!(install.status().expect("the runner").success());
+
+    let (gate, opened) = std::io::pipe().expect("a pipe");
+    let start = |at: usize| {
+        let mut run = Command::new(bin.join("step-runner"));
+        run.env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+        run.arg("run")
+            .arg("--relay")
+            .arg(&relay)
+            .args(["--step", &names[at]]);
+        match at {
+            0 => run
+                .args(["--", "cat"])
+                .stdin(gate.try_clone().expect("a pipe")),
+            _ => run
+                .args(["--needs", &names[at - 1], "--", "sleep", STEP])
+                .stdin(Stdio::null()),
+        };
+        run.spawn().expect("the runner")
+    };
+    let steps: Vec<Child> = (0..STEPS).map(start).collect();
+    while !names
+        .iter()
+        .all(|name| relay.join(name).join("record").exists())
+    {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_millis(100)); // so that all wait, as in a pod whose containers start slower
+    let resident = steps
+        .iter()
+        .skip(1)
+        .map(|step| resident(step.id()))
+        .max()
+        .unwrap_or_default();
+    drop(opened);
+    for mut step in steps {
+        assert!(step.wait().expect("a step").success());
+    }
+    let times: Vec<Times> = names
+        .iter()
+        .map(|name| times(&fs::read_to_string(relay.join(name).join("record")).expect("a record")))
+        .collect();
+    let handed_over = |pair: &[Times]| {
+        pair[1]
+            .started
+            .duration_since(pair[0].ended.max(pair[1].up))
+            .expect("in order")
+    };
+    (times.windows(2).map(handed_over).collect(), resident)
+}
+
+struct Times {
+    up: SystemTime,
+    started: SystemTime,
+    ended: SystemTime,
+}
+
+fn times(record: &str) -> Times {
+    let record: Record = record.parse().expect("a record");
+    let (started, ended) = (record.started_at(), record.ended_at());
+    Times {
+        up: record.up,
+        started: started.expect("a start"),
+        ended: ended.expect("an end"),
+    }
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|it| it.split_whitespace().next()?.parse().ok())
+        .expect("its memory")
+}

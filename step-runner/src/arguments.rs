@@ -1,0 +1,236 @@
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use crate::trouble::Trouble;
+
+/// Where the kubelet looks for a container's termination message, unless its pod says otherwise.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+pub const HELP: &str = "\
+Stands in front of a step's command in a kubeci relay pod: waits for the steps
+that it depends on, runs it, and says how it ended.
+
+Usage:
+  step-runner install --bin DIR --relay DIR STEP...
+      Prepares a pod, in its init container: copies itself to <bin>/step-runner,
+      and makes a folder in the relay for each step.
+
+  step-runner run --relay DIR --step NAME [--needs STEP,...] -- COMMAND [ARG...]
+      Runs COMMAND once all needed steps have completed. Their common volume is
+      mounted read-only at DIR, its subPath NAME writable at DIR/NAME.
+
+Options:
+      --bin DIR              Where the steps find this program
+      --relay DIR            The volume that the steps of the pod share
+      --step NAME            The step that is run
+      --needs STEP,...       The steps that must have completed before
+      --termination-log FILE Where to say how the step ended, for the kubelet
+                             [default: /dev/termination-log]
+  -h, --help                 Print this
+  -V, --version              Print the version
+
+Exit codes of run:
+  COMMAND's own, or 128 and the signal that killed it;
+  77   skipped: a needed step did not complete, or stopped while it waited
+  125  step-runner itself failed; its message says what to do
+  126  COMMAND cannot be executed
+  127  COMMAND was not found
+";
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Arguments {
+    Help,
+    Version,
+    Install(Install),
+    Run(Run),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Install {
+    pub bin: PathBuf,
+    pub relay: PathBuf,
+    pub steps: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Run {
+    pub relay: PathBuf,
+    pub step: String,
+    pub needs: Vec<String>,
+    pub termination_log: PathBuf,
+    pub program: OsString,
+    pub args: Vec<OsString>,
+}
+
+/// Reads the command line, without the program's own name.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Trouble> {
+    let mut words = words.into_iter();
+    let first = words.next().unwrap_or_default();
+    match first.to_str() {
+        Some("-h" | "--help" | "help") => Ok(Arguments::Help),
+        Some("-V" | "--version") => Ok(Arguments::Version),
+        Some("install") => install(&mut words),
+        Some("run") => run(&mut words),
+        _ => usage(format!(
+            "expected install or run, not '{}'",
+            first.display()
+        )),
+    }
+}
+
+fn install(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble> {
+    let (mut bin, mut relay, mut steps) = (None, None, Vec::new());
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("-h" | "--help") => return Ok(Arguments::Help),
+            Some("--bin") => bin = Some(value(words, "--bin")?),
+            Some("--relay") => relay = Some(value(words, "--relay")?),
+            _ => steps.push(step_name(&word)?),
+        }
+    }
+    let (bin, relay) = (required(bin, "--bin")?, required(relay, "--relay")?);
+    Ok(Arguments::Install(Install {
+        bin: bin.into(),
+        relay: relay.into(),
+        steps,
+    }))
+}
+
+fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble> {
+    let (mut relay, mut step, mut needs) = (None, None, OsString::new());
+    let mut termination_log = OsString::from(TERMINATION_LOG);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("-h" | "--help") => return Ok(Arguments::Help),
+            Some("--relay") => relay = Some(value(words, "--relay")?),
+            Some("--step") => step = Some(value(words, "--step")?),
+            Some("--needs") => needs = value(words, "--needs")?,
+            Some("--termination-log") => termination_log = value(words, "--termination-log")?,
+            Some("--") => break,
+            _ => return usage(format!("unknown argument '{}'", word.display())),
+        }
+    }
+    let step = step_name(&required(step, "--step")?)?;
+    Ok(Arguments::Run(Run {
+        relay: required(relay, "--relay")?.into(),
+        needs: names(&needs, &step)?,
+        step,
+        termination_log: termination_log.into(),
+        program: required(words.next(), "a command after --")?,
+        args: words.collect(),
+    }))
+}
+
+fn value(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<OsString, Trouble> {
+    words
+        .next()
+        .map_or_else(|| usage(format!("{of} needs a value")), Ok)
+}
+
+fn required(value: Option<OsString>, what: &str) -> Result<OsString, Trouble> {
+    value.map_or_else(|| usage(format!("{what} is missing")), Ok)
+}
+
+fn names(list: &OsStr, own: &str) -> Result<Vec<String>, Trouble> {
+    let Some(list) = list.to_str() else {
+        return usage(format!("'{}' is no list of steps", list.display()));
+    };
+    let names = list.split(',').filter(|name| !name.is_empty());
+    let names: Vec<_> = names
+        .map(|name| step_name(OsStr::new(name)))
+        .collect::<Result<_, _>>()?;
+    if names.iter().any(|name| name == own) {
+        return usage(format!("step {own} cannot need itself"));
+    }
+    Ok(names)
+}
+
+/// A name that is a folder's as well, and leads to no other.
+fn step_name(name: &OsStr) -> Result<String, Trouble> {
+    let allowed = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    match name.to_str() {
+        Some(text) if !text.is_empty() && !text.starts_with('-') && text.bytes().all(allowed) => {
+            Ok(text.to_owned())
+        }
+        _ => usage(format!(
+            "'{}' is no step's name: lower-case letters, digits and -",
+            name.display()
+        )),
+    }
+}
+
+fn usage<T>(problem: String) -> Result<T, Trouble> {
+    Err(Trouble::Usage(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Arguments, String> {
+        parse(line.split(' ').map(OsString::from)).map_err(|trouble| trouble.to_string())
+    }
+
+    #[test]
+    fn a_command_keeps_what_looks_like_our_options() {
+        let line = "run --step b --relay /r --needs a,c -- sh --step -- x";
+        let Ok(Arguments::Run(run)) = parsed(line) else {
+            panic!("{line}")
+        };
+        assert_eq!(
+            (run.step.as_str(), run.needs),
+            ("b", vec!["a".to_owned(), "c".to_owned()])
+        );
+        assert_eq!(
+            (run.program, run.args),
+            ("sh".into(), vec!["--step".into(), "--".into(), "x".into()])
+        );
+        assert_eq!(run.termination_log, PathBuf::from(TERMINATION_LOG));
+    }
+
+    #[test]
+    fn needs_may_be_empty() {
+        let Ok(Arguments::Run(run)) = parsed("run --step b --relay /r --needs  -- x") else {
+            panic!()
+        };
+        assert_eq!(run.needs, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let wrong = [
+            ("", "expected install or run"),
+            ("go", "expected install or run, not 'go'"),
+            ("run --relay /r -- x", "--step is missing"),
+            ("run --step b -- x", "--relay is missing"),
+            ("run --step b --relay /r", "a command after -- is missing"),
+            (
+                "run --step b --relay /r --",
+                "a command after -- is missing",
+            ),
+            ("run --step b --relay", "--relay needs a value"),
+            (
+                "run --step ../b --relay /r -- x",
+                "'../b' is no step's name",
+            ),
+            (
+                "run --step b --relay /r --needs a,.absent -- x",
+                "'.absent' is no step's name",
+            ),
+            (
+                "run --step b --relay /r --needs a,b -- x",
+                "step b cannot need itself",
+            ),
+            ("run --step b --relay /r sh", "unknown argument 'sh'"),
+            ("install --relay /r a", "--bin is missing"),
+            (
+                "install --bin /b --relay /r --force a",
+                "'--force' is no step's name",
+            ),
+        ];
+        for (line, message) in wrong {
+            let said = parsed(line).unwrap_err();
+            assert!(said.starts_with(message), "{line}: {said}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+
+use crate::arguments::Run;
+use crate::exit_code;
+use crate::record::Exit;
+use crate::trouble::Trouble;
+
+/// Why a command could not be started.
+pub struct NotStarted {
+    pub exit_code: u8,
+    pub message: String,
+}
+
+/// Starts the step's command with all that the runner itself was started with. It has been executed when
+/// this returns.
+pub fn start(run: &Run) -> Result<Pid, NotStarted> {
+    let child = Command::new(&run.program).args(&run.args).spawn();
+    let child = child.map_err(|error| not_started(&run.program, &error))?;
+    Ok(Pid::from_child(&child))
+}
+
+/// Waits until the command has ended, and reaps whatever else was left to the runner meanwhile.
+pub fn reap(command: Pid) -> Result<Exit, Trouble> {
+    loop {
+        let ended = retry_on_intr(|| wait(WaitOptions::empty()));
+        match ended.map_err(Trouble::refused("wait for the command"))? {
+            Some((pid, status)) if pid == command => return Ok(exit(status)),
+            _ => {}
+        }
+    }
+}
+
+fn exit(status: WaitStatus) -> Exit {
+    let byte = |it: i32| u8::try_from(it).unwrap_or(u8::MAX);
+    match status.terminating_signal() {
+        Some(signal) => Exit::Signal(byte(signal)),
+        None => Exit::Code(status.exit_status().map_or(u8::MAX, byte)),
+    }
+}
+
+fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
+    let name = program.display();
+    let (exit_code, message) = match error.kind() {
+        io::ErrorKind::NotFound if exists(program) => {
+            let message = format!(
+                "{name} cannot be executed: the image lacks the interpreter or loader that it names"
+            );
+            (exit_code::NOT_EXECUTABLE, message)
+        }
+        io::ErrorKind::NotFound if is_path(program) => (
+            exit_code::NOT_FOUND,
+            format!("{name} was not found in the image"),
+        ),
+        io::ErrorKind::NotFound => {
+            let path = search_path();
+            (
+                exit_code::NOT_FOUND,
+                format!(
+                    "{name} was not found in the image's PATH, {}",
+                    path.display()
+                ),
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            let message = format!(
+                "{name} cannot be executed: it is a folder, or not executable for the container's user"
+            );
+            (exit_code::NOT_EXECUTABLE, message)
+        }
+        _ if error.raw_os_error() == Some(nix::libc::ENOEXEC) => {
+            let message = format!(
+                "{name} cannot be executed: neither a script that begins with #! nor a program for this machine"
+            );
+            (exit_code::NOT_EXECUTABLE, message)
+        }
+        _ => (
+            exit_code::NOT_EXECUTABLE,
+            format!("{name} cannot be executed: {error}"),
+        ),
+    };
+    NotStarted { exit_code, message }
+}
+
+fn exists(program: &OsStr) -> bool {
+    if is_path(program) {
+        return Path::new(program).is_file();
+    }
+    env::split_paths(&search_path()).any(|folder| folder.join(program).is_file())
+}
+
+fn is_path(program: &OsStr) -> bool {
+    program.as_encoded_bytes().contains(&b'/')
+}
+
+/// The folders that are searched, by default those of the C library.
+fn search_path() -> std::ffi::OsString {
+    env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/bin:/usr/bin".into())
+}

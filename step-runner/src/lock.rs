@@ -1,0 +1,30 @@
+//! Locks of open file descriptions: a lock lives as long as the file is open, and dies with its process,
+//! however that ends.
+
+use std::fs::File;
+use std::io;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+/// Locks a file that nobody else has.
+pub fn exclusive(file: &File) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))?;
+    Ok(())
+}
+
+/// Blocks until the exclusive lock is gone. Others that wait for the same do not stand in the way.
+pub fn shared(file: &File) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLKW(&whole_file(libc::F_RDLCK)))?;
+    Ok(())
+}
+
+fn whole_file(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: libc::c_short::try_from(kind).unwrap_or_default(),
+        l_whence: 0, // SEEK_SET
+        l_start: 0,
+        l_len: 0, // to the end, wherever that is
+        l_pid: 0, // the kernel asks for it
+    }
+}

@@ -1,0 +1,337 @@
+//! What a step tells of itself: one line, for the steps that wait for it and for the operator.
+//!
+//! ```text
+//! kubeci/1 completed up=2026-11-21T11:25:50.123456Z started=1.234567 ended=2.345678
+//! kubeci/1 failed up=2026-11-21T11:25:50.123456Z started=1.234567 ended=2.345678 exit=2: no space left
+//! ```
+//!
+//! The head is short and comes first, because the kubelet cuts a container's termination message to
+//! 12 KiB divided by the containers of its pod: 121 bytes in a pod of a hundred steps. What it cuts is the
+//! end of the message after the head.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use humantime::{format_rfc3339_micros, parse_rfc3339};
+use kubeci_rules::Outcome;
+
+/// The most bytes of a record: what the kubelet reads of a termination message.
+pub const MAX_BYTES: usize = 4096;
+
+const VERSION: &str = "kubeci/1";
+
+/// Where a step is in its life. All times are counted from `up` by a clock that nobody can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When the step's runner came up, and with it the step's container; to the microsecond.
+    pub up: SystemTime,
+    /// What has become of the step since.
+    pub stage: Stage,
+}
+
+/// What has become of a step since its container is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for the steps that it depends on.
+    Waiting,
+    /// Its command runs.
+    Running {
+        /// When the command started, counted from `up`.
+        started: Duration,
+    },
+    /// Nothing more will happen.
+    Ended {
+        /// When, counted from `up`.
+        ended: Duration,
+        /// How.
+        end: End,
+        /// What there is to say about it: by the runner, or by the step in its termination message.
+        message: String,
+    },
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its command ended with exit code 0.
+    Completed {
+        /// When the command started, counted from `up`.
+        started: Duration,
+    },
+    /// Its command ended otherwise, or could not be started.
+    Failed {
+        /// When the command started, counted from `up`; absent if it could not be started.
+        started: Option<Duration>,
+        /// What the command ended with, or what says why there was none (see [`crate::exit_code`]).
+        exit: Exit,
+    },
+    /// Its command was not started: a dependency did not complete, or it was told to stop while it waited.
+    Skipped,
+}
+
+/// What a process ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited.
+    Code(u8),
+    /// It was killed by a signal.
+    Signal(u8),
+}
+
+impl Exit {
+    /// The exit code by which a shell, and the runner, passes it on: 128 and the signal.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => signal.saturating_add(128),
+        }
+    }
+}
+
+impl Record {
+    /// How the step ended, if it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        let Stage::Ended { end, .. } = &self.stage else {
+            return None;
+        };
+        Some(match end {
+            End::Completed { .. } => Outcome::Completed,
+            End::Failed { .. } => Outcome::Failed,
+            End::Skipped => Outcome::Skipped,
+        })
+    }
+
+    /// When the step's command started, if it did.
+    #[must_use]
+    pub fn started_at(&self) -> Option<SystemTime> {
+        match &self.stage {
+            Stage::Waiting => None,
+            Stage::Running { started } => self.at(*started),
+            Stage::Ended { end, .. } => match end {
+                End::Completed { started } => self.at(*started),
+                End::Failed { started, .. } => started.and_then(|it| self.at(it)),
+                End::Skipped => None,
+            },
+        }
+    }
+
+    /// When the step ended, if it has.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<SystemTime> {
+        match &self.stage {
+            Stage::Ended { ended, .. } => self.at(*ended),
+            Stage::Waiting | Stage::Running { .. } => None,
+        }
+    }
+
+    fn at(&self, since_up: Duration) -> Option<SystemTime> {
+        self.up.checked_add(since_up)
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (phase, started, ended, exit, message) = match &self.stage {
+            Stage::Waiting => ("waiting", None, None, None, ""),
+            Stage::Running { started } => ("running", Some(*started), None, None, ""),
+            Stage::Ended {
+                ended,
+                end,
+                message,
+            } => {
+                let (phase, started, exit) = match end {
+                    End::Completed { started } => ("completed", Some(*started), None),
+                    End::Failed { started, exit } => ("failed", *started, Some(*exit)),
+                    End::Skipped => ("skipped", None, None),
+                };
+                (phase, started, Some(*ended), exit, message.as_str())
+            }
+        };
+        write!(
+            to,
+            "{VERSION} {phase} up={}",
+            format_rfc3339_micros(self.up)
+        )?;
+        for (name, time) in [("started", started), ("ended", ended)] {
+            if let Some(time) = time {
+                write!(to, " {name}={}.{:06}", time.as_secs(), time.subsec_micros())?;
+            }
+        }
+        match exit {
+            Some(Exit::Code(code)) => write!(to, " exit={code}")?,
+            Some(Exit::Signal(signal)) => write!(to, " signal={signal}")?,
+            None => {}
+        }
+        match message {
+            "" => Ok(()),
+            message => write!(to, ": {message}"),
+        }
+    }
+}
+
+/// A text that is no record, or one whose head was cut or forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the record of a step runner of this version, or cut")]
+pub struct Malformed;
+
+impl FromStr for Record {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let text = text.trim_end();
+        let (head, message) = text
+            .split_once(": ")
+            .unwrap_or((text.trim_end_matches(':'), ""));
+        let head = Head(head);
+        let (version, phase) = head.first_two()?;
+        if version != VERSION {
+            return Err(Malformed);
+        }
+        let ended = |end| {
+            let message = message.to_owned();
+            Ok(Stage::Ended {
+                ended: head.time("ended")?,
+                end,
+                message,
+            })
+        };
+        let stage = match phase {
+            "waiting" => Stage::Waiting,
+            "running" => Stage::Running {
+                started: head.time("started")?,
+            },
+            "completed" => ended(End::Completed {
+                started: head.time("started")?,
+            })?,
+            "failed" => ended(End::Failed {
+                started: head.time("started").ok(),
+                exit: head.exit()?,
+            })?,
+            "skipped" => ended(End::Skipped)?,
+            _ => return Err(Malformed),
+        };
+        Ok(Self {
+            up: head.time_of_day("up")?,
+            stage,
+        })
+    }
+}
+
+/// The words before the message; words that it does not know belong to later versions.
+struct Head<'a>(&'a str);
+
+impl<'a> Head<'a> {
+    fn first_two(&self) -> Result<(&'a str, &'a str), Malformed> {
+        let mut words = self.0.split(' ');
+        words.next().zip(words.next()).ok_or(Malformed)
+    }
+
+    fn word(&self, key: &str) -> Option<&'a str> {
+        self.0
+            .split(' ')
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn value<T: FromStr>(&self, key: &str) -> Result<T, Malformed> {
+        self.word(key)
+            .and_then(|it| it.parse().ok())
+            .ok_or(Malformed)
+    }
+
+    fn time_of_day(&self, key: &str) -> Result<SystemTime, Malformed> {
+        let time = self.word(key).and_then(|it| parse_rfc3339(it).ok());
+        time.ok_or(Malformed)
+    }
+
+    fn time(&self, key: &str) -> Result<Duration, Malformed> {
+        let (seconds, micros) = self
+            .word(key)
+            .and_then(|it| it.split_once('.'))
+            .ok_or(Malformed)?;
+        let micros = Some(micros).filter(|it| it.len() == 6).ok_or(Malformed)?;
+        let micros: u32 = micros.parse().map_err(|_| Malformed)?;
+        let seconds = seconds.parse().map_err(|_| Malformed)?;
+        Ok(Duration::new(seconds, micros * 1000))
+    }
+
+    fn exit(&self) -> Result<Exit, Malformed> {
+        let signal = self.value("signal").map(Exit::Signal);
+        signal.or_else(|_| self.value("exit").map(Exit::Code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn time() -> impl Strategy<Value = Duration> {
+        (0..10_000_000_000_u64).prop_map(Duration::from_micros)
+    }
+
+    fn stage() -> impl Strategy<Value = Stage> {
+        let exit = prop_oneof![
+            any::<u8>().prop_map(Exit::Code),
+            (1..65_u8).prop_map(Exit::Signal)
+        ];
+        let end = prop_oneof![
+            time().prop_map(|started| End::Completed { started }),
+            (prop::option::of(time()), exit)
+                .prop_map(|(started, exit)| End::Failed { started, exit }),
+            Just(End::Skipped),
+        ];
+        let ended = (time(), end, "|[a-z]([ -~\n]{0,40}[a-z])?");
+        prop_oneof![
+            Just(Stage::Waiting),
+            time().prop_map(|started| Stage::Running { started }),
+            ended.prop_map(|(ended, end, message)| Stage::Ended {
+                ended,
+                end,
+                message
+            }),
+        ]
+    }
+
+    fn time_of_day() -> impl Strategy<Value = SystemTime> {
+        let micros = 0..4_000_000_000_000_000_u64;
+        micros.prop_map(|it| SystemTime::UNIX_EPOCH + Duration::from_micros(it))
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        (time_of_day(), stage()).prop_map(|(up, stage)| Record { up, stage })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(record in record()) {
+            prop_assert_eq!(record.to_string().parse(), Ok(record));
+        }
+
+        #[test]
+        fn the_head_fits_into_the_pod_of_a_hundred(record in record()) {
+            let text = record.to_string();
+            let head = text.split_once(": ").map_or(text.as_str(), |(head, _)| head);
+            prop_assert!(head.len() <= 12 * 1024 / 101, "{}", head);
+        }
+
+        #[test]
+        fn a_cut_message_leaves_the_head(record in record(), message in "[a-z]{200}") {
+            let Stage::Ended { ended, end, .. } = record.stage.clone() else { return Ok(()) };
+            let long = Record { up: record.up, stage: Stage::Ended { ended, end, message } };
+            let cut: Record = long.to_string()[..12 * 1024 / 101].parse().unwrap();
+            prop_assert_eq!(cut.outcome(), record.outcome());
+            prop_assert_eq!(cut.started_at(), record.started_at());
+            prop_assert_eq!(cut.ended_at(), record.ended_at());
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,80}") {
+            let _ = text.parse::<Record>();
+            let _ = format!("{VERSION} failed up=2026-11-21T11:25:50Z {text}").parse::<Record>();
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The step's command: as if the runner were not there.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use step_runner::record::{End, Exit, Stage};
+
+use crate::relay::{Relay, children, prepared, until};
+
+#[test]
+fn its_exit_code_or_signal_is_passed_on_and_told() {
+    let relay = Relay::of(&["a", "b"]);
+    assert_eq!(relay.sh("a", &[], "exit 77").code(), 77);
+    assert_eq!(relay.sh("b", &[], "kill -9 $$").code(), 128 + 9);
+    let exit = |step: &str| match relay.record(step).stage {
+        Stage::Ended {
+            end: End::Failed {
+                started: Some(_),
+                exit,
+            },
+            ..
+        } => exit,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((exit("a"), exit("b")), (Exit::Code(77), Exit::Signal(9)));
+}
+
+/// What makes the program of a case and names it.
+type Program = Box<dyn Fn(&Relay) -> String>;
+
+#[test]
+fn what_cannot_be_started_is_said_in_the_log_and_in_the_record() {
+    let file = |relay: &Relay, mode: u32, content: &str| {
+        let path = relay.path("workspace/file");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let named = |name: &str| {
+        let name = name.to_owned();
+        move |_: &Relay| name.clone()
+    };
+    let cases: [(Program, i32, &str); 7] = [
+        (
+            Box::new(named("no-such")),
+            127,
+            "no-such was not found in the image's PATH, /",
+        ),
+        (
+            Box::new(named("/no/such")),
+            127,
+            "/no/such was not found in the image",
+        ),
+        (Box::new(named("")), 127, "was not found"),
+        (
+            Box::new(named("/")),
+            126,
+            "it is a folder, or not executable for the container's user",
+        ),
+        (
+            Box::new(move |relay| file(relay, 0o644, "#!/bin/sh\n")),
+            126,
+            "not executable",
+        ),
+        (
+            Box::new(move |relay| file(relay, 0o755, "#!/no/such\n")),
+            126,
+            "lacks the interpreter",
+        ),
+        (
+            Box::new(move |relay| file(relay, 0o755, "echo\n")),
+            126,
+            "neither a script that begins with #!",
+        ),
+    ];
+    for (program, code, message) in cases {
+        let relay = Relay::of(&["a", "b"]);
+        let output = relay
+            .command("a", &[], &[&program(&relay)])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(
+            said.starts_with("step-runner: ") && said.contains(message),
+            "{said}"
+        );
+        assert!(relay.message("a").contains(message));
+        assert_eq!(relay.record("a").started_at(), None);
+        assert_eq!(relay.sh("b", &["a"], ":").code(), 77);
+    }
+}
+
+#[test]
+fn its_surroundings_are_untouched() {
+    let relay = Relay::of(&["a"]);
+    // Open files, environment, folder, arguments, blocked and ignored signals. The C library of the tests
+    // ignores two real-time signals in what it starts.
+    let script = r#"ls /proc/self/fd; env | grep -v '^_='; pwd; echo "$@"
+        while read key value; do case $key in
+            SigBlk:) echo $value;; SigIgn:) echo $((0x$value & 0x7fffffff));;
+        esac; done < /proc/self/status"#;
+    let words = ["env", "bash", "-c", script, "sh", "x y", ""];
+    let run = |mut command: Command| {
+        command
+            .env_clear()
+            .envs([("PATH", "/usr/bin:/bin"), ("X", "y")])
+            .current_dir("/usr")
+            .output()
+            .unwrap()
+            .stdout
+    };
+    let mut bare = Command::new(words[0]);
+    bare.args(&words[1..]);
+    let through = run(relay.command("a", &[], &words));
+    assert_eq!(String::from_utf8(through), String::from_utf8(run(bare)));
+}
+
+#[test]
+fn a_gigabyte_passes_unharmed() {
+    let relay = Relay::of(&["a"]);
+    let mut command = relay.command("a", &[], &["head", "-c", "1G", "/dev/zero"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let mut block = vec![1; 1 << 20];
+    let mut bytes = 0_u64;
+    loop {
+        match output.read(&mut block).unwrap() {
+            0 => break,
+            length => {
+                assert!(block[..length].iter().all(|it| *it == 0));
+                bytes += length as u64;
+            }
+        }
+    }
+    assert_eq!(bytes, 1 << 30);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_closed_stdin_is_an_empty_one() {
+    let relay = Relay::of(&["a"]);
+    let words = relay.words("a", &[], &["sh", "-c", "cat; readlink /proc/self/fd/0"]);
+    let mut closed = vec![
+        "sh".to_owned(),
+        "-c".into(),
+        "exec \"$@\" <&-".into(),
+        "sh".into(),
+    ];
+    closed.extend(words);
+    let output = prepared(&closed).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "/dev/null\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn its_output_may_be_closed() {
+    let relay = Relay::of(&["a"]);
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let status = relay
+        .command("a", &[], &["yes"])
+        .stdout(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(128 + 13));
+}
+
+#[test]
+fn its_termination_message_is_kept() {
+    let relay = Relay::of(&["a"]);
+    let log = relay.path("logs/a");
+    let script = format!(
+        "printf 'disk: full\nsecond line' > {}; exit 2",
+        log.display()
+    );
+    assert_eq!(relay.sh("a", &[], &script).code(), 2);
+    assert_eq!(relay.message("a"), "disk: full\nsecond line");
+}
+
+#[test]
+fn a_long_termination_message_is_cut_after_the_record() {
+    let relay = Relay::of(&["a", "b"]);
+    let log = relay.path("logs/a");
+    assert_eq!(
+        relay
+            .sh(
+                "a",
+                &[],
+                &format!("yes ä | head -c 100000 > {}", log.display())
+            )
+            .code(),
+        0
+    );
+    assert!(relay.told("a").len() <= 4096);
+    assert!(relay.message("a").len() > 3900);
+    assert_eq!(relay.sh("b", &["a"], ":").code(), 0);
+}
+
+#[test]
+fn what_it_leaves_behind_is_reaped() {
+    let relay = Relay::of(&["a"]);
+    // As the first process of its namespace, the runner inherits the orphans: 50 that end while the step runs.
+    let gate = relay.path("workspace/gate");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&gate)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let script = format!(
+        "for i in $(seq 50); do (true & ); done; read line < {}",
+        gate.display()
+    );
+    let step = crate::relay::Running(
+        relay
+            .as_first_process("a", &[], &["sh", "-c", &script])
+            .spawn()
+            .unwrap(),
+    );
+    relay.until_running("a");
+    let runner = || children(step.pid())[0];
+    until(
+        "only the command is left",
+        || matches!(children(runner())[..], [command] if children(command).is_empty() && blocked_in_open(command)),
+    );
+    fs::write(gate, "go\n").unwrap();
+    assert_eq!(step.code(), 0);
+}
+
+/// The script has come to its last line.
+fn blocked_in_open(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    status.contains("fifo") || status.contains("wait_for_partner")
+}

@@ -1,0 +1,186 @@
+//! Steps that tamper with what they can reach: their own record. It is a clear failure of those who depend
+//! on them, never a wait without end, never another step's success.
+
+use std::fs::{self, File};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use step_runner::exit_code;
+
+use crate::relay::{Relay, kill, until};
+
+const SKIPPED: i32 = exit_code::SKIPPED as i32;
+
+/// Runs `tamper` in the own folder of step `a` while it runs, then step `b`, which depends on it, and tells
+/// what `b` says. Step `c` has completed; `b` never runs its command.
+fn said_after(tamper: &str) -> String {
+    let relay = Relay::of(&["a", "b", "c"]);
+    assert_eq!(relay.sh("c", &[], ":").code(), 0);
+    let folder = relay.root().join("a");
+    let script = format!(
+        "cd {}; {tamper}; touch {}",
+        folder.display(),
+        relay.path("workspace/done").display()
+    );
+    let a = relay.held("a", &[], "exit 1");
+    let status = Command::new("sh").args(["-c", &script]).status();
+    assert!(status.unwrap().success());
+    let touched = format!("touch {}", relay.path("workspace/touched").display());
+    let b = relay.sh("b", &["a"], &touched);
+    relay.until_up("b");
+    relay.release("a");
+    assert_eq!(a.code(), 1, "{tamper}");
+    assert_eq!(b.code(), SKIPPED, "{tamper}");
+    assert!(!relay.path("workspace/touched").exists());
+    relay.message("b")
+}
+
+#[test]
+fn a_record_that_is_removed() {
+    assert!(said_after("rm -rf * .[a-z]*").starts_with("a left no record in the relay"));
+}
+
+#[test]
+fn a_record_that_is_replaced() {
+    let kinds = [
+        "ln -sf ../c/record record",
+        "ln -sf /dev/zero record",
+        "rm record; ln -s record record",
+        "rm record; mkfifo record",
+        "rm record; mkdir record",
+        "rm record; ln -s ../c/record record; touch absent",
+    ];
+    for tamper in kinds {
+        let said = said_after(tamper);
+        assert!(
+            said.starts_with("a left no record in the relay"),
+            "{tamper}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_record_that_makes_no_sense() {
+    let contents = [
+        "rm record; : > record",
+        "rm record; head -c 1000000 /dev/urandom > record",
+        "rm record; echo 'kubeci/2 completed' > record",
+        "rm record; echo 'kubeci/1 completed' > record",
+        "rm record; echo 'kubeci/1 waiting up=2026-11-21T11:25:50Z' > record",
+        "rm record; truncate -s 1T record",
+    ];
+    for tamper in contents {
+        let said = said_after(tamper);
+        assert!(
+            said.starts_with("a died without saying how it ended"),
+            "{tamper}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_is_written_into_the_record_is_written_over() {
+    for tamper in [
+        ": > record",
+        "truncate -s 1G record",
+        "cat ../c/record > record",
+        "chmod 600 record",
+    ] {
+        assert_eq!(said_after(tamper), "a failed", "{tamper}");
+    }
+}
+
+#[test]
+fn a_record_that_is_removed_by_a_step_that_is_killed() {
+    let relay = Relay::of(&["a", "b"]);
+    let a = relay.held("a", &[], ":");
+    fs::remove_file(relay.published("a")).unwrap();
+    kill(a.pid(), "KILL");
+    a.exit();
+    assert_eq!(relay.sh("b", &["a"], ":").code(), SKIPPED);
+    relay.release("a");
+}
+
+#[test]
+fn a_step_that_leaves_a_process_behind_has_ended() {
+    let relay = Relay::of(&["a", "b"]);
+    let pid = relay.path("workspace/pid");
+    let script = format!("setsid sleep 1000 & echo $! > {}", pid.display());
+    let status = relay
+        .command("a", &[], &["sh", "-c", &script])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let left: u32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    assert_eq!(relay.sh("b", &["a"], ":").code(), 0);
+    assert!(fs::exists(format!("/proc/{left}")).unwrap());
+    kill(left, "KILL");
+}
+
+#[test]
+fn a_reader_that_keeps_its_lock_holds_nobody_up() {
+    let relay = Relay::of(&["a", "b"]);
+    let a = relay.held("a", &[], ":");
+    let (locked, has_locked) = mpsc::channel();
+    let file = File::open(relay.published("a")).unwrap();
+    let mark = File::open(relay.root().join(".absent/b")).unwrap();
+    let reader = thread::spawn(move || {
+        lock(&mark, libc::F_RDLCK).unwrap();
+        let queued = lock(&file, libc::F_RDLCK);
+        locked.send(()).unwrap();
+        (queued, file, mark)
+    });
+    let b = relay.sh("b", &["a"], ":");
+    b.until_blocked();
+    relay.release("a");
+    has_locked.recv().unwrap();
+    let held = reader.join().unwrap();
+    assert_eq!((a.code(), b.code()), (0, 0));
+    held.0.unwrap();
+}
+
+#[test]
+fn a_reader_cannot_take_the_lock_of_a_step() {
+    let relay = Relay::of(&["a"]);
+    let a = relay.held("a", &[], ":");
+    let file = File::open(relay.published("a")).unwrap();
+    assert_eq!(lock(&file, libc::F_WRLCK), Err(nix::errno::Errno::EBADF));
+    relay.release("a");
+    assert_eq!(a.code(), 0);
+}
+
+#[test]
+fn a_record_is_never_seen_unlocked_before_its_step_has_ended() {
+    // A reader as quick as can be, again and again: it gets the lock only when the step has ended.
+    for _ in 0..20 {
+        let relay = Relay::of(&["a"]);
+        let path = relay.published("a");
+        let reader = thread::spawn(move || {
+            until("the record is there", || {
+                let Ok(file) = File::open(&path) else {
+                    return false;
+                };
+                lock(&file, libc::F_RDLCK).unwrap();
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(text.starts_with("kubeci/1 completed "), "{text}");
+                true
+            });
+        });
+        assert_eq!(relay.sh("a", &[], ":").code(), 0);
+        reader.join().unwrap();
+    }
+}
+
+fn lock(file: &File, kind: i32) -> nix::Result<i32> {
+    let whole = libc::flock {
+        l_type: i16::try_from(kind).unwrap(),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLKW(&whole))
+}

@@ -1,0 +1,9 @@
+//! The step runner with real processes. Every test waits for conditions, none for time to pass.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers are as much tests as what they help
+
+mod child;
+mod hostile;
+mod order;
+mod pod;
+mod relay;
+mod signals;

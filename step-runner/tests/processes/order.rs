@@ -1,0 +1,168 @@
+//! Who starts after whom, and who does not.
+
+use step_runner::exit_code;
+use step_runner::record::{End, Stage};
+
+use crate::relay::{Relay, Running, kill};
+
+#[test]
+fn a_step_starts_when_its_dependency_has_ended() {
+    let relay = Relay::of(&["a", "b"]);
+    let a = relay.held("a", &[], ":");
+    let b = relay.sh("b", &["a"], ":");
+    b.until_blocked();
+    relay.release("a");
+    assert_eq!((a.code(), b.code()), (0, 0));
+    let (a, b) = (relay.record("a"), relay.record("b"));
+    assert!(a.started_at().unwrap() < a.ended_at().unwrap());
+    assert!(a.ended_at() <= b.started_at());
+    assert!(b.up < a.ended_at().unwrap());
+    assert!(matches!(
+        b.stage,
+        Stage::Ended {
+            end: End::Completed { .. },
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_step_that_is_up_last_finds_what_has_ended() {
+    let relay = Relay::of(&["a", "b"]);
+    assert_eq!(relay.sh("a", &[], ":").code(), 0);
+    assert_eq!(relay.sh("b", &["a"], ":").code(), 0);
+}
+
+#[test]
+fn a_failure_skips_what_depends_on_it_and_nothing_else() {
+    let relay = Relay::of(&["a", "b", "c", "d", "e"]);
+    let steps = [
+        relay.sh("e", &["c"], ":"),
+        relay.sh("d", &["b", "a"], ":"),
+        relay.sh("c", &["a"], ":"),
+        relay.sh("b", &[], ":"),
+        relay.sh("a", &[], "exit 3"),
+    ];
+    let skipped = i32::from(exit_code::SKIPPED);
+    assert_eq!(steps.map(Running::code), [skipped, skipped, skipped, 0, 3]);
+    assert_eq!(relay.message("c"), "a failed");
+    assert_eq!(relay.message("d"), "a failed");
+    assert_eq!(relay.message("e"), "c was skipped");
+    assert_eq!(relay.record("c").started_at(), None);
+}
+
+#[test]
+fn a_dependency_that_is_killed_has_failed() {
+    let relay = Relay::of(&["a", "b", "c"]);
+    let a = relay.held("a", &[], ":");
+    let b = relay.sh("b", &["a"], ":");
+    b.until_blocked();
+    kill(a.pid(), "KILL");
+    assert_eq!(a.exit().code(), None);
+    assert!(matches!(relay.record("a").stage, Stage::Running { .. }));
+    // One that waited for it, and one that comes later.
+    for (step, running) in [("b", b), ("c", relay.sh("c", &["a"], ":"))] {
+        assert_eq!(running.code(), i32::from(exit_code::SKIPPED));
+        assert!(
+            relay
+                .message(step)
+                .starts_with("a died without saying how it ended")
+        );
+    }
+    relay.release("a");
+}
+
+#[test]
+fn a_step_waits_for_a_container_that_is_not_up_until_it_is() {
+    let relay = Relay::of(&["a", "b", "c", "d"]);
+    assert_eq!(relay.sh("a", &[], ":").code(), 0);
+    let c = relay.sh("c", &["a", "b"], ":");
+    let d = relay.sh("d", &["b"], ":");
+    relay.until_up("c");
+    relay.until_up("d");
+    d.signal("TERM");
+    assert_eq!(d.code(), i32::from(exit_code::SKIPPED));
+    let message = "stopped by SIGTERM while it waited for b, whose container is not up yet";
+    assert_eq!(relay.message("d"), message);
+    assert_eq!(relay.sh("b", &[], ":").code(), 0);
+    assert_eq!(c.code(), 0);
+}
+
+#[test]
+fn a_hundred_steps_in_one_relay_all_end() {
+    let names: Vec<String> = (0..100).map(|it| format!("s{it}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let relay = Relay::of(&names);
+    // A chain of 40; 30 that depend on its middle and end; 29 that depend on ten of those; one on all.
+    let needs = |at: usize| match at {
+        0 => vec![],
+        1..40 => vec![at - 1],
+        40..70 => vec![20, 39],
+        70..99 => (40..50).map(|it| it + at % 20).collect(),
+        _ => (0..99).collect(),
+    };
+    // From the last to the first, so that most have to wait for containers as well.
+    let running = (0..100).rev().map(|at| {
+        let needs: Vec<_> = needs(at).into_iter().map(|it| names[it]).collect();
+        relay.start(names[at], &needs, &["true"])
+    });
+    let running: Vec<_> = running.collect();
+    assert!(running.into_iter().all(|it| it.code() == 0));
+    for at in 0..100 {
+        let started = relay.record(names[at]).started_at().unwrap();
+        for need in needs(at) {
+            assert!(
+                relay.record(names[need]).ended_at().unwrap() <= started,
+                "{at} after {need}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_wired_wrongly_is_said_and_fails_who_depends_on_it() {
+    let relay = Relay::of(&["a", "b"]);
+    let said = |step: &str, needs: &[&str]| {
+        let output = relay.command(step, needs, &["true"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(i32::from(exit_code::TROUBLE)));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(
+        said("a", &["z"]).contains("has no step z; name it in the pod's `step-runner install`")
+    );
+    assert!(said("z", &[]).contains("has no step z"));
+    assert_eq!(
+        relay.sh("b", &["a"], ":").code(),
+        i32::from(exit_code::SKIPPED)
+    );
+    assert_eq!(relay.message("b"), "a failed");
+    assert!(said("b", &[]).contains("step b has run in this relay before"));
+    assert!(relay.message("z").contains("has no step z"));
+}
+
+#[test]
+fn a_runner_that_cannot_tell_of_itself_fails_who_depends_on_it() {
+    let relay = Relay::of(&["a", "b"]);
+    std::fs::create_dir(relay.root().join("a/record.new")).unwrap();
+    let output = relay.command("a", &[], &["true"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("step-runner: cannot create"), "{said}");
+    assert_eq!(output.status.code(), Some(i32::from(exit_code::TROUBLE)));
+    assert_eq!(
+        relay.sh("b", &["a"], ":").code(),
+        i32::from(exit_code::SKIPPED)
+    );
+    assert!(
+        relay
+            .message("b")
+            .starts_with("a left no record in the relay")
+    );
+}
+
+#[test]
+fn an_installation_may_be_repeated() {
+    let relay = Relay::of(&["a", "b"]);
+    assert_eq!(relay.sh("a", &[], ":").code(), 0);
+    relay.install(&["a", "b"]);
+    assert_eq!(relay.sh("b", &["a"], ":").code(), 0);
+}
