@@ -23,6 +23,7 @@ fn facts(pods: impl IntoIterator<Item = (usize, PodFacts)>) -> Facts {
         refusals: BTreeMap::new(),
         node: NodeState::Ready,
         sweep: SweepState::NotAsked,
+        pod_level: true,
         now: now(),
     }
 }

@@ -160,6 +160,7 @@ impl World {
             refusals: BTreeMap::new(),
             node: NodeState::Ready,
             sweep: self.operator.sweep.clone(),
+            pod_level: true,
             now: self.now,
         };
         let mut decision = self.decide(&facts);
@@ -229,6 +230,7 @@ impl World {
                     node,
                     requests: None,
                     image: "operator",
+                    pod_level: true,
                 };
                 let pod = crate::core::pod::build(&self.workplan, task, left, placement);
                 self.cluster.create(task, &pod);
