@@ -1,7 +1,7 @@
 //! A plan that runs: its steps brought up to date, its next pods.
 
 use jiff::Timestamp;
-use kubeci_api::{StepPhase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_api::{Order, StepPhase, StepStatus, Workplan, WorkplanStatus};
 
 use super::failure::Failure;
 use super::settle::settle;
@@ -23,9 +23,7 @@ pub fn decide(workplan: &Workplan, plan: &Plan, prior: WorkplanStatus, facts: &F
         actions: Vec::new(),
     };
     let node = home(workplan, &facts.pods);
-    for task in 0..plan.tasks.len() {
-        run.settle(workplan, task);
-    }
+    run.settle_all(workplan);
     if let Some(node) = node {
         run.mind_the_node(node);
     }
@@ -64,6 +62,20 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// What a relay's containers do follows from steps that may be in pods after theirs.
+    fn settle_all(&mut self, workplan: &Workplan) {
+        loop {
+            let before: Vec<StepPhase> = self.steps.iter().map(|step| step.phase).collect();
+            for task in 0..self.plan.tasks.len() {
+                self.settle(workplan, task);
+            }
+            let changed = self.steps.iter().map(|step| step.phase).ne(before);
+            if self.plan.order != Order::Relay || !changed {
+                return;
+            }
+        }
+    }
+
     fn settle(&mut self, workplan: &Workplan, task: usize) {
         if let Some(refusal) = self.facts.refusals.get(&task) {
             match refusal.verdict {
@@ -96,10 +108,12 @@ impl Run<'_> {
                 let name = crate::core::pod::name(workplan, task);
                 self.end_rest(task, &Failure::of_missing_pod(&name), Some(now));
             }
-            None if steps.iter().any(|step| !step.phase.is_final()) => {
-                self.actions.push(Action::Ask);
+            None => {
+                let is_open = steps.iter().any(|step| !step.phase.is_final());
+                if is_open && !self.actions.contains(&Action::Ask) {
+                    self.actions.push(Action::Ask);
+                }
             }
-            None => {}
         }
     }
 
