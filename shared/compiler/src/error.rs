@@ -39,8 +39,11 @@ pub enum Problem {
         suggestion: Option<String>,
     },
     /// The name of a container of kubeci's own.
-    #[error("the name {WORKSPACE_VOLUME:?} is taken by kubeci; use another")]
-    ReservedName,
+    #[error("the name {name:?} is taken by kubeci; use another")]
+    ReservedName {
+        /// The name as written.
+        name: String,
+    },
     /// A name that another step has.
     #[error("{first} is {name:?} too; rename one of the two steps")]
     DuplicateName {
@@ -98,6 +101,14 @@ pub enum Problem {
         "the volume name `{WORKSPACE_VOLUME}` is taken by the shared folder, which every step has at `{WORKSPACE_MOUNT_PATH}` by itself; remove this or use another name"
     )]
     ReservedVolume,
+    /// A volume of the relay pods' own.
+    #[error(
+        "the volume name {name:?} is taken by kubeci, for pods whose steps hand over inside them; use another"
+    )]
+    RelayVolume {
+        /// The name as written.
+        name: String,
+    },
     /// A mount of a volume that does not exist.
     #[error("spec.volumes has no volume {name:?}; {}", did_you_mean(.suggestion.as_deref(), "add it there"))]
     UnknownVolume {

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER};
 use kubeci_api::{Order, Step, Task, WorkplanSpec};
-
-use crate::core::pod::{OPENER, RUNNER};
 
 /// The steps of a Workplan in the order of its tasks, with their dependencies by position.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ impl<'a> Plan<'a> {
         let mut positions = HashMap::with_capacity(self.steps.len());
         for (at, step) in self.steps.iter().enumerate() {
             let name = step.step.name.as_str();
-            if name == OPENER || name == RUNNER {
+            if name == OPENER_CONTAINER || name == RUNNER_CONTAINER {
                 let message = format!("the name {name:?} is taken by kubeci; use another");
                 return Err(self.invalid(at, "name", message));
             }

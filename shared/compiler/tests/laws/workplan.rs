@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use kubeci_api::names::WORKPLAN_NAME_MAX;
-use kubeci_api::{TriggerEvent, TriggeredBy, Workflow};
+use kubeci_api::{TriggerEvent, TriggeredBy, Workflow, WorkspaceKind};
 use kubeci_compiler::{Settings, compile_workflow, head, workplan};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -35,6 +35,17 @@ fn a_workplan_says_whose_it_is_what_fired_it_and_what_came_before() {
     assert_eq!(workplan.spec.tasks, plan.tasks);
     workplan.spec.tasks.clear();
     insta::assert_yaml_snapshot!(workplan);
+}
+
+#[test]
+fn a_workplan_is_held_only_for_a_folder_that_outlasts_its_pods() {
+    let mut workflow = workflow("my-workflow");
+    let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
+    let held = workplan(&workflow, &plan, trigger(), None);
+    assert_eq!(held.metadata.finalizers.unwrap(), ["kube.ci/workspace"]);
+    workflow.spec.workspace = WorkspaceKind::EmptyDir;
+    let free = workplan(&workflow, &plan, trigger(), None);
+    assert_eq!(free.metadata.finalizers, None);
 }
 
 #[rstest]

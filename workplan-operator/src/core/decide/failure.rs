@@ -4,9 +4,9 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_api::StepStatus;
+use kubeci_api::names::RUNNER_CONTAINER;
 
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
-use crate::core::pod::RUNNER;
 
 /// How long a container may fail to be created before its step fails.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
@@ -99,7 +99,7 @@ impl Failure {
     /// Why no step of a pod can run whose init container of ours failed.
     #[must_use]
     pub fn unprepared(container: &str, failure: &Self) -> Self {
-        let (reason, does, undone) = if container == RUNNER {
+        let (reason, does, undone) = if container == RUNNER_CONTAINER {
             let undone = "the step runner could not be installed in the pod";
             ("RunnerNotInstalled", "brings the step runner", undone)
         } else {

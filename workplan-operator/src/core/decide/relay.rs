@@ -29,7 +29,7 @@ const SKIPPED: i32 = exit_code::SKIPPED as i32;
 /// What a container says of its step by itself.
 enum Word {
     /// It has not been started, perhaps for a reason.
-    NotUp(Option<Failure>),
+    NotUp(Option<Stuck>),
     /// Its step runner waits, or the step's command runs.
     Up(Option<Timestamp>),
     Completed(Times),
@@ -60,7 +60,7 @@ pub fn settle(
     let mut open: Vec<(usize, Word)> = plan.tasks[task]
         .clone()
         .filter(|&at| !steps[at].phase.is_final())
-        .filter_map(|at| Some((at, word(container(pod, &steps[at])?, pod, now, notice))))
+        .filter_map(|at| Some((at, word(container(pod, &steps[at])?, pod, now))))
         .collect();
     // Each that becomes final may decide about those that wait for it.
     let mut before = usize::MAX;
@@ -70,6 +70,14 @@ pub fn settle(
             heed(plan, steps, *at, word, pod);
             !steps[*at].phase.is_final()
         });
+    }
+    for (at, word) in &open {
+        let will_start = !matches!(readiness(plan, steps, *at), Readiness::Skip { .. });
+        if let Word::NotUp(Some(stuck)) = word
+            && will_start
+        {
+            notice.stuck(&steps[*at].name, stuck);
+        }
     }
 }
 
@@ -119,7 +127,7 @@ fn container<'a>(pod: &'a PodFacts, step: &StepStatus) -> Option<&'a ContainerFa
     pod.containers.iter().find(|it| it.name == step.name)
 }
 
-fn word(container: &ContainerFacts, pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Word {
+fn word(container: &ContainerFacts, pod: &PodFacts, now: Timestamp) -> Word {
     if let ContainerState::Ended(end) = &container.state {
         return last_word(end, pod);
     }
@@ -144,10 +152,7 @@ fn word(container: &ContainerFacts, pod: &PodFacts, now: Timestamp, notice: &mut
             Some(stuck) if stuck.is_given_up(now) => {
                 Word::Over(stuck.failure, Times::default(), None)
             }
-            Some(stuck) => {
-                notice.stuck(&container.name, &stuck);
-                Word::NotUp(Some(stuck.failure))
-            }
+            Some(stuck) => Word::NotUp(Some(stuck)),
         },
     }
 }
@@ -258,8 +263,8 @@ fn heed(plan: &Plan, steps: &mut [StepStatus], at: usize, word: &Word, pod: &Pod
             steps[at].message = None;
         }
         Word::Up(_) | Word::NotUp(_) if steps[at].phase == StepPhase::Running => return,
-        Word::NotUp(Some(failure)) => {
-            steps[at].message = Some(keep(&steps[at], failure));
+        Word::NotUp(Some(stuck)) => {
+            steps[at].message = Some(keep(&steps[at], &stuck.failure));
             return;
         }
         Word::Up(_) | Word::NotUp(None) => {

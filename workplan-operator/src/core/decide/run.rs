@@ -65,6 +65,7 @@ impl Run<'_> {
     /// What a relay's containers do follows from steps that may be in pods after theirs.
     fn settle_all(&mut self, workplan: &Workplan) {
         loop {
+            self.notice = Notice::default();
             let before: Vec<StepPhase> = self.steps.iter().map(|step| step.phase).collect();
             for task in 0..self.plan.tasks.len() {
                 self.settle(workplan, task);

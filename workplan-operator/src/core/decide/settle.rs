@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER};
 use kubeci_api::{StepPhase, StepStatus};
 
 use super::failure::{Failure, Stuck};
@@ -9,7 +10,6 @@ use super::trouble::{Notice, Trouble};
 use super::{order, relay};
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
 use crate::core::plan::Plan;
-use crate::core::pod::{OPENER, RUNNER};
 
 /// Brings the steps of one task up to date with its pod. Steps that are final stay as they are.
 pub fn settle(
@@ -40,7 +40,7 @@ pub fn settle(
 /// Why an init container of ours failed, without which no step can run.
 fn unprepared(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Failure> {
     let is_ours = |container: &&ContainerFacts| {
-        container.init && (container.name == OPENER || container.name == RUNNER)
+        container.init && (container.name == OPENER_CONTAINER || container.name == RUNNER_CONTAINER)
     };
     let ours = pod.containers.iter().find(is_ours)?;
     match verdict(ours, pod, now, notice) {

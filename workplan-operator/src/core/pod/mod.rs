@@ -13,17 +13,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{
-    TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
+    OPENER_CONTAINER, TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_MOUNT_PATH,
+    WORKSPACE_VOLUME,
 };
 use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
 
 use crate::core::plan::is_relay;
 use crate::core::workspace::{Folder, workflow};
-
-pub use relay::RUNNER;
-
-/// The init container that makes the shared folder writable for every user. No step may have its name.
-pub const OPENER: &str = "kubeci-workspace";
 
 /// What a task's pod needs to know beside its Workplan.
 #[derive(Clone, Debug)]
@@ -176,7 +172,7 @@ fn container(step: &Step) -> Container {
 /// The kubelet creates the folder for root alone to write.
 fn opener(image: &str) -> Container {
     Container {
-        name: OPENER.into(),
+        name: OPENER_CONTAINER.into(),
         image: Some(image.into()),
         args: Some(vec!["open-workspace".into(), WORKSPACE_MOUNT_PATH.into()]),
         image_pull_policy: Some("IfNotPresent".into()),
@@ -403,7 +399,7 @@ mod tests {
         });
         assert_eq!(
             names(spec(&plan, 0, FIRST).init_containers.as_ref()),
-            [OPENER]
+            [OPENER_CONTAINER]
         );
         assert_eq!(spec(&plan, 1, later("n1")).init_containers, None);
 
@@ -413,7 +409,10 @@ mod tests {
             ..PodSecurityContext::default()
         });
         let spec = spec(&plan, 0, FIRST);
-        assert_eq!(names(spec.init_containers.as_ref()), [OPENER, "a"]);
+        assert_eq!(
+            names(spec.init_containers.as_ref()),
+            [OPENER_CONTAINER, "a"]
+        );
         let opener = spec.init_containers.unwrap()[0]
             .security_context
             .clone()

@@ -8,27 +8,22 @@ use k8s_openapi::api::core::v1::{
     SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kubeci_api::names::WORKSPACE_MOUNT_PATH;
+use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
 use kubeci_api::{Step, Task};
 use kubeci_compiler::relay_room;
 
 use super::{Parts, Placement, as_root, container, mount, some};
-
-/// The init container that brings the step runner. No step may have its name.
-pub const RUNNER: &str = "kubeci-runner";
 
 /// The step runner in the operator's own image.
 const IN_IMAGE: &str = "/step-runner";
 /// The step runner in the steps' containers.
 const IN_STEPS: &str = "/.kubeci/bin/step-runner";
 
-const BIN_VOLUME: &str = "kubeci-bin";
 const BIN_PATH: &str = "/.kubeci/bin";
 const BIN_SIZE: &str = "32Mi";
 
 /// Where the steps tell each other how they ended, each in a folder of its own: a few KiB a step, in
 /// memory, so that no disk is waited for.
-const RELAY_VOLUME: &str = "kubeci-relay";
 const RELAY_PATH: &str = "/.kubeci/relay";
 const RELAY_SIZE: &str = "8Mi";
 
@@ -56,7 +51,7 @@ fn installer(task: &Task, image: &str, opens: bool) -> Container {
     let names = task.steps().map(|step| step.name.as_str());
     let mut words: Vec<String> = install.into_iter().chain(names).map(Into::into).collect();
     let mut mounts = vec![
-        volume_mount(BIN_VOLUME, BIN_PATH),
+        volume_mount(RUNNER_VOLUME, BIN_PATH),
         volume_mount(RELAY_VOLUME, RELAY_PATH),
     ];
     let mut command = None;
@@ -69,7 +64,7 @@ fn installer(task: &Task, image: &str, opens: bool) -> Container {
         command = Some(words.drain(..1).collect());
     }
     Container {
-        name: RUNNER.into(),
+        name: RUNNER_CONTAINER.into(),
         image: Some(image.into()),
         command,
         args: Some(words),
@@ -95,7 +90,7 @@ fn waiting(task: &Task, step: &Step, requests: BTreeMap<String, Quantity>) -> Co
         ..volume_mount(RELAY_VOLUME, &format!("{RELAY_PATH}/{}", step.name))
     };
     let mounts = [
-        read_only(volume_mount(BIN_VOLUME, BIN_PATH)),
+        read_only(volume_mount(RUNNER_VOLUME, BIN_PATH)),
         read_only(volume_mount(RELAY_VOLUME, RELAY_PATH)),
         own,
     ];
@@ -145,7 +140,7 @@ fn volumes() -> Vec<Volume> {
         ..Volume::default()
     };
     vec![
-        volume(BIN_VOLUME, None, BIN_SIZE),
+        volume(RUNNER_VOLUME, None, BIN_SIZE),
         volume(RELAY_VOLUME, Some("Memory"), RELAY_SIZE),
     ]
 }
