@@ -7,13 +7,15 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use step_runner::record::Record;
 
 const CHAINS: usize = 10;
 const STEPS: usize = 30;
 const STEP: &str = "0.02";
+/// As in most images.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 fn main() {
     let runner = env!("CARGO_BIN_EXE_step-runner");
@@ -28,16 +30,46 @@ fn main() {
         resident = resident.max(chain_resident);
     }
     waits.sort();
-    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_micros();
     println!("resident while waiting, at most: {resident} KiB");
     println!(
-        "{} hand-overs in chains of {STEPS} steps of {STEP} s: p50 {} µs, p90 {} µs, p99 {} µs, max {} µs",
+        "{} hand-overs in chains of {STEPS} steps of {STEP} s: {}",
         waits.len(),
+        spread(&waits)
+    );
+    println!(
+        "of which is the start of a process, alone: {}",
+        spread(&starts())
+    );
+}
+
+/// What no runner can save: how long a process takes to start on a machine that did something else before.
+fn starts() -> Vec<Duration> {
+    let mut starts: Vec<_> = (0..100)
+        .map(|_| {
+            thread::sleep(Duration::from_millis(20));
+            let started = Instant::now();
+            let mut child = Command::new("/usr/bin/sleep")
+                .arg("0")
+                .spawn()
+                .expect("a process");
+            let took = started.elapsed();
+            child.wait().expect("its end");
+            took
+        })
+        .collect();
+    starts.sort();
+    starts
+}
+
+fn spread(sorted: &[Duration]) -> String {
+    let at = |percent: usize| sorted[(sorted.len() - 1) * percent / 100].as_micros();
+    format!(
+        "p50 {} µs, p90 {} µs, p99 {} µs, max {} µs",
         at(50),
         at(90),
         at(99),
-        at(100),
-    );
+        at(100)
+    )
 }
 
 /// Runs a chain of steps that are all up before the first ends.
@@ -61,10 +93,7 @@ fn chain(runner: &str) -> (Vec<Duration>, u64) {
     let (gate, opened) = std::io::pipe().expect("a pipe");
     let start = |at: usize| {
         let mut run = Command::new(bin.join("step-runner"));
-        run.env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
+        run.env("PATH", PATH);
         run.arg("run")
             .arg("--relay")
             .arg(&relay)

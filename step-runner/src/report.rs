@@ -54,19 +54,20 @@ impl Report {
         self.tell(&self.record(stage));
     }
 
-    /// Says how the step ended: first to those who wait, then to the kubelet.
+    /// Says how the step ended: first to those who wait, then to the kubelet, with what the step said itself.
     pub fn end(&mut self, end: End, message: String) -> io::Result<()> {
         let ended = self.clock.elapsed();
-        let message = match self.said_by_step() {
-            Some(said) if message.is_empty() => said,
-            _ => message,
-        };
-        let record = self.record(Stage::Ended {
+        let mut record = self.record(Stage::Ended {
             ended,
             end,
             message,
         });
         let published = self.published.take().map(|it| it.end(&record));
+        if let (Stage::Ended { message, .. }, Some(said)) = (&mut record.stage, self.said_by_step())
+            && message.is_empty()
+        {
+            *message = said;
+        }
         self.tell(&record);
         published.unwrap_or(Ok(()))
     }

@@ -11,7 +11,13 @@ pub fn init(args: &RuntimeArgs) {
     let lines = tracing_subscriber::fmt::layer();
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match args.log_format {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        // What a line is about stands in the line; the spans of libraries would say it thrice.
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
     };
     let filtered = lines.with_filter(args.log_level.clone());
     // Fails only where a test has set a logger of its own.

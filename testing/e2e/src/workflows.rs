@@ -48,4 +48,21 @@ impl Test {
         })
         .await;
     }
+
+    /// Waits until a Workflow's status says that it last saw an object match, or that it did not.
+    pub async fn workflow_sees(&self, workflow: &str, uid: &str, matches: bool) {
+        let api = self.api::<Workflow>();
+        let what = format!("that {uid} matches is {matches} for {workflow}");
+        eventually(&what, async || {
+            let object = api.get(workflow).await.map_err(|error| error.to_string())?;
+            let status = object.status.unwrap_or_default();
+            let seen = status.last_observed_resource_generation.unwrap_or_default();
+            if seen.contains_key(uid) == matches {
+                Ok(())
+            } else {
+                Err(format!("{seen:?}"))
+            }
+        })
+        .await;
+    }
 }

@@ -33,6 +33,8 @@ struct Lane {
     /// The entry once the Workplan exists.
     next: Option<Entry>,
     waiting: VecDeque<Observation>,
+    /// How many states were left out because too many wait.
+    left_out: usize,
     /// The number of the Workplan, as long as it may come to exist.
     sequence: Option<u64>,
     /// Whether an attempt had no clear answer; then a refusal of a later one proves nothing.
@@ -47,6 +49,16 @@ pub struct Firing {
     pub uid: Uid,
     pub fire: Fire,
     pub sequence: u64,
+}
+
+/// Events that wait because their Workplans are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused<'a> {
+    pub events: usize,
+    /// How many states of these objects will not fire, because too many newer ones wait.
+    pub left_out: usize,
+    /// One of the refusals.
+    pub message: &'a str,
 }
 
 /// Why a Workplan was not created.
@@ -91,15 +103,16 @@ impl Book {
         self.full
     }
 
-    /// How many events wait because their Workplans are refused, and one of the refusals.
+    /// What is known of events whose Workplans are refused.
     #[must_use]
-    pub fn refused(&self) -> Option<(usize, &str)> {
-        let refused = || {
-            self.lanes
-                .values()
-                .filter_map(|lane| lane.refused.as_deref())
-        };
-        refused().min().map(|message| (refused().count(), message))
+    pub fn refused(&self) -> Option<Refused<'_>> {
+        let lanes = || self.lanes.values().filter(|lane| lane.refused.is_some());
+        let message = lanes().filter_map(|lane| lane.refused.as_deref()).min()?;
+        Some(Refused {
+            events: lanes().count(),
+            left_out: lanes().map(|lane| lane.left_out).sum(),
+            message,
+        })
     }
 
     /// Every object of which something is known or on its way.
@@ -232,6 +245,7 @@ impl Book {
                 fire,
                 next: step.next,
                 waiting,
+                left_out: 0,
                 sequence: None,
                 unclear: false,
                 attempts: 0,
@@ -266,7 +280,57 @@ impl Lane {
         }
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.pop_back();
+            self.left_out += 1;
         }
         self.waiting.push_back(observation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::filter::Wants;
+    use crate::core::object::{Kind, Resource};
+
+    fn live(token: usize) -> Observation {
+        let resource = Resource {
+            kind: Kind::new("v1", "ConfigMap"),
+            plural: "configmaps".to_owned(),
+        };
+        let object = ObjectRef {
+            resource: Arc::new(resource),
+            namespace: None,
+            name: "a".to_owned(),
+        };
+        Observation::Live {
+            object,
+            token: token.to_string(),
+            wants: Some(Wants {
+                add_or_update: true,
+                delete: false,
+            }),
+        }
+    }
+
+    #[test]
+    fn law_7_said_how_many_states_were_left_out_behind_a_refusal() {
+        let uid = Uid::from("uid");
+        let mut book = Book::new(Uid::from("workflow"), Ledger::default(), 0);
+        assert!(book.observe(&uid, live(0)).is_some());
+        book.failed(&uid, Failure::Refused("no".to_owned()));
+        for token in 1..=WAITING_MAX + 3 {
+            assert_eq!(book.observe(&uid, live(token)), None);
+        }
+        let refused = book.refused().unwrap();
+        assert_eq!((refused.events, refused.left_out), (1, 3));
+
+        let mut fired = Vec::new();
+        while let Some(firing) = book.created(&uid) {
+            fired.push(firing.fire.token);
+        }
+        let latest = (WAITING_MAX + 3).to_string();
+        assert_eq!((fired.len(), fired.last()), (WAITING_MAX, Some(&latest)));
     }
 }

@@ -1,19 +1,18 @@
 //! Selectors: what matches is a matter of an object's labels now, and leaving is not being deleted.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kubeci_e2e::{DISRUPTIVE, fired};
+use kube::ResourceExt;
+use kubeci_e2e::fired;
 use serde_json::json;
 
 use crate::workflow::{WATCHED, unplaced};
 
 #[tokio::test]
 async fn a_label_removed_is_no_delete_and_a_label_added_is_an_add() {
-    // An operator that was away saw neither the label go nor the object: for it, what matched is deleted.
-    let _undisturbed = DISRUPTIVE.lock().await;
     kubeci_e2e::run("label", async |test| {
         test.apply(&unplaced("labels", WATCHED)).await;
         test.workflow_ready("labels").await;
-        test.config_map("object", "A").await;
+        let uid = test.config_map("object", "A").await.uid().expect("a uid");
         test.workplans_reach("labels", 1).await;
 
         test.label_config_map("object", "watched", None).await;
@@ -29,6 +28,8 @@ async fn a_label_removed_is_no_delete_and_a_label_added_is_an_add() {
         assert_eq!(fired(&plans), ["marker add", "object add", "object add"]);
 
         test.label_config_map("object", "watched", None).await;
+        // To one that saw neither, both at once would be the deletion of what matched.
+        test.workflow_sees("labels", &uid, false).await;
         test.delete_one::<ConfigMap>("object").await;
         test.config_map("marker", "B").await;
         let plans = test.workplans_reach("labels", 4).await;
@@ -73,10 +74,12 @@ async fn only_the_events_that_the_trigger_names_fire() {
             test.apply(&unplaced(name, &trigger)).await;
             test.workflow_ready(name).await;
         }
-        test.config_map("object", "A").await;
+        let object = test.config_map("object", "A").await;
         test.workplans_reach("changes", 1).await;
         test.config_map("object", "B").await;
         test.workplans_reach("changes", 2).await;
+        let uid = object.uid().expect("a uid");
+        test.workflow_sees("deletions", &uid, true).await;
         test.delete_one::<ConfigMap>("object").await;
         let plans = test.workplans_reach("deletions", 1).await;
         assert_eq!(fired(&plans), ["object delete"]);

@@ -52,6 +52,31 @@ async fn later_pods_require_the_first_ones_node() {
     .await;
 }
 
+#[tokio::test]
+async fn the_first_pod_holds_room_for_the_widest_moment() {
+    kubeci_e2e::run("room", async |test| {
+        // A request of which a pod cannot state the whole, and of which the nodes of a test have nothing.
+        let steps = r#"[
+            {name: small, image: busybox, commands: ["true"], resources: {requests: {memory: 8Mi, ephemeral-storage: 0}}},
+            {name: wide-1, image: busybox, commands: ["true"], dependency: [small], isolate: true, resources: {requests: {memory: 32Mi, cpu: 20m}}},
+            {name: wide-2, image: busybox, commands: ["true"], dependency: [small], isolate: true, resources: {requests: {memory: 16Mi}}},
+        ]"#;
+        test.apply(&on_config_maps("room", steps)).await;
+        test.workflow_ready("room").await;
+        test.config_map("object", "A").await;
+        let name = test.workplan("room").await.name_any();
+        test.ends(&name, Phase::Completed).await;
+        let requests = |pod: &Pod| pod.spec.as_ref()?.resources.as_ref()?.requests.clone();
+        let pods = test.pods_of(&name).await;
+        let stated: Vec<_> = pods.iter().filter_map(requests).collect();
+        assert_eq!(stated.len(), 1, "the first pod alone: {stated:?}");
+        assert_eq!(stated[0]["memory"].0, "50331648", "32Mi and 16Mi at once");
+        assert_eq!(stated[0]["cpu"].0, "20m");
+        test.cleaned(&name).await;
+    })
+    .await;
+}
+
 /// Whether a pod's affinity requires the node, and nothing beside it would do.
 fn requires(pod: &Pod, node: &str) -> bool {
     let affinity = pod

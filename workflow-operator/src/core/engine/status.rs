@@ -186,14 +186,21 @@ fn plan(record: &Record) -> String {
 }
 
 fn refused(record: &Record) -> Option<Problem> {
-    let (count, message) = record.book.refused()?;
-    let (events, wait) = if count == 1 {
+    let refused = record.book.refused()?;
+    let (events, wait) = if refused.events == 1 {
         ("event", "waits")
     } else {
         ("events", "wait")
     };
+    let left_out = match refused.left_out {
+        0 => String::new(),
+        count => format!(
+            ". Of each object only so many states wait; {count} between these and the latest do not fire"
+        ),
+    };
     let message = format!(
-        "{count} {events} {wait} because the API server does not create the Workplan; it is tried again: {message}"
+        "{} {events} {wait} because the API server does not create the Workplan; it is tried again: {}{left_out}",
+        refused.events, refused.message
     );
     Some(Problem::new("WorkplanRefused", message))
 }
