@@ -14,6 +14,8 @@ mod trouble;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod relay_cases;
+#[cfg(test)]
 mod simulation;
 
 use std::collections::BTreeMap;

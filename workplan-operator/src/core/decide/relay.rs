@@ -82,7 +82,7 @@ pub fn settle(
 }
 
 /// Whether everything that is left in a relay pod waits, directly or not, for steps that are over without
-/// their step runners having said so: containers that never came up. The others would wait for ever.
+/// the others having heard so: their containers never came up. The others would wait for ever.
 pub fn is_deaf(
     plan: &Plan,
     steps: &[StepStatus],
@@ -98,8 +98,8 @@ pub fn is_deaf(
     let heard_by = pod.last_progress().unwrap_or(now) + HEARING;
     let unheard = |at: usize| {
         let lost = matches!(steps[at].phase, StepPhase::Failed | StepPhase::Skipped);
-        let said = container(pod, &steps[at]).is_some_and(|it| record(&it.state).is_some());
-        lost && (!said || heard_by <= now)
+        let came_up = container(pod, &steps[at]).is_some_and(|it| came_up(&it.state));
+        lost && (!came_up || heard_by <= now)
     };
     let is_open = |at: usize| !steps[at].phase.is_final() && pod.has(&steps[at].name);
     let mut deaf: Vec<bool> = range.clone().map(unheard).collect();
@@ -131,18 +131,8 @@ fn word(container: &ContainerFacts, pod: &PodFacts, now: Timestamp) -> Word {
     if let ContainerState::Ended(end) = &container.state {
         return last_word(end, pod);
     }
-    let until_now = |up| Times {
-        up,
-        started: None,
-        ended: Some(now),
-    };
-    match (pod.phase, &container.state) {
-        (PodPhase::Succeeded, _) => return Word::Completed(until_now(None)),
-        (PodPhase::Failed, ContainerState::Running { since }) => {
-            return Word::Over(Failure::of_pod(pod), until_now(*since), None);
-        }
-        (PodPhase::Failed, _) => return Word::Over(Failure::of_pod(pod), Times::default(), None),
-        (PodPhase::Pending | PodPhase::Running, _) => {}
+    if pod.has_ended() {
+        return without_words(container, pod, now);
     }
     match &container.state {
         ContainerState::Running { since } => Word::Up(*since),
@@ -154,6 +144,25 @@ fn word(container: &ContainerFacts, pod: &PodFacts, now: Timestamp) -> Word {
             }
             Some(stuck) => Word::NotUp(Some(stuck)),
         },
+    }
+}
+
+/// What the end of a whole pod says of a container that is not told of.
+fn without_words(container: &ContainerFacts, pod: &PodFacts, now: Timestamp) -> Word {
+    let up = match container.state {
+        ContainerState::Running { since } => since,
+        _ => None,
+    };
+    let is_good = pod.phase == PodPhase::Succeeded;
+    let times = Times {
+        up,
+        started: None,
+        ended: (is_good || up.is_some()).then_some(now),
+    };
+    if is_good {
+        Word::Completed(times)
+    } else {
+        Word::Over(Failure::of_pod(pod), times, None)
     }
 }
 
@@ -222,10 +231,12 @@ fn said(record: &Record) -> &str {
     }
 }
 
-fn record(state: &ContainerState) -> Option<Record> {
+/// Whether a container's process was started.
+fn came_up(state: &ContainerState) -> bool {
     match state {
-        ContainerState::Ended(end) => end.message.parse().ok(),
-        _ => None,
+        ContainerState::Unknown | ContainerState::Waiting { .. } => false,
+        ContainerState::Running { .. } => true,
+        ContainerState::Ended(end) => RAN.contains(&end.reason.as_str()),
     }
 }
 

@@ -128,26 +128,34 @@ impl Cluster {
         }
     }
 
-    /// Evicts or deletes a pod of which `recorded` knows all steps that have run.
-    pub fn disturb(&mut self, which: usize, node_is_known: bool, recorded: impl Fn(&str) -> bool) {
+    /// Evicts or deletes a pod, the latter only if `recorded` knows all steps that have run; so too if the pod
+    /// is evicted while nobody tells what becomes of its containers, as when its node is lost.
+    pub fn disturb(
+        &mut self,
+        which: usize,
+        node_is_known: bool,
+        recorded: impl Fn(&str) -> bool,
+        now: Timestamp,
+    ) {
         let Some(&task) = self.pods.keys().nth(which % 5) else {
             return;
         };
         let pod = &self.pods[&task];
-        if (which / 5).is_multiple_of(2) {
-            let ran = |container: &&ContainerFacts| {
-                pod.has_ended() || self.runs.contains_key(&container.name)
-            };
-            let mut ran = pod
-                .containers
-                .iter()
-                .filter(ran)
-                .map(|container| &container.name);
-            if pod.node.is_none() || (node_is_known && ran.all(|name| recorded(name))) {
-                self.delete(task);
+        let ran = |container: &&ContainerFacts| {
+            pod.has_ended() || self.runs.contains_key(&container.name)
+        };
+        let ran = pod.containers.iter().filter(ran);
+        let mut ran = ran.map(|container| &container.name);
+        let is_known = node_is_known && ran.all(|name| recorded(name));
+        let can_be_evicted = pod.node.is_some() && !pod.is_quiet();
+        match which / 5 % 4 {
+            0 | 1 if pod.node.is_none() || is_known => self.delete(task),
+            2 if can_be_evicted => {
+                self.stop(task, now);
+                self.evict(task);
             }
-        } else if pod.node.is_some() && !pod.is_quiet() {
-            self.evict(task);
+            3 if can_be_evicted && is_known => self.evict(task),
+            _ => {}
         }
     }
 
@@ -160,6 +168,21 @@ impl Cluster {
                 *end = Some(137);
             }
         }
+    }
+
+    /// Kills all containers of a pod, and tells of it.
+    fn stop(&mut self, task: usize, now: Timestamp) {
+        let pod = self.pods.get_mut(&task).unwrap();
+        pod.deleting = true;
+        for at in positions(pod, |state| matches!(state, ContainerState::Running { .. })) {
+            while matches!(
+                self.pods[&task].containers[at].state,
+                ContainerState::Running { .. }
+            ) {
+                self.end_or_turn(task, at, at, now);
+            }
+        }
+        self.pods.get_mut(&task).unwrap().deleting = false;
     }
 
     /// Lets the scheduler or the kubelet do one thing to one pod.
@@ -200,12 +223,7 @@ impl Cluster {
         }
         if !running.is_empty() {
             let at = running[which % running.len()];
-            let name = self.pods[&task].containers[at].name.clone();
-            return Some(if self.runners[&task].has(&name) {
-                self.turn(task, at, which, now)
-            } else {
-                self.end(task, at, now)
-            });
+            return Some(self.end_or_turn(task, at, which, now));
         }
         self.finish(task)
     }
@@ -244,6 +262,14 @@ impl Cluster {
         }
         self.runs.entry(name.clone()).or_default().push(None);
         Event::Started(name)
+    }
+
+    fn end_or_turn(&mut self, task: usize, at: usize, which: usize, now: Timestamp) -> Event {
+        if self.runners[&task].has(&self.pods[&task].containers[at].name) {
+            self.turn(task, at, which, now)
+        } else {
+            self.end(task, at, now)
+        }
     }
 
     fn end(&mut self, task: usize, at: usize, now: Timestamp) -> Event {

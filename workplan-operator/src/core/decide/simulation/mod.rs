@@ -116,10 +116,12 @@ impl World {
     fn disturb(&mut self, which: usize) {
         let status = self.workplan.status.clone().unwrap_or_default();
         let node_is_known = status.node.is_some();
-        self.cluster.disturb(which, node_is_known, |step| {
+        let recorded = |step: &str| {
             let mut known = status.steps.iter().filter(|known| known.name == step);
             known.any(|known| known.phase != StepPhase::Pending)
-        });
+        };
+        self.cluster
+            .disturb(which, node_is_known, recorded, self.now);
     }
 
     /// Without a finalizer it would be gone at once.
