@@ -1,8 +1,11 @@
 //! The workflow operator: watches what Workflows name and creates a Workplan for each event.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use kubeci_api::names::STEPS_MAX;
+use kubeci_compiler::Settings;
 use kubeci_runtime::RuntimeArgs;
 use mimalloc::MiMalloc;
 
@@ -20,12 +23,53 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
+    /// How the steps of Workflows that do not say it hand over to each other: as init containers, containers
+    /// and pods, or inside as few pods as can be.
+    #[arg(long, value_enum, default_value_t, env = "KUBECI_EXECUTION")]
+    execution: Execution,
+
+    /// The most containers of a pod whose steps hand over inside it, 1 to 500.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        value_parser = containers,
+        default_value_t = Settings::default().containers,
+        env = "KUBECI_RELAY_CONTAINERS"
+    )]
+    relay_containers: NonZeroUsize,
+
     #[command(flatten)]
     runtime: RuntimeArgs,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Execution {
+    #[default]
+    Pods,
+    Relay,
+}
+
+fn containers(text: &str) -> Result<NonZeroUsize, String> {
+    let count = text
+        .parse()
+        .ok()
+        .filter(|count| (1..=STEPS_MAX).contains(count));
+    let count = count.and_then(NonZeroUsize::new);
+    count.ok_or_else(|| format!("expected a number from 1 to {STEPS_MAX}"))
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    kubeci_runtime::run("workflow-operator", args.runtime, shell::operate).await
+    let settings = Settings {
+        execution: match args.execution {
+            Execution::Pods => kubeci_api::Execution::Pods,
+            Execution::Relay => kubeci_api::Execution::Relay,
+        },
+        containers: args.relay_containers,
+    };
+    kubeci_runtime::run("workflow-operator", args.runtime, move |context| {
+        shell::operate(context, settings)
+    })
+    .await
 }

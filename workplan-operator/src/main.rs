@@ -1,5 +1,6 @@
 //! The workplan operator: runs Workplans as pods, reports on them and cleans up after them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -46,10 +47,13 @@ enum OnNode {
         #[arg(required = true, value_name = "NAMESPACE/WORKFLOW/WORKPLAN")]
         folders: Vec<Folder>,
     },
-    /// Make the shared folder of a plan writable for every user.
+    /// Make the shared folder of a plan writable for every user, and go on with another program.
     OpenWorkspace {
         /// The folder.
         path: PathBuf,
+        /// The program and its arguments; none: that was all.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        then: Vec<OsString>,
     },
 }
 
@@ -57,7 +61,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match args.on_node {
         Some(OnNode::Sweep { folders }) => done(node::sweep(&folders)),
-        Some(OnNode::OpenWorkspace { path }) => done(node::open(&path)),
+        Some(OnNode::OpenWorkspace { path, then }) => done(node::open(&path, &then)),
         None => operate(args.runtime, args.image),
     }
 }

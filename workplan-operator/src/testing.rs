@@ -34,8 +34,23 @@ pub fn spec(order: Order, tasks: &[&str]) -> WorkplanSpec {
     }
 }
 
+/// Tasks of order `Relay`, whose steps have commands.
+pub fn relay(tasks: &[&str]) -> WorkplanSpec {
+    let mut spec = spec(Order::Relay, tasks);
+    for task in &mut spec.tasks {
+        for step in task.serial_steps.iter_mut().chain(&mut task.parallel_steps) {
+            step.commands = vec!["run".into()];
+        }
+    }
+    spec
+}
+
 pub fn workplan(order: Order, tasks: &[&str]) -> Workplan {
-    let mut workplan = Workplan::new("plan", spec(order, tasks));
+    workplan_of(spec(order, tasks))
+}
+
+pub fn workplan_of(spec: WorkplanSpec) -> Workplan {
+    let mut workplan = Workplan::new("plan", spec);
     let meta = workplan.meta_mut();
     meta.namespace = Some("ns".into());
     meta.uid = Some("uid".into());

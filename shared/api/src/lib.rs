@@ -5,6 +5,7 @@
 //! The manifests in `crds/` are generated from these types.
 #![deny(missing_docs)]
 
+mod execution;
 mod manifest;
 mod pod;
 mod quantity;
@@ -13,9 +14,11 @@ mod step;
 mod trigger;
 mod workflow;
 mod workplan;
+mod workspace;
 
 pub mod names;
 
+pub use execution::Execution;
 pub use manifest::definitions;
 pub use pod::PodSettings;
 pub use step::Step;
@@ -24,6 +27,7 @@ pub use workflow::{LedgerEntry, Workflow, WorkflowSpec, WorkflowStatus};
 pub use workplan::{
     Order, Phase, StepPhase, StepStatus, Task, Workplan, WorkplanSpec, WorkplanStatus,
 };
+pub use workspace::WorkspaceKind;
 
 /// The API group of every kubeci resource.
 pub const GROUP: &str = "kube.ci";

@@ -26,6 +26,15 @@ pub const WORKSPACE_HOST_PATH: &str = "/kubeci";
 /// The name of the volume that holds the workspace; no volume of a user may have it.
 pub const WORKSPACE_VOLUME: &str = "kubeci-workspace";
 
+/// The name of the init container that makes the shared folder writable for every user; no step may have it.
+pub const OPENER_CONTAINER: &str = "kubeci-workspace";
+/// The name of the init container that brings the step runner into a relay pod; no step may have it.
+pub const RUNNER_CONTAINER: &str = "kubeci-runner";
+/// The name of a relay pod's volume with the step runner; no volume of a user may have it.
+pub const RUNNER_VOLUME: &str = "kubeci-bin";
+/// The name of a relay pod's volume in which steps tell how they ended; no volume of a user may have it.
+pub const RELAY_VOLUME: &str = "kubeci-relay";
+
 /// The most characters that a Workflow's name may have, so that it fits into a label.
 pub const WORKFLOW_NAME_MAX: usize = 63;
 /// The most characters that a Workplan's name may have, so that its pods' names fit into 63.

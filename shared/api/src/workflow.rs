@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::schema::list_by_type;
-use crate::{PodSettings, Step, Trigger};
+use crate::{Execution, PodSettings, Step, Trigger, WorkspaceKind};
 
 /// When and what to run: triggers on Kubernetes resources, and container steps with dependencies.
 /// Each triggering event becomes a Workplan.
@@ -44,6 +44,15 @@ pub struct WorkflowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub triggers: Vec<Trigger>,
+
+    /// How the steps hand over to each other. Absent: the operator's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<Execution>,
+
+    /// What the shared folder is. `hostPath` (default): a folder of the node. `emptyDir`: a folder of the
+    /// pod, where all steps fit into one pod, as most do with `execution: Relay`.
+    #[serde(default, skip_serializing_if = "WorkspaceKind::is_host_path")]
+    pub workspace: WorkspaceKind,
 
     /// What holds for every pod.
     #[serde(flatten)]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{list_by_name, list_by_type, without_item_rules};
-use crate::{PodSettings, Step, TriggeredBy};
+use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
 
 /// The tasks to run, each as one pod.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -32,15 +32,24 @@ use crate::{PodSettings, Step, TriggeredBy};
 )]
 #[x_kube(
     validation = Rule::new("self == oldSelf").message("the spec of a Workplan cannot be changed; create another Workplan"),
+    validation = Rule::new("!has(self.workspace) || self.workspace != 'emptyDir' || self.tasks.size() == 1")
+        .message("an emptyDir is a folder of one pod; put all steps into one task or use workspace: hostPath"),
+    validation = Rule::new("!has(self.order) || self.order != 'Relay' || self.tasks.all(t, !has(t.SerialSteps) || t.SerialSteps.size() == 0)")
+        .message("with order: Relay all steps stand in ParallelSteps, each with its dependencies; move those of SerialSteps there"),
 )]
 pub struct WorkplanSpec {
     /// The pods to run, in order.
     #[schemars(length(min = 1, max = 500))]
     pub tasks: Vec<Task>,
 
-    /// How the tasks follow each other. Absent: `Linear`.
+    /// How the tasks, and the steps inside them, follow each other. Absent: `Linear`.
     #[serde(default, skip_serializing_if = "Order::is_linear")]
     pub order: Order,
+
+    /// What the shared folder is. `hostPath` (default): a folder of the node. `emptyDir`: a folder of the
+    /// pod, for a single task.
+    #[serde(default, skip_serializing_if = "WorkspaceKind::is_host_path")]
+    pub workspace: WorkspaceKind,
 
     /// The event that fired it; absent when somebody wrote it by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +97,8 @@ pub enum Order {
     Linear,
     /// A task starts when the steps outside it that its own steps depend on have ended.
     Graph,
+    /// As `Graph`, and inside a task each parallel step starts as soon as its own dependencies have ended.
+    Relay,
 }
 
 impl Order {

@@ -1,17 +1,20 @@
 //! How long it takes to compile 500 steps, and to find their widest moment: `cargo bench -p kubeci-compiler`.
 
 use std::hint::black_box;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::Step;
-use kubeci_compiler::{CompileError, Plan, compile, first_pod_requests};
+use kubeci_compiler::{CompileError, Plan, compile, compile_relay, first_pod_requests};
 
 const STEPS: usize = 500;
 /// How many steps of the layered graph depend on all of as many others.
 const WIDTH: usize = 25;
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 50;
+const STEPS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(STEPS - 1);
+const CONTAINERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 
 fn main() -> Result<(), Vec<CompileError>> {
     // A linear congruential generator: the same graphs every time.
@@ -38,19 +41,52 @@ fn main() -> Result<(), Vec<CompileError>> {
             steps(|at| (below(at).saturating_sub(WIDTH)..below(at)).collect()),
         ),
         ("dense", steps(|at| (0..at).collect())),
+        (
+            "chains",
+            steps(|at| (at.saturating_sub(WIDTH)..(at + 1).saturating_sub(WIDTH)).collect()),
+        ),
+        (
+            "comb",
+            steps(|at| {
+                (0..at)
+                    .filter(|other| other % 2 == 0 && at % 2 == 0 || other + 1 == at)
+                    .collect()
+            }),
+        ),
+        (
+            "nested",
+            steps(|at| (0..at).filter(|other| other % 2 == 0).collect()),
+        ),
+        ("intervals", steps(|at| (0..at.saturating_sub(1)).collect())),
     ];
     println!(
-        "{:8} {:>12} {:>12} {:>12} {:>12}",
-        "", "compile p50", "p99", "peak p50", "p99"
+        "{:10} {:6} {:>5} {:>12} {:>12} {:>12} {:>12}",
+        "", "", "pods", "compile p50", "p99", "peak p50", "p99"
     );
     for (name, steps) in &shapes {
-        let plan = compile(steps)?;
-        let [compile_p50, compile_p99] = percentiles(|| drop(black_box(compile(black_box(steps)))));
-        let [peak_p50, peak_p99] = percentiles(|| peak(&plan));
-        println!(
-            "{name:8} {compile_p50:>12.1?} {compile_p99:>12.1?} {peak_p50:>12.1?} {peak_p99:>12.1?}"
-        );
+        row(name, "Pods", || compile(black_box(steps)))?;
+        row(name, "Relay", || compile_relay(black_box(steps), STEPS_MAX))?;
+        row(name, "of 100", || {
+            compile_relay(black_box(steps), CONTAINERS)
+        })?;
     }
+    Ok(())
+}
+
+type Compiled = Result<Plan, Vec<CompileError>>;
+
+fn row(
+    name: &str,
+    execution: &str,
+    compile: impl Fn() -> Compiled,
+) -> Result<(), Vec<CompileError>> {
+    let plan = compile()?;
+    let [compile_p50, compile_p99] = percentiles(|| drop(black_box(compile())));
+    let [peak_p50, peak_p99] = percentiles(|| peak(&plan));
+    let pods = plan.tasks.len();
+    println!(
+        "{name:10} {execution:6} {pods:>5} {compile_p50:>12.1?} {compile_p99:>12.1?} {peak_p50:>12.1?} {peak_p99:>12.1?}"
+    );
     Ok(())
 }
 

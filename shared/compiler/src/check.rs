@@ -1,7 +1,10 @@
 use std::collections::HashMap;
 
 use fixedbitset::FixedBitSet;
-use kubeci_api::names::{STEPS_MAX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
+use kubeci_api::names::{
+    OPENER_CONTAINER, RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, STEPS_MAX,
+    WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
+};
 use kubeci_api::{Step, WorkflowSpec};
 
 use crate::cycles::Cycle;
@@ -76,6 +79,9 @@ pub(crate) fn volumes(workflow: &WorkflowSpec) -> Vec<CompileError> {
         let path = |at| format!("spec.volumes[{at}].name");
         let problem = match index.get(name) {
             _ if name == WORKSPACE_VOLUME => Problem::ReservedVolume,
+            _ if name == RUNNER_VOLUME || name == RELAY_VOLUME => Problem::RelayVolume {
+                name: name.to_owned(),
+            },
             Some(&first) if first < at => Problem::DuplicateVolume {
                 name: name.to_owned(),
                 first: path(first),
@@ -165,8 +171,9 @@ fn name(errors: &mut StepErrors, at: usize, step: &Step, index: &HashMap<&str, u
         errors.wrong(".name", Problem::EmptyName);
         return;
     }
-    if name == WORKSPACE_VOLUME {
-        errors.wrong(".name", Problem::ReservedName);
+    if name == OPENER_CONTAINER || name == RUNNER_CONTAINER {
+        let name = name.clone();
+        errors.wrong(".name", Problem::ReservedName { name });
     }
     if !is_label(&name) {
         let suggestion = label_like(&name);

@@ -39,8 +39,11 @@ pub enum Problem {
         suggestion: Option<String>,
     },
     /// The name of a container of kubeci's own.
-    #[error("the name {WORKSPACE_VOLUME:?} is taken by kubeci; use another")]
-    ReservedName,
+    #[error("the name {name:?} is taken by kubeci; use another")]
+    ReservedName {
+        /// The name as written.
+        name: String,
+    },
     /// A name that another step has.
     #[error("{first} is {name:?} too; rename one of the two steps")]
     DuplicateName {
@@ -98,6 +101,14 @@ pub enum Problem {
         "the volume name `{WORKSPACE_VOLUME}` is taken by the shared folder, which every step has at `{WORKSPACE_MOUNT_PATH}` by itself; remove this or use another name"
     )]
     ReservedVolume,
+    /// A volume of the relay pods' own.
+    #[error(
+        "the volume name {name:?} is taken by kubeci, for pods whose steps hand over inside them; use another"
+    )]
+    RelayVolume {
+        /// The name as written.
+        name: String,
+    },
     /// A mount of a volume that does not exist.
     #[error("spec.volumes has no volume {name:?}; {}", did_you_mean(.suggestion.as_deref(), "add it there"))]
     UnknownVolume {
@@ -105,6 +116,19 @@ pub enum Problem {
         name: String,
         /// The name of a volume that is like it.
         suggestion: Option<String>,
+    },
+    /// A workspace that lives in one pod, for steps that need more.
+    #[error(
+        "an `emptyDir` is a folder of one pod, but these steps need {pods}: {why}; {}",
+        instead_of_empty_dir(*.fits_relay)
+    )]
+    EmptyDirOfManyPods {
+        /// How many pods the plan has.
+        pods: usize,
+        /// Which steps need more than one pod.
+        why: String,
+        /// Whether one pod would do with `execution: Relay`.
+        fits_relay: bool,
     },
     /// A volume that is defined twice.
     #[error("{first} is {name:?} too; rename one of the two volumes")]
@@ -125,6 +149,14 @@ fn such_as(suggestion: Option<&str>) -> String {
     suggestion
         .map(|name| format!(", such as `{name}`"))
         .unwrap_or_default()
+}
+
+fn instead_of_empty_dir(fits_relay: bool) -> &'static str {
+    if fits_relay {
+        "use `execution: Relay`, for which one pod will do, or `workspace: hostPath`"
+    } else {
+        "change that, or use `workspace: hostPath`"
+    }
 }
 
 fn did_you_mean(suggestion: Option<&str>, otherwise: &str) -> String {

@@ -29,10 +29,7 @@ impl Graph {
     /// The same, where the order is known: each node must come after all that it depends on.
     pub fn reduced(topological: Vec<usize>, dependencies: &[Vec<usize>]) -> Self {
         let count = dependencies.len();
-        let mut position = vec![0; count];
-        for (index, &node) in topological.iter().enumerate() {
-            position[node] = index;
-        }
+        let position = positions(&topological, count);
         let mut ancestors = vec![FixedBitSet::with_capacity(count); count];
         let mut parents = vec![Vec::new(); count];
         for &node in &topological {
@@ -55,6 +52,48 @@ impl Graph {
             parents,
         }
     }
+
+    /// Nodes of which none depends on another.
+    pub fn without_edges(count: usize) -> Self {
+        Self::reduced((0..count).collect(), &vec![Vec::new(); count])
+    }
+
+    /// Whether one of the nodes depends on the other.
+    pub fn are_related(&self, one: usize, other: usize) -> bool {
+        self.ancestors[one].contains(other) || self.ancestors[other].contains(one)
+    }
+
+    /// For each node its place in the topological order.
+    pub fn positions(&self) -> Vec<usize> {
+        positions(&self.topological, self.parents.len())
+    }
+
+    /// A set of nodes.
+    pub fn set(&self, nodes: impl IntoIterator<Item = usize>) -> FixedBitSet {
+        let mut set = FixedBitSet::with_capacity(self.parents.len());
+        set.extend(nodes);
+        set
+    }
+
+    /// For each node how many nodes the longest path from it has, itself included.
+    pub fn heights(&self) -> Vec<usize> {
+        let mut heights = vec![1; self.parents.len()];
+        for &node in self.topological.iter().rev() {
+            for &parent in &self.parents[node] {
+                heights[parent] = heights[parent].max(heights[node] + 1);
+            }
+        }
+        heights
+    }
+}
+
+/// The places of those of so many nodes that are listed.
+fn positions(topological: &[usize], count: usize) -> Vec<usize> {
+    let mut positions = vec![0; count];
+    for (position, &node) in topological.iter().enumerate() {
+        positions[node] = position;
+    }
+    positions
 }
 
 /// The nodes, each after all that it depends on, ties by index; without those on or behind a cycle.

@@ -2,65 +2,114 @@
 //!
 //! Two laws hold for every plan. It is *exact*: a step starts once all it depends on is done, and never
 //! waits for a step that it does not depend on, directly or through others. It is *minimal*: no other
-//! exact plan of the same steps has fewer pods.
+//! exact plan of the same steps has fewer pods, of those that are executed the same way (and, for `Relay`,
+//! whose pods need not be cut for having too many containers).
 //!
-//! The way through: `check` turns names into indices, `graph` orders and reduces them,
-//! `partition` cuts them into pods, `order` says how they follow each other, `workplan`
-//! names and builds the object; `peak` says how much room a plan needs. Everything here is a function of its arguments.
+//! The way through: `check` turns names into indices, `graph` orders and reduces them; for `Pods`
+//! `partition` cuts them into pods and `order` says how they follow each other, for `Relay` all that is
+//! `relay`'s; `workplan` names and builds the object. `precedence` says which pods are over before others
+//! start, and with it `peak` how much room a plan needs. Everything here is a function of its arguments.
 #![deny(missing_docs)]
 
 mod check;
 mod cycles;
+mod empty_dir;
 mod error;
 mod graph;
 mod order;
 mod partition;
 mod peak;
+mod precedence;
 mod quantity;
+mod relay;
 mod requests;
+mod settings;
 mod workplan;
 
-use kubeci_api::{Order, Step, Task, WorkflowSpec};
+use std::num::NonZeroUsize;
+
+use kubeci_api::{Execution, Order, Step, Task, WorkflowSpec, WorkspaceKind};
+
+use graph::Graph;
 
 pub use error::{CompileError, Problem};
 pub use peak::{first_pod_requests, widest_moment};
+pub use relay::{Apart, RelayRoom, Room, relay_apart, relay_pod_requests, relay_room};
 pub use requests::Requests;
+pub use settings::Settings;
 pub use workplan::{head, workplan};
 
 /// What runs: each task is one pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// How the tasks follow each other: `Linear` wherever that makes no step wait in vain.
+    /// How the tasks follow each other: `Linear` wherever that makes no step wait in vain; `Relay` for
+    /// that execution, always.
     pub order: Order,
     /// The pods. A task comes after all tasks that its steps depend on, and has at least one parallel
     /// step; the steps are as they were written.
     pub tasks: Vec<Task>,
 }
 
-/// Compiles steps into the exact plan with the fewest pods; of those, the one in which the fewest steps
-/// wait for another pod. What is still equal is decided by the order in which the steps are written, so
+/// Compiles steps for `Pods`: into the exact plan with the fewest pods; of those, the one in which the fewest
+/// steps wait for another pod. What is still equal is decided by the order in which the steps are written, so
 /// the same steps always give the same plan.
 ///
 /// # Errors
 /// Everything that is wrong with the steps, in the order in which they are written, cycles last.
 pub fn compile(steps: &[Step]) -> Result<Plan, Vec<CompileError>> {
-    let graph = check::graph(steps)?;
-    let pods = partition::pods(&graph, |step| steps[step].isolate);
-    Ok(Plan {
-        order: order::order(&graph, &pods),
-        tasks: pods.iter().map(|pod| pod.task(steps)).collect(),
-    })
+    Ok(pods_plan(&check::graph(steps)?, steps))
+}
+
+/// Compiles steps for `Relay`: into the exact plan with the fewest pods, each of at most so many containers.
+/// Steps without `commands` or with `isolate` have tasks of their own, and so have those that take turns with
+/// a device. All steps are parallel ones, in the order in which their containers should start: each after all
+/// that it depends on, and first those that the most steps in a row wait for.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_relay(steps: &[Step], containers: NonZeroUsize) -> Result<Plan, Vec<CompileError>> {
+    Ok(relay_plan(&check::graph(steps)?, steps, containers))
 }
 
 /// Compiles a Workflow: its steps, and what its steps and its pod settings must agree on.
 ///
 /// # Errors
-/// Everything that [`compile`] finds, then volumes that are missing, reserved or defined twice.
-pub fn compile_workflow(workflow: &WorkflowSpec) -> Result<Plan, Vec<CompileError>> {
+/// Everything that [`compile`] finds, then volumes that are missing, reserved or defined twice; else a
+/// workspace of one pod for a plan that needs several.
+pub fn compile_workflow(
+    workflow: &WorkflowSpec,
+    settings: &Settings,
+) -> Result<Plan, Vec<CompileError>> {
+    let steps = &workflow.steps;
     let volume_errors = check::volumes(workflow);
-    match compile(&workflow.steps) {
-        Ok(plan) if volume_errors.is_empty() => Ok(plan),
-        Ok(_) => Err(volume_errors),
-        Err(step_errors) => Err([step_errors, volume_errors].concat()),
+    let graph = match check::graph(steps) {
+        Ok(graph) if volume_errors.is_empty() => graph,
+        Ok(_) => return Err(volume_errors),
+        Err(step_errors) => return Err([step_errors, volume_errors].concat()),
+    };
+    let execution = workflow.execution.unwrap_or(settings.execution);
+    let plan = match execution {
+        Execution::Pods => pods_plan(&graph, steps),
+        Execution::Relay => relay_plan(&graph, steps, settings.containers),
+    };
+    let refusal = match workflow.workspace {
+        WorkspaceKind::HostPath => None,
+        WorkspaceKind::EmptyDir => empty_dir::refusal(&graph, steps, &plan, execution, settings),
+    };
+    refusal.map_or(Ok(plan), |refusal| Err(vec![refusal]))
+}
+
+fn pods_plan(graph: &Graph, steps: &[Step]) -> Plan {
+    let pods = partition::pods(graph, |step| steps[step].isolate);
+    Plan {
+        order: order::order(graph, &pods),
+        tasks: pods.iter().map(|pod| pod.task(steps)).collect(),
+    }
+}
+
+fn relay_plan(graph: &Graph, steps: &[Step], containers: NonZeroUsize) -> Plan {
+    Plan {
+        order: Order::Relay,
+        tasks: relay::tasks(graph, steps, containers),
     }
 }

@@ -2,23 +2,22 @@
 //! surely over before another starts. By Dilworth's theorem that is all weights less a maximum flow from
 //! pods to pods that start after them.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
+use std::collections::BTreeSet;
 
-use fixedbitset::FixedBitSet;
 use kubeci_api::{Order, Task};
 use petgraph::algo::maximum_flow::dinics;
 use petgraph::graph::DiGraph;
 
-use crate::graph::{Graph, topological_order};
+use crate::graph::Graph;
+use crate::precedence::precedence;
+use crate::relay::relay_pod_requests;
 use crate::requests::Requests;
 
 /// The most that the pods of a plan request of their node at the same time, however long each step
 /// takes; the heaviest moment of each resource by itself.
 #[must_use]
 pub fn widest_moment(order: Order, tasks: &[Task]) -> Requests {
-    let all: Vec<usize> = (0..tasks.len()).collect();
-    widest_among(&all, &precedence(order, tasks), tasks)
+    widest(&precedence(order, tasks), &requests(order, tasks))
 }
 
 /// What the first task's pod should request, so that the scheduler chooses a node with room for the
@@ -27,135 +26,39 @@ pub fn widest_moment(order: Order, tasks: &[Task]) -> Requests {
 #[must_use]
 pub fn first_pod_requests(order: Order, tasks: &[Task]) -> Option<Requests> {
     let graph = precedence(order, tasks);
-    let all: Vec<usize> = (0..tasks.len()).collect();
-    let apart = |&task: &usize| task == 0 || related(&graph, task, 0);
-    let beside_first: Vec<usize> = all.iter().copied().filter(|task| !apart(task)).collect();
-    let widest = widest_among(&all, &graph, tasks);
-    let beside = widest_among(&beside_first, &graph, tasks);
+    let mut requests = requests(order, tasks);
+    let widest_at_all = widest(&graph, &requests);
+    for (task, requests) in requests.iter_mut().enumerate() {
+        if task == 0 || graph.are_related(task, 0) {
+            *requests = Requests::default();
+        }
+    }
+    let beside = widest(&graph, &requests);
     let rest = |resource: &str| {
-        widest
+        widest_at_all
             .milli(resource)
             .saturating_sub(beside.milli(resource))
     };
-    let first = widest
+    let first = widest_at_all
         .resources()
         .map(|name| (name.to_owned(), rest(name)))
         .collect();
-    (!widest.is_empty()).then_some(first)
+    (!widest_at_all.is_empty()).then_some(first)
 }
 
-fn related(graph: &Graph, one: usize, another: usize) -> bool {
-    graph.ancestors[one].contains(another) || graph.ancestors[another].contains(one)
-}
-
-/// The tasks, each depending on those whose pods are surely over before its own starts.
-fn precedence(order: Order, tasks: &[Task]) -> Graph {
-    match order {
-        Order::Linear => {
-            let before = |task: usize| task.checked_sub(1).into_iter().collect();
-            let before: Vec<Vec<usize>> = (0..tasks.len()).map(before).collect();
-            Graph::reduced((0..tasks.len()).collect(), &before)
-        }
-        Order::Graph => surely_over(tasks),
-    }
-}
-
-/// A task starts when the steps outside it that its own depend on are done. By then those are done that
-/// these waited for: the serial steps before them in their pods, and what their pods waited for. Tasks
-/// that wait for each other, as only a hand could write them, never start: nothing is over before them.
-fn surely_over(tasks: &[Task]) -> Graph {
-    let places = places(tasks);
-    let waits = waits(tasks, &places);
-    let task_of = |&step: &usize| places[step].task;
-    let dependencies: Vec<Vec<usize>> = waits
-        .iter()
-        .map(|steps| distinct(steps.iter().map(task_of)))
-        .collect();
-    let order = topological_order(&dependencies);
-
-    let mut over = vec![FixedBitSet::with_capacity(places.len()); tasks.len()];
-    for &task in &order {
-        let mut done = FixedBitSet::with_capacity(places.len());
-        for &step in &waits[task] {
-            let place = &places[step];
-            done.union_with(&over[place.task]);
-            done.insert_range(place.pod.start..place.after);
-            done.insert(step);
-        }
-        over[task] = done;
-    }
-    let mut before = vec![Vec::new(); tasks.len()];
-    for place in places.iter().filter(|place| place.is_first) {
-        for (task, done) in over.iter().enumerate() {
-            if done.contains_all_in_range(place.pod.clone()) {
-                before[task].push(place.task);
-            }
-        }
-    }
-    Graph::reduced(order, &before)
-}
-
-/// Where a step is. Steps are counted through all tasks, the serial ones of each task first.
-struct Place<'a> {
-    name: &'a str,
-    task: usize,
-    /// All steps of its task.
-    pod: Range<usize>,
-    /// The steps of its pod below this are over before it starts.
-    after: usize,
-    is_first: bool,
-}
-
-fn places(tasks: &[Task]) -> Vec<Place<'_>> {
-    let mut places = Vec::new();
-    for (task, written) in tasks.iter().enumerate() {
-        let start = places.len();
-        let end = start + written.steps().count();
-        let parallel = start + written.serial_steps.len();
-        places.extend(written.steps().zip(start..).map(|(step, at)| Place {
-            name: &step.name,
-            task,
-            pod: start..end,
-            after: at.min(parallel),
-            is_first: at == start,
-        }));
-    }
-    places
-}
-
-/// The steps outside each task that its own depend on.
-fn waits(tasks: &[Task], places: &[Place]) -> Vec<Vec<usize>> {
-    let step: HashMap<&str, usize> = places.iter().map(|place| place.name).zip(0..).collect();
-    let known = |name: &String| step.get(name.as_str()).copied();
-    let of_task = |(at, task): (usize, &Task)| {
-        let dependencies = task
-            .steps()
-            .flat_map(|step| &step.dependency)
-            .filter_map(known);
-        distinct(dependencies.filter(|&step| places[step].task != at))
+fn requests(order: Order, tasks: &[Task]) -> Vec<Requests> {
+    let of_pod = |task| match order {
+        Order::Linear | Order::Graph => Requests::of_task(task),
+        Order::Relay => relay_pod_requests(task).unwrap_or_default(),
     };
-    tasks.iter().enumerate().map(of_task).collect()
+    tasks.iter().map(of_pod).collect()
 }
 
-fn distinct(items: impl Iterator<Item = usize>) -> Vec<usize> {
-    items.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// The widest moment of these tasks alone.
-fn widest_among(chosen: &[usize], graph: &Graph, tasks: &[Task]) -> Requests {
-    let requests: Vec<(usize, Requests)> = chosen
-        .iter()
-        .map(|&task| (task, Requests::of_task(&tasks[task])))
-        .collect();
-    let resources: BTreeSet<&str> = requests
-        .iter()
-        .flat_map(|(_, requests)| requests.resources())
-        .collect();
+/// For each resource the most that nodes of which none depends on another request of it together.
+pub(crate) fn widest(graph: &Graph, requests: &[Requests]) -> Requests {
+    let resources: BTreeSet<&str> = requests.iter().flat_map(Requests::resources).collect();
     let widest = |resource: &str| {
-        let mut weights = vec![0; tasks.len()];
-        for (task, requests) in &requests {
-            weights[*task] = requests.milli(resource);
-        }
+        let weights: Vec<u128> = requests.iter().map(|it| it.milli(resource)).collect();
         heaviest_antichain(graph, &weights)
     };
     resources

@@ -46,7 +46,7 @@ impl Requests {
     /// Those of them that a pod can state itself, beside its containers: the API server refuses the others.
     #[must_use]
     pub fn at_pod_level(&self) -> Self {
-        let stated = ["cpu", "memory"].map(|resource| (resource.to_owned(), self.milli(resource)));
+        let stated = [CPU, MEMORY].map(|resource| (resource.to_owned(), self.milli(resource)));
         stated.into_iter().collect()
     }
 
@@ -58,7 +58,7 @@ impl Requests {
         self.0.iter().map(quantity).collect()
     }
 
-    fn of_step(step: &Step) -> Self {
+    pub(crate) fn of_step(step: &Step) -> Self {
         let mut requests = BTreeMap::new();
         for (kind, resource, quantity) in quantities(step) {
             let milli = quantity::milli(&quantity.0).unwrap_or_default();
@@ -70,7 +70,7 @@ impl Requests {
         requests.into_iter().collect()
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         self.merged(other, |one, another| one + another)
     }
 
@@ -98,6 +98,15 @@ impl FromIterator<(String, u128)> for Requests {
         )
     }
 }
+
+/// Whether containers of a pod that run in turn can do with what one of them needs. Of anything else, such as
+/// GPUs and huge pages, each container holds its own until the pod is over.
+pub(crate) fn is_handed_on(resource: &str) -> bool {
+    matches!(resource, CPU | MEMORY | "ephemeral-storage")
+}
+
+pub(crate) const CPU: &str = "cpu";
+const MEMORY: &str = "memory";
 
 const REQUESTS: &str = "requests";
 

@@ -6,7 +6,7 @@ use kubeci_api::names::{
     HEAD_LABEL, PREVIOUS_HEAD_LABEL, TRIGGER_UID_LABEL, WORKFLOW_LABEL, WORKPLAN_NAME_MAX,
     WORKSPACE_FINALIZER,
 };
-use kubeci_api::{TriggerEvent, TriggeredBy, Workflow, Workplan, WorkplanSpec};
+use kubeci_api::{TriggerEvent, TriggeredBy, Workflow, Workplan, WorkplanSpec, WorkspaceKind};
 use sha2::{Digest, Sha256};
 
 use crate::Plan;
@@ -71,13 +71,18 @@ pub fn workplan(
     let spec = WorkplanSpec {
         tasks: plan.tasks.clone(),
         order: plan.order,
+        workspace: workflow.spec.workspace,
         trigger: Some(trigger),
         pod: workflow.spec.pod.clone(),
     };
     let mut workplan = Workplan::new(&name(&workflow.name_any(), &head), spec);
     workplan.metadata.namespace = workflow.namespace();
     workplan.metadata.labels = Some(labels);
-    workplan.metadata.finalizers = Some(vec![WORKSPACE_FINALIZER.to_owned()]);
+    workplan.metadata.finalizers = match workflow.spec.workspace {
+        WorkspaceKind::HostPath => Some(vec![WORKSPACE_FINALIZER.to_owned()]),
+        // It is gone with its pod, so nobody needs to hold the Workplan for it.
+        WorkspaceKind::EmptyDir => None,
+    };
     workplan.metadata.owner_references = workflow.controller_owner_ref(&()).map(|mut owner| {
         owner.block_owner_deletion = Some(true);
         vec![owner]

@@ -15,6 +15,7 @@ use kube::{
     },
 };
 use kubeci_api::Workflow;
+use kubeci_compiler::Settings;
 use kubeci_runtime::{Condition, Context};
 use tokio::{
     sync::{mpsc, watch as latest},
@@ -50,10 +51,10 @@ const STUCK: Duration = Duration::from_mins(1);
 const LAST: Duration = Duration::from_secs(4);
 
 /// Runs the operator until it is asked to stop.
-pub async fn operate(context: Context) -> Result<(), Infallible> {
+pub async fn operate(context: Context, settings: Settings) -> Result<(), Infallible> {
     let (inbox, mut incoming) = mpsc::channel(INBOX);
     let heartbeat = context.liveness.heartbeat("main loop", STUCK);
-    let mut operator = Operator::new(&context, inbox);
+    let mut operator = Operator::new(&context, settings, inbox);
     loop {
         heartbeat.beat();
         let pulse = Instant::now() + PULSE;
@@ -113,7 +114,7 @@ impl Listed {
 }
 
 impl Operator {
-    fn new(context: &Context, inbox: Inbox) -> Self {
+    fn new(context: &Context, settings: Settings, inbox: Inbox) -> Self {
         let client = || context.client.clone();
         let metrics = Metrics::new(context.metrics.clone());
         let listed = |what: &str| Listed {
@@ -133,7 +134,7 @@ impl Operator {
         let runtime = || context.metrics.clone();
         let workplans = tokio::spawn(workplans::watch(client(), inbox.clone(), runtime()));
         Self {
-            engine: Engine::default(),
+            engine: Engine::new(settings),
             context: context.clone(),
             watches: Watches::new(client(), inbox.clone(), runtime()),
             resolver: Resolver::new(client(), inbox.clone()),

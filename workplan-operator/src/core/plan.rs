@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER};
 use kubeci_api::{Order, Step, Task, WorkplanSpec};
-
-use crate::core::pod::OPENER;
 
 /// The steps of a Workplan in the order of its tasks, with their dependencies by position.
 #[derive(Debug)]
@@ -37,7 +36,8 @@ impl<'a> Plan<'a> {
     /// Checks the tasks of `spec`.
     ///
     /// # Errors
-    /// When a name is taken, a dependency is unknown, or tasks wait for each other for ever.
+    /// When a name is taken, a dependency is unknown, steps or tasks wait for each other for ever, or a step
+    /// has no command that it could be started by.
     pub fn check(spec: &'a WorkplanSpec) -> Result<Self, InvalidPlan> {
         let mut plan = Self {
             order: spec.order,
@@ -50,12 +50,23 @@ impl<'a> Plan<'a> {
         }
         let positions = plan.positions()?;
         for at in 0..plan.steps.len() {
+            plan.refuse_unstartable(at)?;
             plan.steps[at].needs = plan.needs(at, &positions)?;
         }
+        if plan.order == Order::Relay {
+            plan.refuse_cycles_of_steps()?;
+        }
         if !plan.order.is_linear() {
-            plan.refuse_cycles()?;
+            plan.refuse_cycles_of_tasks()?;
         }
         Ok(plan)
+    }
+
+    /// Whether the steps of a task hand over to each other inside their pod.
+    #[must_use]
+    pub fn is_relay(&self, task: usize) -> bool {
+        let steps = self.tasks.get(task).map_or(0, ExactSizeIterator::len);
+        is_relay(self.order, steps)
     }
 
     fn push(&mut self, task: usize, steps: &'a Task) -> Range<usize> {
@@ -75,7 +86,7 @@ impl<'a> Plan<'a> {
         let mut positions = HashMap::with_capacity(self.steps.len());
         for (at, step) in self.steps.iter().enumerate() {
             let name = step.step.name.as_str();
-            if name == OPENER {
+            if name == OPENER_CONTAINER || name == RUNNER_CONTAINER {
                 let message = format!("the name {name:?} is taken by kubeci; use another");
                 return Err(self.invalid(at, "name", message));
             }
@@ -112,12 +123,30 @@ impl<'a> Plan<'a> {
         Ok(needs)
     }
 
-    /// Within a pod only serial steps end before others start; in `Linear` order no task looks ahead.
+    /// The step runner starts a command, and knows none but those that are written.
+    fn refuse_unstartable(&self, at: usize) -> Result<(), InvalidPlan> {
+        let step = &self.steps[at];
+        if self.order == Order::Relay && step.serial {
+            let message = "with order: Relay all steps stand in ParallelSteps, each with its dependencies; move it there";
+            return Err(self.invalid(at, "name", message.into()));
+        }
+        if self.is_relay(step.task) && step.step.commands.is_empty() {
+            let message = "a step that shares a task with others needs commands with order: Relay, because the \
+                           image's own entrypoint is not known; write it here, or give the step a task of its own";
+            return Err(self.invalid(at, "commands", message.into()));
+        }
+        Ok(())
+    }
+
+    /// Within a pod only serial steps end before others start, but for a relay; in `Linear` order no task
+    /// looks ahead.
     fn refuse_late(&self, at: usize, need: usize) -> Result<(), String> {
         let (step, needed) = (&self.steps[at], &self.steps[need]);
         let name = &needed.step.name;
         if need == at {
             Err("a step cannot depend on itself; remove its own name".into())
+        } else if needed.task == step.task && self.is_relay(step.task) {
+            Ok(())
         } else if needed.task == step.task && (!needed.serial || need > at) {
             Err(format!(
                 "{name:?} does not end before this step starts, as both are in one task; \
@@ -133,29 +162,30 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn refuse_cycles(&self) -> Result<(), InvalidPlan> {
-        let waits: Vec<Vec<usize>> = self.tasks.iter().map(|task| self.waits(task)).collect();
-        let mut stuck = vec![true; waits.len()];
-        while let Some(free) = (0..waits.len())
-            .find(|&task| stuck[task] && waits[task].iter().all(|&other| !stuck[other]))
-        {
-            stuck[free] = false;
-        }
-        let Some(first) = stuck.iter().position(|stuck| *stuck) else {
+    fn refuse_cycles_of_steps(&self) -> Result<(), InvalidPlan> {
+        let needs_in_pod = |step: &PlanStep| {
+            let needs = step.needs.iter().copied();
+            needs
+                .filter(|&need| self.steps[need].task == step.task)
+                .collect()
+        };
+        let waits: Vec<Vec<usize>> = self.steps.iter().map(needs_in_pod).collect();
+        let Some(cycle) = cycle(&waits) else {
             return Ok(());
         };
-        let mut path = vec![first];
-        let cycle = loop {
-            let last = path[path.len() - 1];
-            let next = waits[last]
-                .iter()
-                .find(|&&task| stuck[task])
-                .copied()
-                .unwrap_or(last);
-            if let Some(start) = path.iter().position(|&task| task == next) {
-                break path.split_off(start);
-            }
-            path.push(next);
+        let name = |&at: &usize| format!("{:?}", self.steps[at].step.name);
+        let names: Vec<_> = cycle.iter().chain(cycle.first()).map(name).collect();
+        let message = format!(
+            "steps wait for each other: {}; remove one of these dependencies",
+            names.join(" -> ")
+        );
+        Err(self.invalid(cycle[0], "dependency", message))
+    }
+
+    fn refuse_cycles_of_tasks(&self) -> Result<(), InvalidPlan> {
+        let waits: Vec<Vec<usize>> = self.tasks.iter().map(|task| self.waits(task)).collect();
+        let Some(cycle) = cycle(&waits) else {
+            return Ok(());
         };
         let names = cycle
             .iter()
@@ -204,12 +234,37 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Whether a task of so many steps is a relay; one that is alone has nobody to hand over to.
+#[must_use]
+pub fn is_relay(order: Order, steps: usize) -> bool {
+    order == Order::Relay && steps > 1
+}
+
+/// A circle of those that wait for each other, if there is one.
+fn cycle(waits: &[Vec<usize>]) -> Option<Vec<usize>> {
+    let mut stuck = vec![true; waits.len()];
+    while let Some(free) =
+        (0..waits.len()).find(|&at| stuck[at] && waits[at].iter().all(|&other| !stuck[other]))
+    {
+        stuck[free] = false;
+    }
+    let mut path = vec![stuck.iter().position(|stuck| *stuck)?];
+    loop {
+        let last = path[path.len() - 1];
+        let next = waits[last].iter().copied().find(|&other| stuck[other])?;
+        if let Some(start) = path.iter().position(|&at| at == next) {
+            return Some(path.split_off(start));
+        }
+        path.push(next);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::testing::{spec, step};
+    use crate::testing::{relay, spec, step};
 
     #[test]
     fn dependencies_become_positions() {
@@ -249,6 +304,37 @@ mod tests {
         let error = Plan::check(&circle).unwrap_err().to_string();
         let expected = "spec.tasks[1]: tasks wait for each other: spec.tasks[1] -> spec.tasks[2] -> spec.tasks[1]";
         assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn steps_of_a_relay_may_depend_on_each_other() {
+        let spec = relay(&["| c:b b:a a", "| d:a"]);
+        let plan = Plan::check(&spec).unwrap();
+        let needs: Vec<_> = plan.steps.iter().map(|step| step.needs.clone()).collect();
+        assert_eq!(needs, [vec![1], vec![2], vec![], vec![2]]);
+        assert!(plan.is_relay(0) && !plan.is_relay(1));
+    }
+
+    #[rstest]
+    #[case::circle(&["| x a:c b:a c:b"], "spec.tasks[0].ParallelSteps[1].dependency: steps wait for each other: \"a\" -> \"c\" -> \"b\" -> \"a\"")]
+    #[case::itself(&["| a:a b"], "spec.tasks[0].ParallelSteps[0].dependency[0]: a step cannot depend on itself")]
+    #[case::tasks(&["| a b:c", "| c:a d"], "spec.tasks[0]: tasks wait for each other: spec.tasks[0] -> spec.tasks[1] -> spec.tasks[0]")]
+    #[case::serial(&["a | b"], "spec.tasks[0].SerialSteps[0].name: with order: Relay all steps stand in ParallelSteps")]
+    #[case::taken(&["| kubeci-runner a"], "spec.tasks[0].ParallelSteps[0].name: the name \"kubeci-runner\" is taken")]
+    fn a_relay_that_cannot_run_is_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
+        let error = Plan::check(&relay(tasks)).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn a_step_of_a_relay_needs_a_command_unless_it_is_alone() {
+        let mut alone = relay(&["| a"]);
+        alone.tasks[0].parallel_steps[0].commands.clear();
+        assert!(Plan::check(&alone).is_ok());
+        let mut two = relay(&["| a b"]);
+        two.tasks[0].parallel_steps[1].commands.clear();
+        let error = Plan::check(&two).unwrap_err();
+        assert_eq!(error.path, "spec.tasks[0].ParallelSteps[1].commands");
     }
 
     #[test]

@@ -69,10 +69,14 @@ impl Refusal {
 }
 
 fn pod_security(text: &str) -> String {
-    format!(
-        "Pod Security refuses the pod: {text}. The shared folder is a hostPath volume, which no level but \
-         privileged allows: run in a namespace with the label pod-security.kubernetes.io/enforce=privileged"
-    )
+    let advice = if text.contains("hostPath") {
+        "The shared folder is a hostPath volume, which no level but privileged allows: run in a namespace with \
+         the label pod-security.kubernetes.io/enforce=privileged, or say workspace: emptyDir, which a plan of one \
+         pod can do with, as most are with execution: Relay"
+    } else {
+        "Set the securityContext of the steps as it asks, or run in a namespace with a lower level"
+    };
+    format!("Pod Security refuses the pod: {text}. {advice}")
 }
 
 fn is_terminating(status: &Status) -> bool {

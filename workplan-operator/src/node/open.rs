@@ -1,23 +1,36 @@
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be made writable for every user: {error}")]
-pub struct OpenError {
-    path: PathBuf,
-    error: io::Error,
+pub enum OpenError {
+    #[error("{path} cannot be made writable for every user: {error}")]
+    Folder { path: PathBuf, error: io::Error },
+    #[error("{} cannot be started: {error}; it belongs into the operator's image", program.display())]
+    Next { program: OsString, error: io::Error },
 }
 
-/// Makes a folder writable for every user.
+/// Makes a folder writable for every user, then becomes another program, if there is one to go on with.
 ///
 /// # Errors
-/// When it is absent, or not this process's to change.
-pub fn open(path: &Path) -> Result<(), OpenError> {
-    fs::set_permissions(path, Permissions::from_mode(0o777)).map_err(|error| OpenError {
-        path: path.into(),
-        error,
+/// When the folder is absent, or not this process's to change; when the program cannot be started.
+pub fn open(path: &Path, then: &[OsString]) -> Result<(), OpenError> {
+    fs::set_permissions(path, Permissions::from_mode(0o777)).map_err(|error| {
+        OpenError::Folder {
+            path: path.into(),
+            error,
+        }
+    })?;
+    let Some((program, args)) = then.split_first() else {
+        return Ok(());
+    };
+    Err(OpenError::Next {
+        program: program.clone(),
+        error: Command::new(program).args(args).exec(),
     })
 }
 
@@ -28,10 +41,14 @@ mod tests {
     #[test]
     fn every_user_may_write() {
         let folder = tempfile::tempdir().unwrap();
-        open(folder.path()).unwrap();
+        open(folder.path(), &[]).unwrap();
         let mode = fs::metadata(folder.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o777);
-        let error = open(&folder.path().join("absent")).unwrap_err().to_string();
+        let error = open(&folder.path().join("absent"), &[]).unwrap_err();
+        let error = error.to_string();
         assert!(error.contains("absent cannot be made writable"), "{error}");
+        let error = open(folder.path(), &["/absent".into()]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("/absent cannot be started"), "{error}");
     }
 }

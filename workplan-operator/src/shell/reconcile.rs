@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use kubeci_api::names::WORKSPACE_FINALIZER;
-use kubeci_api::{Phase, StepPhase, Workplan};
+use kubeci_api::{Phase, StepPhase, Workplan, WorkplanStatus};
 
 use super::act::{self, Created, Error, Requests};
 use super::announce::Announcer;
@@ -19,7 +19,7 @@ use super::metrics::Metrics;
 use super::refused::Refused;
 use super::sweeps::Sweeps;
 use crate::core::decide::{
-    Action, Certainty, Decision, Facts, NodeState, SweepState, decide, home,
+    Action, Certainty, Decision, Facts, NodeState, SweepState, decide, holds_folder, home,
 };
 use crate::core::observe::{PodFacts, is_ready};
 use crate::core::pod::{self, Placement};
@@ -37,16 +37,21 @@ pub struct Reconciler {
     pub announcer: Announcer,
     pub metrics: Metrics,
     pub image: String,
+    /// Whether pods of this cluster can request resources themselves.
+    pub pod_level: bool,
 }
 
 impl Reconciler {
     /// Does what is next for a Workplan, and says when to look again though nothing has been seen to change.
     pub async fn reconcile(&self, watched: Arc<Workplan>) -> Result<Option<Timestamp>, Error> {
         let workplan = self.fresh.newest(watched);
-        if is_over(&workplan) {
+        if is_over(&workplan) && !self.leaves_a_pod(&workplan) {
             return Ok(None);
         }
+        let written = workplan.status.clone().unwrap_or_default();
+        let workplan = self.linger.kept_in_mind(&workplan);
         let mut look = Look {
+            written,
             requests: Requests::new(&self.client, &workplan),
             facts: self.facts(&workplan).await?,
             workplan,
@@ -153,8 +158,10 @@ impl Reconciler {
             requests: first
                 .then(requests)
                 .flatten()
-                .map(|requests| requests.at_pod_level().quantities()),
+                .map(|requests| requests.at_pod_level().quantities())
+                .filter(|requests| !requests.is_empty()),
             image: &self.image,
+            pod_level: self.pod_level,
         };
         let skipped: HashSet<&str> = decision
             .status
@@ -178,13 +185,15 @@ impl Reconciler {
         decision: &Decision,
     ) -> Result<Option<Timestamp>, Error> {
         let uid = look.workplan.uid().unwrap_or_default();
-        let before = look.workplan.status.clone().unwrap_or_default();
+        let before = look.written.clone();
         if before == decision.status {
             self.linger.forget(&uid);
             return Ok(None);
         }
         if may_linger(decision)
-            && let Some(until) = self.linger.until(&uid, now())
+            && let Some(until) = self
+                .linger
+                .until(&look.workplan, &before, &decision.status, now())
         {
             return Ok(Some(until));
         }
@@ -194,7 +203,7 @@ impl Reconciler {
             .write_status(&look.workplan, &decision.status)
             .await?;
         look.replace(&self.fresh, written);
-        let phase = |status: &kubeci_api::WorkplanStatus| status.phase.unwrap_or_default();
+        let phase = |status: &WorkplanStatus| status.phase.unwrap_or_default();
         if phase(&before) != phase(&decision.status) {
             let (namespace, name) = (look.workplan.namespace(), look.workplan.name_any());
             let (phase, reason) = (phase(&decision.status).as_str(), &decision.status.reason);
@@ -245,9 +254,19 @@ impl Reconciler {
             refusals: self.refused.held(&workplan.uid().unwrap_or_default(), now),
             node: self.node_state(workplan, &pods).await?,
             sweep: self.sweep_state(workplan, &pods),
+            pod_level: self.pod_level,
             now,
             pods,
         })
+    }
+
+    /// Whether a plan of which nothing is left to clean up may have a pod that waits in vain.
+    fn leaves_a_pod(&self, workplan: &Workplan) -> bool {
+        !holds_folder(workplan)
+            && self
+                .watched_pods(workplan)
+                .values()
+                .any(|pod| !pod.is_quiet() && !pod.deleting)
     }
 
     fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, PodFacts> {
@@ -294,7 +313,9 @@ impl Reconciler {
 /// One look at a Workplan.
 struct Look {
     requests: Requests,
+    /// With the status that it is to have, where that is not written yet.
     workplan: Arc<Workplan>,
+    written: WorkplanStatus,
     facts: Facts,
     /// The tasks whose pods were created, or not, in this look.
     created: HashSet<usize>,
@@ -306,6 +327,7 @@ impl Look {
     fn replace(&mut self, fresh: &Fresh, written: Workplan) {
         let written = Arc::new(written);
         fresh.wrote(&self.workplan, Arc::clone(&written));
+        self.written = written.status.clone().unwrap_or_default();
         self.workplan = written;
     }
 }

@@ -1,5 +1,5 @@
 use kubeci_api::{Workflow, Workplan};
-use kubeci_compiler::{Plan, compile_workflow};
+use kubeci_compiler::{Plan, Settings, compile_workflow};
 
 fn workflow() -> Workflow {
     serde_saphyr::from_str(include_str!("../fixtures/document-workflow.yaml")).unwrap()
@@ -13,10 +13,17 @@ fn the_documents_workflow_compiles_to_exactly_the_documents_workplan() {
         order: document.spec.order,
         tasks: document.spec.tasks,
     };
-    assert_eq!(compile_workflow(&workflow().spec).unwrap(), document);
+    assert_eq!(
+        compile_workflow(&workflow().spec, &Settings::default()).unwrap(),
+        document
+    );
 }
 
 #[test]
 fn the_documents_workplan_reads_as_the_document_writes_it() {
-    insta::assert_yaml_snapshot!(compile_workflow(&workflow().spec).unwrap().tasks);
+    insta::assert_yaml_snapshot!(
+        compile_workflow(&workflow().spec, &Settings::default())
+            .unwrap()
+            .tasks
+    );
 }

@@ -1,7 +1,7 @@
 use k8s_openapi::api::core::v1::{ResourceRequirements, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::{PodSettings, Step, WorkflowSpec};
-use kubeci_compiler::compile_workflow;
+use kubeci_compiler::{Settings, compile_workflow};
 use rstest::rstest;
 
 fn step(name: &str, dependency: &[&str]) -> Step {
@@ -50,7 +50,7 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
         pod,
         ..WorkflowSpec::default()
     };
-    let errors = compile_workflow(&workflow).unwrap_err();
+    let errors = compile_workflow(&workflow, &Settings::default()).unwrap_err();
     errors.iter().map(ToString::to_string).collect()
 }
 
@@ -58,6 +58,7 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
 #[case::no_steps(vec![], &["spec.steps: there are no steps; add at least one, with a name and an image"])]
 #[case::too_many((0..501).map(|at| step(&format!("s{at}"), &[])).collect(), &["spec.steps: there are 501 steps, more than the 500 that a Workflow may have; split it into several Workflows"])]
 #[case::reserved_name(vec![step("kubeci-workspace", &[])], &["spec.steps[0].name (step \"kubeci-workspace\"): the name \"kubeci-workspace\" is taken by kubeci; use another"])]
+#[case::reserved_runner(vec![step("kubeci-runner", &[])], &["spec.steps[0].name (step \"kubeci-runner\"): the name \"kubeci-runner\" is taken by kubeci; use another"])]
 #[case::no_name(vec![step("", &[])], &["spec.steps[0].name: the step has no name; give it one, such as `build`"])]
 #[case::capitals(vec![step("Run_Tests", &[])], &[r#"spec.steps[0].name (step "Run_Tests"): "Run_Tests" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `run-tests`"#])]
 #[case::long_name(vec![step(&"a".repeat(64), &[])], &[r#"spec.steps[0].name (step "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"): "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`"#])]
@@ -104,6 +105,7 @@ fn an_error_says_where_what_and_what_to_do(#[case] steps: Vec<Step>, #[case] exp
 #[rstest]
 #[case::twice(&["data", "cache", "data"], &[r#"spec.volumes[2].name: spec.volumes[0].name is "data" too; rename one of the two volumes"#])]
 #[case::reserved(&["kubeci-workspace"], &["spec.volumes[0].name: the volume name `kubeci-workspace` is taken by the shared folder, which every step has at `/kubeci` by itself; remove this or use another name"])]
+#[case::relay(&["kubeci-relay"], &["spec.volumes[0].name: the volume name \"kubeci-relay\" is taken by kubeci, for pods whose steps hand over inside them; use another"])]
 fn an_error_of_a_volume_says_the_same(#[case] volumes: &[&str], #[case] expected: &[&str]) {
     assert_eq!(messages(vec![step("a", &[])], volumes), expected);
 }
@@ -137,5 +139,5 @@ fn what_is_unusual_but_right_is_accepted(
         pod,
         ..WorkflowSpec::default()
     };
-    assert!(compile_workflow(&workflow).is_ok());
+    assert!(compile_workflow(&workflow, &Settings::default()).is_ok());
 }

@@ -19,6 +19,15 @@ pub fn steps(dependencies: &[Vec<usize>], isolated: &[bool]) -> Vec<Step> {
     dependencies.iter().enumerate().map(step).collect()
 }
 
+/// Steps `s0..`, each with a command, depending on the listed ones.
+pub fn with_commands(dependencies: &[Vec<usize>]) -> Vec<Step> {
+    let mut steps = steps(dependencies, &[]);
+    for step in &mut steps {
+        step.commands = vec!["sh".to_owned()];
+    }
+    steps
+}
+
 /// The index in the name of a step.
 pub fn index(step: &Step) -> usize {
     step.name[1..].parse().unwrap()
@@ -93,4 +102,21 @@ pub fn graphs_with_isolated(
 ) -> impl Strategy<Value = Vec<Step>> {
     let isolated = vec(prop::bool::weighted(0.15), *sizes.end());
     (graphs(sizes), isolated).prop_map(|(dependencies, isolated)| steps(&dependencies, &isolated))
+}
+
+/// Graphs of steps with commands, but for a few without and a few isolated ones.
+pub fn graphs_to_relay(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
+    let kinds = || prop_oneof![Just(vec![0_u8]), vec(0..8_u8, 1..8)];
+    (graphs(sizes), kinds()).prop_map(|(dependencies, kinds)| {
+        let mut steps = steps(&dependencies, &[]);
+        for (step, kind) in steps.iter_mut().zip(kinds.iter().cycle()) {
+            step.isolate = *kind == 7;
+            step.commands = if *kind == 6 {
+                vec![]
+            } else {
+                vec!["sh".to_owned()]
+            };
+        }
+        steps
+    })
 }

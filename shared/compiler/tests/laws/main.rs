@@ -8,6 +8,9 @@ mod graphs;
 mod minimal;
 mod order;
 mod peak;
+#[path = "../reference/outcomes.rs"]
+mod reference;
+mod relay;
 mod simulation;
 mod stable;
 mod total;

@@ -26,7 +26,7 @@ pub fn run(order: Order, tasks: &[Task], duration: impl Fn(&Step) -> u64) -> Run
     for task in tasks {
         let start = match order {
             Order::Linear => run.pods.last().map_or(0, |pod| pod.end),
-            Order::Graph => outside(task)
+            Order::Graph | Order::Relay => outside(task)
                 .map(|name| {
                     run.steps
                         .get(name)
@@ -36,6 +36,11 @@ pub fn run(order: Order, tasks: &[Task], duration: impl Fn(&Step) -> u64) -> Run
                 .max()
                 .unwrap_or(0),
         };
+        if order == Order::Relay {
+            let end = relay(task, start, &mut run.steps, &duration);
+            run.pods.push(Span { start, end });
+            continue;
+        }
         let mut clock = start;
         for step in &task.serial_steps {
             let span = Span {
@@ -57,6 +62,29 @@ pub fn run(order: Order, tasks: &[Task], duration: impl Fn(&Step) -> u64) -> Run
         run.pods.push(Span { start, end });
     }
     run
+}
+
+/// Runs the steps of a relay pod in the order of its containers; says when the last one ends.
+fn relay(
+    task: &Task,
+    start: u64,
+    spans: &mut HashMap<String, Span>,
+    duration: impl Fn(&Step) -> u64,
+) -> u64 {
+    let mut last_end = start;
+    for step in task.steps() {
+        let ended = |name| -> &Span {
+            spans
+                .get(name)
+                .expect("a step comes after its dependencies")
+        };
+        let ends = step.dependency.iter().map(|name| ended(name).end);
+        let start = ends.max().unwrap_or(0).max(start);
+        let end = start + duration(step);
+        spans.insert(step.name.clone(), Span { start, end });
+        last_end = last_end.max(end);
+    }
+    last_end
 }
 
 /// The dependencies of a task's steps on steps outside it.

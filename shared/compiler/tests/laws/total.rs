@@ -1,7 +1,9 @@
 use k8s_openapi::api::core::v1::{ResourceRequirements, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kubeci_api::{Order, PodSettings, Step, Task, WorkflowSpec};
-use kubeci_compiler::{compile_workflow, first_pod_requests, widest_moment};
+use kubeci_api::{Execution, Order, PodSettings, Step, Task, WorkflowSpec};
+use kubeci_compiler::{
+    Settings, compile_workflow, first_pod_requests, relay_apart, relay_room, widest_moment,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -53,12 +55,16 @@ proptest! {
             volumes: volumes.into_iter().map(volume).collect(),
             ..PodSettings::default()
         };
-        match compile_workflow(&WorkflowSpec { steps, pod, ..WorkflowSpec::default() }) {
-            Ok(plan) => prop_assert!(!plan.tasks.is_empty()),
-            Err(errors) => {
-                prop_assert!(!errors.is_empty());
-                for error in errors {
-                    prop_assert!(error.to_string().starts_with("spec."));
+        let workflow = WorkflowSpec { steps, pod, ..WorkflowSpec::default() };
+        for execution in [Execution::Pods, Execution::Relay] {
+            let execution = Some(execution);
+            match compile_workflow(&WorkflowSpec { execution, ..workflow.clone() }, &Settings::default()) {
+                Ok(plan) => prop_assert!(!plan.tasks.is_empty()),
+                Err(errors) => {
+                    prop_assert!(!errors.is_empty());
+                    for error in errors {
+                        prop_assert!(error.to_string().starts_with("spec."));
+                    }
                 }
             }
         }
@@ -66,11 +72,16 @@ proptest! {
 
     #[test]
     fn whatever_tasks_are_written_by_hand_have_a_widest_moment(tasks in vec(task(), 0..6)) {
-        for order in [Order::Linear, Order::Graph] {
+        for order in [Order::Linear, Order::Graph, Order::Relay] {
             let widest = widest_moment(order, &tasks);
             let first = first_pod_requests(order, &tasks);
             prop_assert_eq!(first.is_none(), widest.is_empty());
             prop_assert!(first.unwrap_or_default().milli("cpu") <= widest.milli("cpu"));
+        }
+        let steps: usize = tasks.iter().map(|task| task.steps().count()).sum();
+        prop_assert!(relay_apart(&tasks).len() <= steps);
+        for task in &tasks {
+            prop_assert_eq!(relay_room(task, true).containers, relay_room(task, false).containers);
         }
     }
 }

@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
 use kubeci_api::names::WORKPLAN_NAME_MAX;
-use kubeci_api::{TriggerEvent, TriggeredBy, Workflow};
-use kubeci_compiler::{compile_workflow, head, workplan};
+use kubeci_api::{TriggerEvent, TriggeredBy, Workflow, WorkspaceKind};
+use kubeci_compiler::{Settings, compile_workflow, head, workplan};
 use proptest::prelude::*;
 use rstest::rstest;
 
@@ -30,11 +30,22 @@ fn trigger() -> TriggeredBy {
 #[test]
 fn a_workplan_says_whose_it_is_what_fired_it_and_what_came_before() {
     let workflow = workflow("my-workflow");
-    let plan = compile_workflow(&workflow.spec).unwrap();
+    let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
     let mut workplan = workplan(&workflow, &plan, trigger(), Some("k5dgy2ab7c"));
     assert_eq!(workplan.spec.tasks, plan.tasks);
     workplan.spec.tasks.clear();
     insta::assert_yaml_snapshot!(workplan);
+}
+
+#[test]
+fn a_workplan_is_held_only_for_a_folder_that_outlasts_its_pods() {
+    let mut workflow = workflow("my-workflow");
+    let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
+    let held = workplan(&workflow, &plan, trigger(), None);
+    assert_eq!(held.metadata.finalizers.unwrap(), ["kube.ci/workspace"]);
+    workflow.spec.workspace = WorkspaceKind::EmptyDir;
+    let free = workplan(&workflow, &plan, trigger(), None);
+    assert_eq!(free.metadata.finalizers, None);
 }
 
 #[rstest]
@@ -56,7 +67,7 @@ fn a_workplans_name_is_its_workflows_cut_to_fit_and_its_head(
     #[case] prefix: &str,
 ) {
     let workflow = workflow(name);
-    let plan = compile_workflow(&workflow.spec).unwrap();
+    let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
     let workplan = workplan(&workflow, &plan, trigger(), None);
     let name = workplan.metadata.name.unwrap();
     let labels = workplan.metadata.labels.unwrap();

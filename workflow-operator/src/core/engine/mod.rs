@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::jiff::Timestamp;
 use kubeci_api::{Workflow, Workplan, names};
+use kubeci_compiler::Settings;
 
 use super::{
     lane::{Failure, Firing},
@@ -31,6 +32,7 @@ pub use subscriptions::{Trouble, WatchOrder};
 /// The state of the workflow operator.
 #[derive(Debug, Default)]
 pub struct Engine {
+    settings: Settings,
     records: HashMap<Uid, Record>,
     runs: HashMap<Uid, Runs>,
     kinds: HashMap<Kind, KindState>,
@@ -70,6 +72,15 @@ pub struct Tally {
 }
 
 impl Engine {
+    /// An engine that has seen nothing, and compiles by these settings.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
     /// A Workflow exists, as new or changed. Workplans that exist before the operator starts must be
     /// told before their Workflows.
     pub fn workflow_applied(&mut self, workflow: Workflow) {
@@ -78,7 +89,7 @@ impl Engine {
         };
         match self.records.get_mut(&uid) {
             Some(record) if record.is_current(&workflow.metadata) => return,
-            Some(record) if record.is_read() => record.change(workflow),
+            Some(record) if record.is_read() => record.change(workflow, &self.settings),
             _ => self.meet(&uid, workflow),
         }
         self.reconsider(&uid);
@@ -231,7 +242,7 @@ impl Engine {
             .entry(uid.clone())
             .or_insert_with(|| Record::unread(reference));
         record.remember(&workflow, links.unwrap_or_default());
-        record.change(workflow);
+        record.change(workflow, &self.settings);
     }
 
     fn fire(&mut self, workflow: &Uid, firing: Option<Firing>) {

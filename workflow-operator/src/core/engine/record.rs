@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kubeci_api::{TriggeredBy, Workflow, Workplan};
-use kubeci_compiler::{Plan, compile_workflow, workplan};
+use kubeci_compiler::{Plan, Settings, compile_workflow, workplan};
 
 use crate::core::{
     conditions::{Problem, listed},
@@ -99,11 +99,11 @@ impl Record {
     }
 
     /// The Workflow as it is now. Its status is read only once: after that the operator knows better.
-    pub fn change(&mut self, workflow: Workflow) {
+    pub fn change(&mut self, workflow: Workflow, settings: &Settings) {
         self.reference.generation = workflow.metadata.generation.unwrap_or_default();
         self.deleting = workflow.metadata.deletion_timestamp.is_some();
         self.filters = filters(&workflow);
-        match compile_workflow(&workflow.spec) {
+        match compile_workflow(&workflow.spec, settings) {
             Ok(plan) => {
                 self.problem = None;
                 let metadata = ObjectMeta {

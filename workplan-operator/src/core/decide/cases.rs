@@ -12,24 +12,25 @@ use crate::core::observe::{ContainerFacts, ContainerState, Ended, Owner, PodPhas
 use crate::core::refusal::Verdict;
 use crate::testing::workplan;
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     "2026-01-01T00:10:00Z".parse().unwrap()
 }
 
-fn facts(pods: impl IntoIterator<Item = (usize, PodFacts)>) -> Facts {
+pub fn facts(pods: impl IntoIterator<Item = (usize, PodFacts)>) -> Facts {
     Facts {
         pods: pods.into_iter().collect(),
         certainty: Certainty::Watched,
         refusals: BTreeMap::new(),
         node: NodeState::Ready,
         sweep: SweepState::NotAsked,
+        pod_level: true,
         now: now(),
     }
 }
 
 /// A pod of the task on the node `n1`, in short: `"a"` is an init container, `"|"` begins the others, and
 /// after `=` comes its state: `run`, `0` or another exit code, `wait:Reason`.
-fn pod(task: usize, containers: &str) -> PodFacts {
+pub fn pod(task: usize, containers: &str) -> PodFacts {
     let (init, main) = containers.split_once('|').unwrap_or(("", containers));
     let parse = |text: &str, init| -> Vec<ContainerFacts> {
         text.split_whitespace()
@@ -52,7 +53,7 @@ fn pod(task: usize, containers: &str) -> PodFacts {
     }
 }
 
-fn container(text: &str, init: bool) -> ContainerFacts {
+pub fn container(text: &str, init: bool) -> ContainerFacts {
     let (name, state) = text.split_once('=').unwrap_or((text, ""));
     let second = |text: &str| Some(text.parse().unwrap());
     let state = match state {
@@ -81,7 +82,7 @@ fn container(text: &str, init: bool) -> ContainerFacts {
 }
 
 /// The phases of the steps by their first letters, running steps as `r`.
-fn phases(status: &WorkplanStatus) -> String {
+pub fn phases(status: &WorkplanStatus) -> String {
     let words = status
         .steps
         .iter()
@@ -91,21 +92,21 @@ fn phases(status: &WorkplanStatus) -> String {
         .collect()
 }
 
-fn reason(decision: &Decision) -> &str {
+pub fn reason(decision: &Decision) -> &str {
     decision.status.reason.as_deref().unwrap_or_default()
 }
 
-fn message(decision: &Decision) -> &str {
+pub fn message(decision: &Decision) -> &str {
     decision.status.message.as_deref().unwrap_or_default()
 }
 
 /// The Workplan with the status that was decided.
-fn after(mut workplan: Workplan, decision: &Decision) -> Workplan {
+pub fn after(mut workplan: Workplan, decision: &Decision) -> Workplan {
     workplan.status = Some(decision.status.clone());
     workplan
 }
 
-fn decided(workplan: &Workplan, facts: &Facts) -> Decision {
+pub fn decided(workplan: &Workplan, facts: &Facts) -> Decision {
     let decision = decide(workplan, facts);
     let again = decide(&after(workplan.clone(), &decision), facts);
     assert_eq!(
@@ -493,7 +494,7 @@ fn ended() -> (Workplan, Facts) {
     (after(workplan, &decision), facts)
 }
 
-fn cleaned(decision: &Decision) -> Option<(&str, &str)> {
+pub fn cleaned(decision: &Decision) -> Option<(&str, &str)> {
     let mut conditions = decision.status.conditions.iter();
     let condition = conditions.find(|condition| condition.type_ == "WorkspaceCleaned")?;
     Some((condition.status.as_str(), condition.reason.as_str()))

@@ -6,7 +6,8 @@ use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
 
 use super::run::given_up;
 use super::{
-    Action, Certainty, Decision, Facts, NodeState, SweepState, has_finalizer, home, report,
+    Action, Certainty, Decision, Facts, NodeState, SweepState, has_finalizer, holds_folder, home,
+    report,
 };
 use crate::core::observe::Owner;
 
@@ -17,28 +18,24 @@ pub fn of_ended(
     mut status: WorkplanStatus,
     facts: &Facts,
 ) -> Decision {
-    if !has_finalizer(workplan) {
-        return Decision::wait(status);
-    }
-    if report::is_cleaned(&status) {
-        return Decision {
-            actions: vec![Action::RemoveFinalizer],
-            ..Decision::wait(status)
-        };
-    }
     let stuck: Vec<Action> = pods_of(tasks, facts)
         .filter(|(task, pod)| {
             steps_of(tasks, &status, *task).is_some_and(|steps| given_up(steps, pod))
         })
         .map(|(task, _)| Action::DeletePod(task))
         .collect();
-    if !stuck.is_empty() {
-        return Decision {
-            actions: stuck,
-            ..Decision::wait(status)
-        };
+    if !holds_folder(workplan) {
+        gone_with_its_pod(&mut status, facts);
     }
-    let actions = clean(workplan, tasks, &mut status, facts);
+    let actions = if !stuck.is_empty() {
+        stuck
+    } else if !has_finalizer(workplan) {
+        Vec::new()
+    } else if report::is_cleaned(&status) {
+        vec![Action::RemoveFinalizer]
+    } else {
+        clean(workplan, tasks, &mut status, facts)
+    };
     Decision {
         actions,
         ..Decision::wait(status)
@@ -68,7 +65,7 @@ pub fn of_deleted(
         .filter(|(_, pod)| !pod.deleting)
         .map(|(task, _)| Action::DeletePod(task))
         .collect();
-    let mut actions = if report::is_cleaned(&status) {
+    let mut actions = if report::is_cleaned(&status) || !holds_folder(workplan) {
         vec![Action::RemoveFinalizer]
     } else {
         clean(workplan, tasks, &mut status, facts)
@@ -134,6 +131,11 @@ fn clean(
         (NodeState::Ready, SweepState::NotAsked) => vec![Action::Sweep],
         (NodeState::Ready, SweepState::Underway | SweepState::Done) => Vec::new(),
     }
+}
+
+fn gone_with_its_pod(status: &mut WorkplanStatus, facts: &Facts) {
+    let message = "the folder was the pod's own, and goes with its containers";
+    report::cleaned(status, facts.now, "NothingOnNode", message);
 }
 
 fn done(status: &mut WorkplanStatus, facts: &Facts, reason: &str, message: &str) -> Vec<Action> {

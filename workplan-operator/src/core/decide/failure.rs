@@ -4,8 +4,9 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_api::StepStatus;
+use kubeci_api::names::RUNNER_CONTAINER;
 
-use crate::core::observe::{ContainerFacts, Ended, PodFacts, PodPhase};
+use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
 
 /// How long a container may fail to be created before its step fails.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
@@ -95,6 +96,32 @@ impl Failure {
         )
     }
 
+    /// Why no step of a pod can run whose init container of ours failed.
+    #[must_use]
+    pub fn unprepared(container: &str, failure: &Self) -> Self {
+        let (reason, does, undone) = if container == RUNNER_CONTAINER {
+            let undone = "the step runner could not be installed in the pod";
+            ("RunnerNotInstalled", "brings the step runner", undone)
+        } else {
+            let undone = "the shared folder could not be opened for all users";
+            (
+                "WorkspaceNotOpened",
+                "opens the shared folder for all users",
+                undone,
+            )
+        };
+        match failure.reason.as_str() {
+            "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+                let text = &failure.text;
+                Self::new(
+                    reason,
+                    format!("the operator's own image, which {does}, does not start: {text}"),
+                )
+            }
+            _ => Self::new(reason, format!("{undone}: {failure}")),
+        }
+    }
+
     #[must_use]
     pub fn of_missing_pod(name: &str) -> Self {
         let text = format!(
@@ -133,13 +160,11 @@ impl fmt::Display for Failure {
 impl Stuck {
     /// Reads why a container waits; none where it waits for its turn.
     #[must_use]
-    pub fn of(
-        container: &ContainerFacts,
-        pod: &PodFacts,
-        reason: &str,
-        message: &str,
-        now: Timestamp,
-    ) -> Option<Self> {
+    pub fn of(container: &ContainerFacts, pod: &PodFacts, now: Timestamp) -> Option<Self> {
+        let ContainerState::Waiting { reason, message } = &container.state else {
+            return None;
+        };
+        let reason = reason.as_str();
         let image = &container.image;
         let said = cause(message);
         if HOPELESS.contains(&reason) {
@@ -172,6 +197,11 @@ impl Stuck {
             failure,
             until: Some(until),
         })
+    }
+
+    #[must_use]
+    pub fn is_given_up(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until <= now)
     }
 }
 

@@ -4,6 +4,8 @@
 mod cleanup;
 mod failure;
 mod order;
+mod relay;
+mod relayed;
 mod report;
 mod run;
 mod settle;
@@ -12,6 +14,8 @@ mod trouble;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod relay_cases;
+#[cfg(test)]
 mod simulation;
 
 use std::collections::BTreeMap;
@@ -19,7 +23,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::Resource;
 use kubeci_api::names::WORKSPACE_FINALIZER;
-use kubeci_api::{Phase, Workplan, WorkplanStatus};
+use kubeci_api::{Phase, Workplan, WorkplanStatus, WorkspaceKind};
 
 use crate::core::observe::{Owner, PodFacts};
 use crate::core::plan::Plan;
@@ -36,6 +40,8 @@ pub struct Facts {
     /// The node that [`home`] names.
     pub node: NodeState,
     pub sweep: SweepState,
+    /// Whether pods of this cluster can request resources themselves, beside their containers.
+    pub pod_level: bool,
     /// In whole microseconds, as the API keeps times.
     pub now: Timestamp,
 }
@@ -127,6 +133,12 @@ pub fn home<'a>(workplan: &'a Workplan, pods: &'a BTreeMap<usize, PodFacts>) -> 
         .and_then(|status| status.node.as_deref());
     let mut ours = pods.values().filter(|pod| pod.owner == Owner::Ours);
     recorded.or_else(|| ours.find_map(|pod| pod.node.as_deref()))
+}
+
+/// Whether the plan's folder lies on a node, and outlasts its pods.
+#[must_use]
+pub fn holds_folder(workplan: &Workplan) -> bool {
+    workplan.spec.workspace == WorkspaceKind::HostPath
 }
 
 fn has_finalizer(workplan: &Workplan) -> bool {

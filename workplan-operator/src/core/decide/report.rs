@@ -3,15 +3,16 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{Resource, ResourceExt};
-use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_api::{Order, Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
 
 use super::failure::Failure;
 use super::trouble::Trouble;
-use super::{Facts, home};
+use super::{Facts, home, relayed};
 use crate::core::plan::{InvalidPlan, Plan};
 
 const SUCCEEDED: &str = "Succeeded";
 const CLEANED: &str = "WorkspaceCleaned";
+const RELAYED: &str = "Relayed";
 
 /// The status of a plan that can never run.
 pub fn invalid(
@@ -90,6 +91,17 @@ pub fn running(
         &message,
         facts.now,
     );
+    if plan.order == Order::Relay && !has_condition(&status, RELAYED) {
+        let said = relayed::say(&workplan.spec.tasks, facts.pod_level);
+        condition(
+            &mut status,
+            RELAYED,
+            said.value,
+            said.reason,
+            &said.message,
+            facts.now,
+        );
+    }
     status
 }
 
@@ -119,6 +131,10 @@ pub fn uncleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, mess
 pub fn is_cleaned(status: &WorkplanStatus) -> bool {
     let mut conditions = status.conditions.iter();
     conditions.any(|condition| condition.type_ == CLEANED && condition.status == "True")
+}
+
+fn has_condition(status: &WorkplanStatus, type_: &str) -> bool {
+    status.conditions.iter().any(|known| known.type_ == type_)
 }
 
 /// What a status says of its phase.

@@ -1,11 +1,15 @@
 //! A plan that runs: its steps brought up to date, its next pods.
 
-use kubeci_api::{StepPhase, StepStatus, Workplan, WorkplanStatus};
+use jiff::Timestamp;
+use kubeci_api::{Order, StepPhase, StepStatus, Workplan, WorkplanStatus};
 
 use super::failure::Failure;
-use super::settle::{fail_rest, settle};
+use super::settle::settle;
 use super::trouble::{Notice, Trouble};
-use super::{Action, Certainty, Decision, Facts, NodeState, has_finalizer, home, order, report};
+use super::{
+    Action, Certainty, Decision, Facts, NodeState, has_finalizer, holds_folder, home, order, relay,
+    report,
+};
 use crate::core::observe::{Owner, PodFacts};
 use crate::core::plan::Plan;
 use crate::core::refusal::Verdict;
@@ -19,15 +23,14 @@ pub fn decide(workplan: &Workplan, plan: &Plan, prior: WorkplanStatus, facts: &F
         actions: Vec::new(),
     };
     let node = home(workplan, &facts.pods);
-    for task in 0..plan.tasks.len() {
-        run.settle(workplan, task);
-    }
+    run.settle_all(workplan);
     if let Some(node) = node {
         run.mind_the_node(node);
     }
     run.skip();
     run.fail_what_no_pod_has();
     run.skip();
+    run.give_up();
     if facts
         .refusals
         .values()
@@ -59,12 +62,26 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// What a relay's containers do follows from steps that may be in pods after theirs.
+    fn settle_all(&mut self, workplan: &Workplan) {
+        loop {
+            self.notice = Notice::default();
+            let before: Vec<StepPhase> = self.steps.iter().map(|step| step.phase).collect();
+            for task in 0..self.plan.tasks.len() {
+                self.settle(workplan, task);
+            }
+            let changed = self.steps.iter().map(|step| step.phase).ne(before);
+            if self.plan.order != Order::Relay || !changed {
+                return;
+            }
+        }
+    }
+
     fn settle(&mut self, workplan: &Workplan, task: usize) {
-        let steps = &mut self.steps[self.plan.tasks[task].clone()];
         if let Some(refusal) = self.facts.refusals.get(&task) {
             match refusal.verdict {
                 Verdict::Never => {
-                    fail_rest(steps, &Failure::new(refusal.reason, &refusal.message), None);
+                    self.end_rest(task, &Failure::new(refusal.reason, &refusal.message), None);
                 }
                 Verdict::Later => self.notice.trouble(Trouble::refused(refusal)),
                 Verdict::Over => {}
@@ -72,12 +89,10 @@ impl Run<'_> {
             return;
         }
         let now = self.facts.now;
+        let steps = &self.steps[self.plan.tasks[task].clone()];
         match self.facts.pods.get(&task) {
             Some(pod) if pod.owner == Owner::Ours => {
-                settle(steps, pod, now, &mut self.notice);
-                if given_up(steps, pod) {
-                    self.actions.push(Action::DeletePod(task));
-                }
+                settle(self.plan, &mut self.steps, task, pod, now, &mut self.notice);
             }
             Some(pod) if pod.owner == Owner::Former || pod.deleting => {
                 self.notice.trouble(Trouble::name_in_use(&pod.name));
@@ -87,18 +102,25 @@ impl Run<'_> {
                     "there is a pod {} that does not belong to this Workplan; delete it or rename the Workplan",
                     pod.name
                 );
-                fail_rest(steps, &Failure::new("PodNameTaken", text), None);
+                self.end_rest(task, &Failure::new("PodNameTaken", text), None);
             }
             None if !was_started(steps) => {}
             None if self.facts.certainty == Certainty::Asked => {
                 let name = crate::core::pod::name(workplan, task);
-                fail_rest(steps, &Failure::of_missing_pod(&name), Some(now));
+                self.end_rest(task, &Failure::of_missing_pod(&name), Some(now));
             }
-            None if steps.iter().any(|step| !step.phase.is_final()) => {
-                self.actions.push(Action::Ask);
+            None => {
+                let is_open = steps.iter().any(|step| !step.phase.is_final());
+                if is_open && !self.actions.contains(&Action::Ask) {
+                    self.actions.push(Action::Ask);
+                }
             }
-            None => {}
         }
+    }
+
+    fn end_rest(&mut self, task: usize, failure: &Failure, now: Option<Timestamp>) {
+        let range = self.plan.tasks[task].clone();
+        order::end_rest(self.plan, &mut self.steps, range, failure, now);
     }
 
     fn mind_the_node(&mut self, node: &str) {
@@ -106,38 +128,55 @@ impl Run<'_> {
         match self.facts.node {
             NodeState::Gone => {
                 let text = format!("the node {node}, on which the plan's folder lies, is no more");
-                fail_rest(
-                    &mut self.steps,
-                    &Failure::new("NodeGone", text),
-                    Some(self.facts.now),
-                );
+                let failure = Failure::new("NodeGone", text);
+                let (all, now) = (0..self.steps.len(), Some(self.facts.now));
+                order::end_rest(self.plan, &mut self.steps, all, &failure, now);
             }
             NodeState::NotReady if unfinished => self.notice.trouble(Trouble::node_not_ready(node)),
             NodeState::NotReady | NodeState::Ready => {}
         }
     }
 
+    /// Skips what no pod will run; in a pod that goes on, its containers see to that.
     fn skip(&mut self) {
-        let pods = &self.facts.pods;
+        let facts = self.facts;
+        let ours = |task: usize| facts.pods.get(&task).filter(|pod| pod.owner == Owner::Ours);
+        let mut deaf = Vec::new();
+        for task in 0..self.plan.tasks.len() {
+            let now = facts.now;
+            if let Some(pod) = ours(task)
+                && relay::is_deaf(self.plan, &self.steps, task, pod, now, &mut self.notice)
+            {
+                deaf.push(task);
+            }
+        }
         order::skip(self.plan, &mut self.steps, |step| {
-            let pod = pods.get(&step.task);
-            pod.is_some_and(|pod| pod.owner == Owner::Ours && pod.has(&step.step.name))
+            let pod = ours(step.task).filter(|_| !deaf.contains(&step.task));
+            pod.is_some_and(|pod| pod.has(&step.step.name))
         });
     }
 
     /// A pod is made of all steps that are left of its task; who changed that has lost the others.
     fn fail_what_no_pod_has(&mut self) {
+        let facts = self.facts;
+        let quiet = |pod: &PodFacts| pod.owner == Owner::Ours && pod.is_quiet();
+        for (&task, pod) in facts.pods.iter().filter(|(_, pod)| quiet(pod)) {
+            if task < self.plan.tasks.len() {
+                let text = format!("the pod {} has ended without a container for it", pod.name);
+                self.end_rest(task, &Failure::new("PodAltered", text), None);
+            }
+        }
+    }
+
+    /// Deletes the pods that wait in vain.
+    fn give_up(&mut self) {
         for (task, pod) in &self.facts.pods {
-            let steps = self
-                .plan
-                .tasks
-                .get(*task)
-                .map(|range| &mut self.steps[range.clone()]);
-            let Some(steps) = steps.filter(|_| pod.owner == Owner::Ours && pod.is_quiet()) else {
-                continue;
-            };
-            let text = format!("the pod {} has ended without a container for it", pod.name);
-            fail_rest(steps, &Failure::new("PodAltered", text), None);
+            let range = self.plan.tasks.get(*task).cloned();
+            let steps = range.map(|range| &self.steps[range]);
+            let is_ours = pod.owner == Owner::Ours && !self.facts.refusals.contains_key(task);
+            if is_ours && steps.is_some_and(|steps| given_up(steps, pod)) {
+                self.actions.push(Action::DeletePod(*task));
+            }
         }
     }
 
@@ -161,7 +200,7 @@ impl Run<'_> {
         if ready.is_empty() {
             return;
         }
-        if has_finalizer(workplan) {
+        if has_finalizer(workplan) || !holds_folder(workplan) {
             self.actions
                 .extend(ready.into_iter().map(Action::CreatePod));
         } else {
@@ -204,9 +243,12 @@ fn was_started(steps: &[StepStatus]) -> bool {
     steps.iter().any(ran)
 }
 
-/// Whether a pod waits for a container whose step has failed already, and nothing else is left in it.
+/// Whether a pod waits for containers whose steps are over already, and nothing else is left in it.
 pub fn given_up(steps: &[StepStatus], pod: &PodFacts) -> bool {
+    let over = |step: &StepStatus| matches!(step.phase, StepPhase::Failed | StepPhase::Skipped);
     let ended = steps.iter().all(|step| step.phase.is_final());
-    let mut failed = steps.iter().filter(|step| step.phase == StepPhase::Failed);
-    ended && !pod.is_quiet() && !pod.deleting && failed.any(|step| pod.may_run(&step.name))
+    let mut waits = steps
+        .iter()
+        .filter(|step| over(step) && pod.may_run(&step.name));
+    ended && !pod.is_quiet() && !pod.deleting && waits.next().is_some()
 }

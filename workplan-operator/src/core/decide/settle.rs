@@ -2,63 +2,79 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER};
 use kubeci_api::{StepPhase, StepStatus};
 
 use super::failure::{Failure, Stuck};
 use super::trouble::{Notice, Trouble};
+use super::{order, relay};
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
+use crate::core::plan::Plan;
 
 /// Brings the steps of one task up to date with its pod. Steps that are final stay as they are.
-pub fn settle(steps: &mut [StepStatus], pod: &PodFacts, now: Timestamp, notice: &mut Notice) {
+pub fn settle(
+    plan: &Plan,
+    steps: &mut [StepStatus],
+    task: usize,
+    pod: &PodFacts,
+    now: Timestamp,
+    notice: &mut Notice,
+) {
+    let range = plan.tasks[task].clone();
+    if let Some(failure) = unprepared(pod, now, notice) {
+        order::end_rest(plan, steps, range.clone(), &failure, Some(now));
+    } else if plan.is_relay(task) {
+        relay::settle(plan, steps, task, pod, now, notice);
+    } else {
+        settle_native(&mut steps[range.clone()], pod, now, notice);
+    }
+    if let Some(text) = &pod.unschedulable
+        && pod.node.is_none()
+        && !pod.deleting
+        && steps[range].iter().any(|step| !step.phase.is_final())
+    {
+        notice.trouble(Trouble::unschedulable(pod, text));
+    }
+}
+
+/// Why an init container of ours failed, without which no step can run.
+fn unprepared(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Failure> {
+    let is_ours = |container: &&ContainerFacts| {
+        container.init && (container.name == OPENER_CONTAINER || container.name == RUNNER_CONTAINER)
+    };
+    let ours = pod.containers.iter().find(is_ours)?;
+    match verdict(ours, pod, now, notice) {
+        Verdict::Failed(failure, _) | Verdict::Removed(failure, _) => {
+            Some(Failure::unprepared(&ours.name, &failure))
+        }
+        Verdict::Waits(_) | Verdict::Runs(_) | Verdict::Completed(_) => None,
+    }
+}
+
+fn settle_native(steps: &mut [StepStatus], pod: &PodFacts, now: Timestamp, notice: &mut Notice) {
     let mut broken: Option<String> = None;
     for container in &pod.containers {
-        let at = steps.iter().position(|step| step.name == container.name);
-        if let Some(known) = at
-            .map(|at| steps[at].phase)
-            .filter(|phase| phase.is_final())
-        {
-            if container.init && known == StepPhase::Failed {
+        let Some(step) = steps.iter_mut().find(|step| step.name == container.name) else {
+            continue;
+        };
+        if step.phase.is_final() {
+            if container.init && step.phase == StepPhase::Failed {
                 broken = Some(container.name.clone());
             }
             continue;
         }
         if let Some(by) = &broken {
             // The kubelet starts no container after an init container that failed.
-            if let Some(at) = at {
-                skip_after(&mut steps[at], by);
-            }
+            skip_after(step, by);
             continue;
         }
         let verdict = verdict(container, pod, now, notice);
-        let failed = matches!(verdict, Verdict::Failed(..) | Verdict::Removed(..));
-        match (at, verdict) {
-            (Some(at), verdict) => update(&mut steps[at], container, pod, verdict),
-            (None, Verdict::Failed(failure, _) | Verdict::Removed(failure, _)) => {
-                fail_rest(steps, &unopened(&failure), Some(now));
-            }
-            (None, _) => {}
-        }
-        if failed && container.init {
+        if container.init && matches!(verdict, Verdict::Failed(..) | Verdict::Removed(..)) {
             broken = Some(container.name.clone());
         }
+        update(step, container, pod, verdict);
     }
     settle_pod(steps, pod, now);
-    if let Some(text) = &pod.unschedulable
-        && pod.node.is_none()
-        && !pod.deleting
-        && steps.iter().any(|step| !step.phase.is_final())
-    {
-        notice.trouble(Trouble::unschedulable(pod, text));
-    }
-}
-
-/// Ends all steps that are not final yet.
-pub fn fail_rest(steps: &mut [StepStatus], failure: &Failure, now: Option<Timestamp>) {
-    for step in steps.iter_mut().filter(|step| !step.phase.is_final()) {
-        step.phase = StepPhase::Failed;
-        step.finished_at = step.started_at.as_ref().and(now).map(MicroTime);
-        step.message = Some(failure.to_string());
-    }
 }
 
 enum Verdict {
@@ -85,19 +101,14 @@ fn verdict(
             None => Verdict::Failed(Failure::of_end(end), Some(end.clone())),
         },
         ContainerState::Waiting { .. } if pod.deleting || pod.has_ended() => Verdict::Waits(None),
-        ContainerState::Waiting { reason, message } => {
-            let Some(stuck) = Stuck::of(container, pod, reason, message, now) else {
-                return Verdict::Waits(None);
-            };
-            match stuck.until {
-                Some(until) if now < until => {
-                    notice.wake_at(until);
-                    notice.trouble(Trouble::stuck(&container.name, &stuck.failure));
-                    Verdict::Waits(Some(stuck.failure))
-                }
-                _ => Verdict::Failed(stuck.failure, None),
+        ContainerState::Waiting { .. } => match Stuck::of(container, pod, now) {
+            None => Verdict::Waits(None),
+            Some(stuck) if stuck.is_given_up(now) => Verdict::Failed(stuck.failure, None),
+            Some(stuck) => {
+                notice.stuck(&container.name, &stuck);
+                Verdict::Waits(Some(stuck.failure))
             }
-        }
+        },
     }
 }
 
@@ -126,7 +137,7 @@ fn update(step: &mut StepStatus, container: &ContainerFacts, pod: &PodFacts, ver
 }
 
 /// The message that is there if it has the same reason: the kubelet words each attempt a little anew.
-fn keep(step: &StepStatus, failure: &Failure) -> String {
+pub fn keep(step: &StepStatus, failure: &Failure) -> String {
     let there = step
         .message
         .as_ref()
@@ -173,21 +184,5 @@ fn settle_pod(steps: &mut [StepStatus], pod: &PodFacts, now: Timestamp) {
         step.pod = Some(pod.name.clone());
         step.container = Some(step.name.clone());
         step.finished_at = Some(MicroTime(now));
-    }
-}
-
-fn unopened(failure: &Failure) -> Failure {
-    match failure.reason.as_str() {
-        "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Failure::new(
-            "WorkspaceNotOpened",
-            format!(
-                "the operator's own image, which opens the shared folder for all users, does not start: {}",
-                failure.text
-            ),
-        ),
-        _ => Failure::new(
-            "WorkspaceNotOpened",
-            format!("the shared folder could not be opened for all users: {failure}"),
-        ),
     }
 }

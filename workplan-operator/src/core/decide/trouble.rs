@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::failure::Failure;
+use super::failure::{Failure, Stuck};
 use crate::core::observe::PodFacts;
 use crate::core::refusal::Refusal;
 
@@ -33,6 +33,14 @@ impl Notice {
         }
     }
 
+    /// A container that cannot be created for now.
+    pub fn stuck(&mut self, container: &str, stuck: &Stuck) {
+        if let Some(until) = stuck.until {
+            self.wake_at(until);
+        }
+        self.trouble(Trouble::stuck(container, &stuck.failure));
+    }
+
     pub fn wake_at(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
     }
@@ -48,8 +56,7 @@ impl Trouble {
         }
     }
 
-    #[must_use]
-    pub fn stuck(container: &str, failure: &Failure) -> Self {
+    fn stuck(container: &str, failure: &Failure) -> Self {
         Self {
             rank: 1,
             reason: failure.reason.clone(),

@@ -7,10 +7,13 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::plans::Outcome;
+use super::runner::{Runners, Turn};
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, Owner, PodFacts, PodPhase};
 
 pub struct Cluster {
     pods: BTreeMap<usize, PodFacts>,
+    /// The step runners of each pod.
+    runners: BTreeMap<usize, Runners>,
     outcomes: BTreeMap<String, Outcome>,
     /// The exit codes of all containers that have started, absent while they run.
     runs: BTreeMap<String, Vec<Option<i32>>>,
@@ -29,6 +32,7 @@ impl Cluster {
     pub fn new(outcomes: BTreeMap<String, Outcome>) -> Self {
         Self {
             pods: BTreeMap::new(),
+            runners: BTreeMap::new(),
             outcomes,
             runs: BTreeMap::new(),
             placed: false,
@@ -88,6 +92,9 @@ impl Cluster {
             .containers
             .iter()
             .map(|container| facts(container, false));
+        if !self.pods.contains_key(&task) {
+            self.runners.insert(task, Runners::of(&spec.containers));
+        }
         self.pods.entry(task).or_insert_with(|| PodFacts {
             name: pod.name_any(),
             uid: None,
@@ -121,38 +128,61 @@ impl Cluster {
         }
     }
 
-    /// Evicts or deletes a pod of which `recorded` knows all steps that have run.
-    pub fn disturb(&mut self, which: usize, node_is_known: bool, recorded: impl Fn(&str) -> bool) {
+    /// Evicts or deletes a pod, the latter only if `recorded` knows all steps that have run; so too if the pod
+    /// is evicted while nobody tells what becomes of its containers, as when its node is lost.
+    pub fn disturb(
+        &mut self,
+        which: usize,
+        node_is_known: bool,
+        recorded: impl Fn(&str) -> bool,
+        now: Timestamp,
+    ) {
         let Some(&task) = self.pods.keys().nth(which % 5) else {
             return;
         };
         let pod = &self.pods[&task];
-        if (which / 5).is_multiple_of(2) {
-            let ran = |container: &&ContainerFacts| {
-                pod.has_ended() || self.runs.contains_key(&container.name)
-            };
-            let mut ran = pod
-                .containers
-                .iter()
-                .filter(ran)
-                .map(|container| &container.name);
-            if pod.node.is_none() || (node_is_known && ran.all(|name| recorded(name))) {
-                self.delete(task);
+        let ran = |container: &&ContainerFacts| {
+            pod.has_ended() || self.runs.contains_key(&container.name)
+        };
+        let ran = pod.containers.iter().filter(ran);
+        let mut ran = ran.map(|container| &container.name);
+        let is_known = node_is_known && ran.all(|name| recorded(name));
+        let can_be_evicted = pod.node.is_some() && !pod.is_quiet();
+        match which / 5 % 4 {
+            0 | 1 if pod.node.is_none() || is_known => self.delete(task),
+            2 if can_be_evicted => {
+                self.stop(task, now);
+                self.evict(task);
             }
-        } else if pod.node.is_some() && !pod.is_quiet() {
-            self.evict(task);
+            3 if can_be_evicted && is_known => self.evict(task),
+            _ => {}
         }
     }
 
     fn evict(&mut self, task: usize) {
         let pod = self.pods.get_mut(&task).unwrap();
         (pod.phase, pod.reason) = (PodPhase::Failed, Some("Evicted".into()));
-        for container in &mut pod.containers {
-            if matches!(container.state, ContainerState::Running { .. }) {
-                self.runs.get_mut(&container.name).unwrap().pop();
-                self.runs.get_mut(&container.name).unwrap().push(Some(137));
+        for container in &pod.containers {
+            let run = self.runs.get_mut(&container.name);
+            if let Some(end @ None) = run.and_then(|runs| runs.last_mut()) {
+                *end = Some(137);
             }
         }
+    }
+
+    /// Kills all containers of a pod, and tells of it.
+    fn stop(&mut self, task: usize, now: Timestamp) {
+        let pod = self.pods.get_mut(&task).unwrap();
+        pod.deleting = true;
+        for at in positions(pod, |state| matches!(state, ContainerState::Running { .. })) {
+            while matches!(
+                self.pods[&task].containers[at].state,
+                ContainerState::Running { .. }
+            ) {
+                self.end_or_turn(task, at, at, now);
+            }
+        }
+        self.pods.get_mut(&task).unwrap().deleting = false;
     }
 
     /// Lets the scheduler or the kubelet do one thing to one pod.
@@ -176,8 +206,13 @@ impl Cluster {
         if matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
             return self.remove_deleted(task);
         }
-        let running: Vec<usize> =
+        let mut running: Vec<usize> =
             positions(pod, |state| matches!(state, ContainerState::Running { .. }));
+        let runners = &self.runners[&task];
+        running.retain(|&at| {
+            let name = &pod.containers[at].name;
+            pod.deleting || !runners.has(name) || runners.turn(name) != Turn::Nothing
+        });
         let can_start = if pod.deleting {
             Vec::new()
         } else {
@@ -187,7 +222,8 @@ impl Cluster {
             return Some(self.start(task, can_start[which % can_start.len()], now));
         }
         if !running.is_empty() {
-            return Some(self.end(task, running[which % running.len()], now));
+            let at = running[which % running.len()];
+            return Some(self.end_or_turn(task, at, which, now));
         }
         self.finish(task)
     }
@@ -195,26 +231,56 @@ impl Cluster {
     fn start(&mut self, task: usize, at: usize, now: Timestamp) -> Event {
         let container = &mut self.pods.get_mut(&task).unwrap().containers[at];
         let name = container.name.clone();
-        if self.outcomes[&name] == Outcome::HasNoImage {
-            container.state = ContainerState::Waiting {
-                reason: "ErrImagePull".into(),
-                message: "not found".into(),
-            };
-            return Event::Placed;
+        match self.outcomes.get(&name) {
+            Some(Outcome::HasNoImage) => {
+                container.state = ContainerState::Waiting {
+                    reason: "ErrImagePull".into(),
+                    message: "not found".into(),
+                };
+                return Event::Placed;
+            }
+            Some(Outcome::CannotStart) => {
+                container.state = ContainerState::Ended(Ended {
+                    exit_code: 128,
+                    reason: "StartError".into(),
+                    finished: Some(now),
+                    ..Ended::default()
+                });
+                return Event::Ended;
+            }
+            Some(_) => {}
+            None => {
+                container.state = ContainerState::Running { since: Some(now) };
+                return Event::Placed;
+            }
         }
         container.state = ContainerState::Running { since: Some(now) };
+        let runners = self.runners.get_mut(&task).unwrap();
+        if runners.has(&name) {
+            runners.come_up(&name, now);
+            return Event::Placed;
+        }
         self.runs.entry(name.clone()).or_default().push(None);
         Event::Started(name)
+    }
+
+    fn end_or_turn(&mut self, task: usize, at: usize, which: usize, now: Timestamp) -> Event {
+        if self.runners[&task].has(&self.pods[&task].containers[at].name) {
+            self.turn(task, at, which, now)
+        } else {
+            self.end(task, at, now)
+        }
     }
 
     fn end(&mut self, task: usize, at: usize, now: Timestamp) -> Event {
         let pod = self.pods.get_mut(&task).unwrap();
         let killed = pod.deleting;
         let container = &mut pod.containers[at];
-        let exit_code = match self.outcomes[&container.name] {
+        let exit_code = match self.outcomes.get(&container.name) {
             _ if killed => 137,
-            Outcome::Completes => 0,
-            Outcome::Fails | Outcome::HasNoImage => 1,
+            Some(Outcome::Completes) | None => 0,
+            Some(Outcome::IsKilled) => 137,
+            Some(Outcome::Fails | Outcome::HasNoImage | Outcome::CannotStart) => 1,
         };
         let ContainerState::Running { since } = container.state else {
             unreachable!("only running containers end");
@@ -225,12 +291,35 @@ impl Cluster {
             finished: Some(now),
             ..Ended::default()
         });
-        *self
-            .runs
-            .get_mut(&container.name)
-            .unwrap()
-            .last_mut()
-            .unwrap() = Some(exit_code);
+        if let Some(runs) = self.runs.get_mut(&container.name) {
+            *runs.last_mut().unwrap() = Some(exit_code);
+        }
+        Event::Ended
+    }
+
+    /// A step runner does what is next for it, or the kubelet tells of its end, or stops it.
+    fn turn(&mut self, task: usize, at: usize, which: usize, now: Timestamp) -> Event {
+        let pod = self.pods.get_mut(&task).unwrap();
+        let runners = self.runners.get_mut(&task).unwrap();
+        let container = &mut pod.containers[at];
+        let name = container.name.clone();
+        let exit_code = match runners.turn(&name) {
+            Turn::IsTold => {
+                container.state = ContainerState::Ended(runners.last_words(&name));
+                return Event::Ended;
+            }
+            _ if pod.deleting => runners.stop(&name, which.is_multiple_of(3), now),
+            Turn::Starts => {
+                runners.start(&name, now);
+                self.runs.entry(name.clone()).or_default().push(None);
+                return Event::Started(name);
+            }
+            Turn::Ends => runners.end(&name, self.outcomes[&name], now),
+            Turn::Nothing => unreachable!("it has no turn"),
+        };
+        if exit_code.is_some() {
+            *self.runs.get_mut(&name).unwrap().last_mut().unwrap() = exit_code;
+        }
         Event::Ended
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kubeci_api::{Order, Step, Task, Workplan};
+use kube::ResourceExt;
+use kubeci_api::{Order, Step, Task, Workplan, WorkspaceKind};
+use kubeci_compiler::{compile, compile_relay};
 use proptest::prelude::*;
 
 use crate::testing::{step, workplan};
@@ -18,6 +20,9 @@ pub enum Outcome {
     Completes,
     Fails,
     HasNoImage,
+    CannotStart,
+    /// Out of memory, and whatever runs beside it in its container.
+    IsKilled,
 }
 
 /// The dice of one step: whom it depends on, and how it ends.
@@ -27,11 +32,98 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
     let steps = || prop::collection::vec(any::<StepDice>(), 0..4);
     let task = (steps(), steps());
     let tasks = prop::collection::vec(task, 1..5);
-    (tasks, any::<bool>(), any::<bool>())
-        .prop_map(|(tasks, graph, reversed)| build(&tasks, graph, reversed))
+    let order = prop::sample::select(&[Order::Linear, Order::Graph, Order::Relay]);
+    (tasks, order, any::<bool>(), any::<bool>()).prop_map(|(tasks, order, reversed, empty_dir)| {
+        let scenario = match order {
+            Order::Relay => relay(&tasks, reversed),
+            Order::Linear | Order::Graph => build(&tasks, order, reversed),
+        };
+        with_folder(scenario, empty_dir)
+    })
 }
 
-fn build(dice: &[(Vec<StepDice>, Vec<StepDice>)], graph: bool, reversed: bool) -> Scenario {
+/// The same steps as they are compiled for either execution.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    pub steps: Vec<Step>,
+    pub pods: Scenario,
+    pub relay: Scenario,
+}
+
+pub fn compiled() -> impl Strategy<Value = Compiled> {
+    let dice = prop::collection::vec((any::<StepDice>(), 0..12_u8), 1..9);
+    (dice, any::<bool>(), 1..9_usize, any::<bool>()).prop_map(
+        |(dice, reversed, containers, empty_dir)| {
+            let mut outcomes = BTreeMap::new();
+            let mut steps: Vec<Step> = Vec::new();
+            for (dice, kind) in dice {
+                let before: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
+                let mut step = build_step(dice, &before, &mut outcomes);
+                step.isolate = kind == 0;
+                if kind != 1 {
+                    step.commands = vec!["run".into()];
+                }
+                steps.push(step);
+            }
+            if reversed {
+                steps.reverse();
+            }
+            let pods = compile(&steps).unwrap();
+            let relay = compile_relay(&steps, containers.try_into().unwrap()).unwrap();
+            let scenario = |plan: kubeci_compiler::Plan| {
+                let scenario = scenario_of(plan.order, plan.tasks, outcomes.clone());
+                with_folder(scenario, empty_dir)
+            };
+            Compiled {
+                pods: scenario(pods),
+                relay: scenario(relay),
+                steps,
+            }
+        },
+    )
+}
+
+fn scenario_of(order: Order, tasks: Vec<Task>, outcomes: BTreeMap<String, Outcome>) -> Scenario {
+    let mut workplan = workplan(order, &[]);
+    workplan.spec.tasks = tasks;
+    Scenario { workplan, outcomes }
+}
+
+/// A plan of one pod may have its folder there.
+fn with_folder(mut scenario: Scenario, empty_dir: bool) -> Scenario {
+    if empty_dir && scenario.workplan.spec.tasks.len() == 1 {
+        scenario.workplan.spec.workspace = WorkspaceKind::EmptyDir;
+        scenario.workplan.finalizers_mut().clear();
+    }
+    scenario
+}
+
+/// Tasks of steps that may depend on any before them, with containers in any order.
+fn relay(dice: &[(Vec<StepDice>, Vec<StepDice>)], reversed: bool) -> Scenario {
+    let mut outcomes = BTreeMap::new();
+    let mut before: Vec<String> = Vec::new();
+    let mut tasks = Vec::new();
+    for (some, others) in dice {
+        let mut task = Task::default();
+        let dice: Vec<StepDice> = some.iter().chain(others).copied().collect();
+        for dice in if dice.is_empty() { vec![(0, 0)] } else { dice } {
+            let mut step = build_step(dice, &before, &mut outcomes);
+            step.commands = vec!["run".into()];
+            before.push(step.name.clone());
+            task.parallel_steps.push(step);
+        }
+        if reversed {
+            task.parallel_steps.reverse();
+        }
+        tasks.push(task);
+    }
+    if reversed {
+        tasks.reverse();
+    }
+    scenario_of(Order::Relay, tasks, outcomes)
+}
+
+fn build(dice: &[(Vec<StepDice>, Vec<StepDice>)], order: Order, reversed: bool) -> Scenario {
     let mut outcomes = BTreeMap::new();
     let mut before: Vec<String> = Vec::new();
     let mut tasks = Vec::new();
@@ -53,13 +145,10 @@ fn build(dice: &[(Vec<StepDice>, Vec<StepDice>)], graph: bool, reversed: bool) -
         before.extend(task.parallel_steps.iter().map(|step| step.name.clone()));
         tasks.push(task);
     }
-    if graph && reversed {
+    if order == Order::Graph && reversed {
         tasks.reverse();
     }
-    let order = if graph { Order::Graph } else { Order::Linear };
-    let mut workplan = workplan(order, &[]);
-    workplan.spec.tasks = tasks;
-    Scenario { workplan, outcomes }
+    scenario_of(order, tasks, outcomes)
 }
 
 fn build_step(
@@ -76,8 +165,10 @@ fn build_step(
     step.dependency = needs.map(|(_, name)| name.clone()).collect();
     let outcome = match end {
         0..200 => Outcome::Completes,
-        200..230 => Outcome::Fails,
-        230.. => Outcome::HasNoImage,
+        200..220 => Outcome::Fails,
+        220..232 => Outcome::HasNoImage,
+        232..244 => Outcome::CannotStart,
+        244.. => Outcome::IsKilled,
     };
     outcomes.insert(step.name.clone(), outcome);
     step

@@ -1,24 +1,25 @@
 //! The pod of a task.
 
+mod relay;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, HostPathVolumeSource, NodeAffinity, NodeSelector,
-    NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, ResourceRequirements, SecurityContext,
-    Volume, VolumeMount,
+    Affinity, Capabilities, Container, EmptyDirVolumeSource, HostPathVolumeSource, NodeAffinity,
+    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, ResourceRequirements,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{
-    TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
+    OPENER_CONTAINER, TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_MOUNT_PATH,
+    WORKSPACE_VOLUME,
 };
-use kubeci_api::{Step, Task, Workplan};
+use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
 
+use crate::core::plan::is_relay;
 use crate::core::workspace::{Folder, workflow};
-
-/// The init container that makes the shared folder writable for every user. No step may have its name.
-pub const OPENER: &str = "kubeci-workspace";
 
 /// What a task's pod needs to know beside its Workplan.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Placement<'a> {
     pub requests: Option<BTreeMap<String, Quantity>>,
     /// The operator's own image.
     pub image: &'a str,
+    /// Whether a pod can request resources itself, beside its containers.
+    pub pod_level: bool,
 }
 
 /// The name of a task's pod.
@@ -45,16 +48,14 @@ pub fn build(
     runs: impl Fn(&Step) -> bool,
     placement: Placement,
 ) -> Pod {
-    let (init, main) = containers(workplan, task, runs);
     let opens = placement.node.is_none() && has_other_users(workplan);
-    let opener = opens.then(|| opener(placement.image));
-    let init: Vec<_> = opener.into_iter().chain(init).collect();
+    let parts = parts(workplan, task, runs, &placement, opens);
     let settings = workplan.spec.pod.clone();
     Pod {
         metadata: metadata(workplan, task),
         spec: Some(PodSpec {
-            init_containers: some(init),
-            containers: main,
+            init_containers: some(parts.init),
+            containers: parts.main,
             restart_policy: Some("Never".into()),
             enable_service_links: Some(false),
             service_account_name: settings.service_account_name,
@@ -71,12 +72,10 @@ pub fn build(
                     .volumes
                     .into_iter()
                     .chain([workspace(workplan)])
+                    .chain(parts.volumes)
                     .collect(),
             ),
-            resources: placement.requests.map(|requests| ResourceRequirements {
-                requests: Some(requests),
-                ..ResourceRequirements::default()
-            }),
+            resources: placement.requests.or(parts.requests).map(requesting),
             ..PodSpec::default()
         }),
         status: None,
@@ -102,25 +101,52 @@ fn metadata(workplan: &Workplan, task: usize) -> ObjectMeta {
     }
 }
 
-/// The init containers and the containers of what is left of a task. A pod needs a container: where no
-/// parallel step is left, the last serial step is it.
-fn containers(
+/// What the steps of a task bring into its pod.
+#[derive(Default)]
+struct Parts {
+    init: Vec<Container>,
+    main: Vec<Container>,
+    volumes: Vec<Volume>,
+    requests: Option<BTreeMap<String, Quantity>>,
+}
+
+fn parts(
     workplan: &Workplan,
     task: usize,
     runs: impl Fn(&Step) -> bool,
-) -> (Vec<Container>, Vec<Container>) {
+    placement: &Placement,
+    opens: bool,
+) -> Parts {
     let Some(task) = workplan.spec.tasks.get(task) else {
-        return (Vec::new(), Vec::new());
+        return Parts::default();
     };
-    let left = |steps: &[Step]| {
-        let steps = steps.iter().filter(|step| runs(step));
-        steps.map(container).collect::<Vec<_>>()
+    let left = |steps: &[Step]| steps.iter().filter(|step| runs(step)).cloned().collect();
+    let left = Task {
+        serial_steps: left(&task.serial_steps),
+        parallel_steps: left(&task.parallel_steps),
     };
-    let (mut init, mut main) = (left(&task.serial_steps), left(&task.parallel_steps));
+    if is_relay(workplan.spec.order, task.steps().count()) {
+        relay::parts(&left, placement, opens)
+    } else {
+        native(&left, placement, opens)
+    }
+}
+
+/// Init containers and containers. A pod needs a container: where no parallel step is left, the last
+/// serial step is it.
+fn native(task: &Task, placement: &Placement, opens: bool) -> Parts {
+    let containers = |steps: &[Step]| steps.iter().map(container).collect::<Vec<_>>();
+    let mut init = containers(&task.serial_steps);
+    let mut main = containers(&task.parallel_steps);
     if main.is_empty() {
         main.extend(init.pop());
     }
-    (init, main)
+    let opener = opens.then(|| opener(placement.image));
+    Parts {
+        init: opener.into_iter().chain(init).collect(),
+        main,
+        ..Parts::default()
+    }
 }
 
 fn container(step: &Step) -> Container {
@@ -146,7 +172,7 @@ fn container(step: &Step) -> Container {
 /// The kubelet creates the folder for root alone to write.
 fn opener(image: &str) -> Container {
     Container {
-        name: OPENER.into(),
+        name: OPENER_CONTAINER.into(),
         image: Some(image.into()),
         args: Some(vec!["open-workspace".into(), WORKSPACE_MOUNT_PATH.into()]),
         image_pull_policy: Some("IfNotPresent".into()),
@@ -174,9 +200,20 @@ pub(crate) fn as_root(capabilities: &[&str]) -> SecurityContext {
     }
 }
 
-/// Whether anything in the plan says that it runs as another user than root.
+fn requesting(requests: BTreeMap<String, Quantity>) -> ResourceRequirements {
+    ResourceRequirements {
+        requests: Some(requests),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// Whether anything in the plan says that it runs as another user than root, and its folder is one that the
+/// kubelet creates for root alone.
 fn has_other_users(workplan: &Workplan) -> bool {
     let spec = &workplan.spec;
+    if spec.workspace == WorkspaceKind::EmptyDir {
+        return false;
+    }
     let other = |user: Option<i64>, non_root: Option<bool>| {
         user.is_some_and(|user| user != 0) || non_root == Some(true)
     };
@@ -190,14 +227,20 @@ fn has_other_users(workplan: &Workplan) -> bool {
 }
 
 fn workspace(workplan: &Workplan) -> Volume {
-    Volume {
+    let mut volume = Volume {
         name: WORKSPACE_VOLUME.into(),
-        host_path: Some(HostPathVolumeSource {
-            path: Folder::of(workplan).host_path().display().to_string(),
-            type_: Some("DirectoryOrCreate".into()),
-        }),
         ..Volume::default()
+    };
+    match workplan.spec.workspace {
+        WorkspaceKind::EmptyDir => volume.empty_dir = Some(EmptyDirVolumeSource::default()),
+        WorkspaceKind::HostPath => {
+            volume.host_path = Some(HostPathVolumeSource {
+                path: Folder::of(workplan).host_path().display().to_string(),
+                type_: Some("DirectoryOrCreate".into()),
+            });
+        }
     }
+    volume
 }
 
 fn mount() -> VolumeMount {
@@ -252,6 +295,7 @@ mod tests {
         node: None,
         requests: None,
         image: "operator",
+        pod_level: true,
     };
 
     fn later(node: &str) -> Placement<'_> {
@@ -355,7 +399,7 @@ mod tests {
         });
         assert_eq!(
             names(spec(&plan, 0, FIRST).init_containers.as_ref()),
-            [OPENER]
+            [OPENER_CONTAINER]
         );
         assert_eq!(spec(&plan, 1, later("n1")).init_containers, None);
 
@@ -365,7 +409,10 @@ mod tests {
             ..PodSecurityContext::default()
         });
         let spec = spec(&plan, 0, FIRST);
-        assert_eq!(names(spec.init_containers.as_ref()), [OPENER, "a"]);
+        assert_eq!(
+            names(spec.init_containers.as_ref()),
+            [OPENER_CONTAINER, "a"]
+        );
         let opener = spec.init_containers.unwrap()[0]
             .security_context
             .clone()
@@ -374,6 +421,20 @@ mod tests {
             (opener.run_as_user, opener.run_as_non_root),
             (Some(0), Some(false))
         );
+    }
+
+    #[test]
+    fn a_folder_of_the_pod_is_nowhere_on_the_node_and_open_to_all() {
+        let mut plan = workplan(Order::Linear, &["a | b"]);
+        plan.spec.workspace = WorkspaceKind::EmptyDir;
+        plan.spec.pod.security_context = Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            ..PodSecurityContext::default()
+        });
+        let spec = spec(&plan, 0, FIRST);
+        let volume = &spec.volumes.unwrap()[0];
+        assert!(volume.empty_dir.is_some() && volume.host_path.is_none());
+        assert_eq!(names(spec.init_containers.as_ref()), ["a"]);
     }
 
     #[test]

@@ -1,0 +1,71 @@
+//! A workspace that lives in a pod needs a plan of one pod.
+
+use std::num::NonZeroUsize;
+
+use kubeci_api::{Execution, Step};
+
+use crate::error::{CompileError, Problem};
+use crate::graph::Graph;
+use crate::{Plan, Settings, relay};
+
+/// The most steps that are named for why there are more pods.
+const NAMED_MAX: usize = 5;
+
+/// What is wrong with an `emptyDir` as the workspace of a plan.
+pub(crate) fn refusal(
+    graph: &Graph,
+    steps: &[Step],
+    plan: &Plan,
+    execution: Execution,
+    settings: &Settings,
+) -> Option<CompileError> {
+    let pods = plan.tasks.len();
+    let why = match execution {
+        Execution::Pods => by_pods(plan),
+        Execution::Relay => by_relay(graph, steps, settings.containers),
+    };
+    let fits_relay =
+        execution == Execution::Pods && relay::tasks(graph, steps, settings.containers).len() == 1;
+    let problem = Problem::EmptyDirOfManyPods {
+        pods,
+        why,
+        fits_relay,
+    };
+    (pods > 1).then(|| CompileError {
+        path: "spec.workspace".to_owned(),
+        step: None,
+        problem,
+    })
+}
+
+fn by_pods(plan: &Plan) -> String {
+    let others = plan.tasks.iter().skip(1);
+    let first_steps = others.filter_map(|task| task.steps().next());
+    let named = first_steps.map(|step| format!("{:?}", step.name));
+    format!("the others start with {}", listed(named.collect()))
+}
+
+fn by_relay(graph: &Graph, steps: &[Step], containers: NonZeroUsize) -> String {
+    let apart = relay::apart(graph, steps);
+    let shared = apart.iter().filter(|why| why.is_none()).count();
+    let whys = steps.iter().zip(apart);
+    let named: Vec<String> = whys
+        .filter_map(|(step, why)| Some(format!("{:?} ({})", step.name, why?)))
+        .collect();
+    if named.is_empty() {
+        format!("{shared} steps are more than the {containers} containers that a pod may have")
+    } else {
+        format!("some have pods of their own: {}", listed(named))
+    }
+}
+
+fn listed(mut named: Vec<String>) -> String {
+    let more = named.len().saturating_sub(NAMED_MAX);
+    named.truncate(NAMED_MAX);
+    let named = named.join(", ");
+    if more > 0 {
+        format!("{named} and {more} more")
+    } else {
+        named
+    }
+}

@@ -1,0 +1,97 @@
+//! Which steps have a pod of their own in a relay plan, and why.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use fixedbitset::FixedBitSet;
+use kubeci_api::{Step, Task};
+
+use crate::check;
+use crate::graph::Graph;
+use crate::relay::groups::largest_exact;
+use crate::requests::{Requests, is_handed_on};
+
+/// Why a step has a pod of its own in a relay plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Apart {
+    /// It says `isolate`.
+    Isolated,
+    /// It has no `commands`, and the image's own entrypoint is not known before the container runs.
+    NoCommands,
+    /// It requests something that the containers of a pod cannot hand on to each other, such as a GPU, and so
+    /// does another step that is done before it starts, or that starts after it.
+    Device {
+        /// The name of the resource.
+        resource: String,
+    },
+}
+
+impl fmt::Display for Apart {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Isolated => write!(formatter, "says `isolate`"),
+            Self::NoCommands => write!(formatter, "has no `commands`"),
+            Self::Device { resource } => write!(
+                formatter,
+                "requests `{resource}`, which steps of one pod cannot hand on to each other"
+            ),
+        }
+    }
+}
+
+/// The steps of a relay plan that have pods of their own, by name, and why. Empty where the tasks are not
+/// what a compiler would make of any steps.
+#[must_use]
+pub fn relay_apart(tasks: &[Task]) -> BTreeMap<String, Apart> {
+    let steps: Vec<Step> = tasks.iter().flat_map(Task::steps).cloned().collect();
+    let apart = check::graph(&steps).map(|graph| apart(&graph, &steps));
+    let named = steps.into_iter().zip(apart.unwrap_or_default());
+    named
+        .filter_map(|(step, apart)| Some((step.name, apart?)))
+        .collect()
+}
+
+/// For each step whether and why it has a pod of its own.
+pub(crate) fn apart(graph: &Graph, steps: &[Step]) -> Vec<Option<Apart>> {
+    let mut apart: Vec<_> = steps.iter().map(by_itself).collect();
+    for group in largest_exact(graph, together(graph, &apart)) {
+        for (step, resource) in devices_in_turn(graph, steps, &group) {
+            apart[step] = Some(Apart::Device { resource });
+        }
+    }
+    apart
+}
+
+/// The steps that may share a pod.
+pub(crate) fn together(graph: &Graph, apart: &[Option<Apart>]) -> FixedBitSet {
+    graph.set((0..apart.len()).filter(|&step| apart[step].is_none()))
+}
+
+fn by_itself(step: &Step) -> Option<Apart> {
+    if step.isolate {
+        Some(Apart::Isolated)
+    } else if step.commands.is_empty() {
+        Some(Apart::NoCommands)
+    } else {
+        None
+    }
+}
+
+/// The steps that request the same device as another one of the set that they never run beside: a pod has
+/// for each container a device of its own, all the time.
+fn devices_in_turn(graph: &Graph, steps: &[Step], group: &FixedBitSet) -> Vec<(usize, String)> {
+    let mut requested: Vec<(usize, String)> = Vec::new();
+    for step in group.ones() {
+        let requests = Requests::of_step(&steps[step]);
+        let devices = requests
+            .resources()
+            .filter(|resource| !is_handed_on(resource));
+        requested.extend(devices.map(|device| (step, device.to_owned())));
+    }
+    let in_turn = |(step, device): &(usize, String)| {
+        let same = requested.iter().filter(|(_, other)| other == device);
+        same.into_iter()
+            .any(|(other, _)| graph.are_related(*step, *other))
+    };
+    requested.iter().filter(|it| in_turn(it)).cloned().collect()
+}

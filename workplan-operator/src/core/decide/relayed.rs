@@ -1,0 +1,104 @@
+//! How much of a plan hands over inside pods, and what these ask for: said once, when it starts.
+
+use kubeci_api::{Order, Task};
+use kubeci_compiler::{Room, relay_apart, relay_room};
+
+use crate::core::plan::is_relay;
+
+/// The most pods, and steps with pods of their own, that are named.
+const NAMED_MAX: usize = 5;
+
+/// A condition in parts.
+pub struct Relayed {
+    pub value: &'static str,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+pub fn say(tasks: &[Task], pod_level: bool) -> Relayed {
+    let relays = || {
+        let relays = tasks.iter().enumerate();
+        relays.filter(|(_, task)| is_relay(Order::Relay, task.steps().count()))
+    };
+    let inside: usize = relays().map(|(_, task)| task.steps().count()).sum();
+    let all: usize = tasks.iter().map(|task| task.steps().count()).sum();
+    let (value, reason) = match (tasks.len(), inside) {
+        (1, _) => ("True", "OnePod"),
+        (_, 0) => ("False", "NoRelay"),
+        _ => ("True", "SeveralPods"),
+    };
+    let pods = if tasks.len() == 1 { "pod" } else { "pods" };
+    let summary = format!(
+        "{} {pods}; {inside} of {all} steps hand over inside them",
+        tasks.len()
+    );
+    let rooms: Vec<(usize, Room)> = relays()
+        .map(|(task, steps)| (task, relay_room(steps, pod_level).room))
+        .collect();
+    let rooms = [Room::AsWritten, Room::PodLevel, Room::Spread]
+        .into_iter()
+        .filter_map(|room| {
+            let pods = rooms.iter().filter(|(_, known)| *known == room);
+            let pods: Vec<String> = pods.map(|(task, _)| task.to_string()).collect();
+            (!pods.is_empty()).then(|| format!("Pod {}: {room}", listed(pods)))
+        });
+    let sentences: Vec<String> = [summary]
+        .into_iter()
+        .chain(rooms)
+        .chain(apart(tasks))
+        .collect();
+    Relayed {
+        value,
+        reason,
+        message: sentences.join(". "),
+    }
+}
+
+/// Which steps have pods of their own, and why.
+fn apart(tasks: &[Task]) -> Option<String> {
+    let apart = relay_apart(tasks);
+    let named = apart.iter().map(|(step, why)| format!("{step} {why}"));
+    let named: Vec<String> = named.collect();
+    (!named.is_empty()).then(|| format!("Pods of their own: {}", listed(named)))
+}
+
+fn listed(mut named: Vec<String>) -> String {
+    let more = named.len().saturating_sub(NAMED_MAX);
+    named.truncate(NAMED_MAX);
+    let named = named.join(", ");
+    match more {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::relay;
+
+    #[rstest]
+    #[case::one(&["| a b:a"], "OnePod", "1 pod; 2 of 2 steps hand over inside them. Pod 0: its containers request what the steps say")]
+    #[case::two(&["| a b:a", "| x:a"], "SeveralPods", "2 pods; 2 of 3 steps hand over inside them. Pod 0: its containers request what the steps say. Pods of their own: x has no `commands`")]
+    #[case::none(&["| x"], "OnePod", "1 pod; 0 of 1 steps hand over inside them. Pods of their own: x has no `commands`")]
+    fn it_is_told_what_hands_over(
+        #[case] tasks: &[&str],
+        #[case] reason: &str,
+        #[case] message: &str,
+    ) {
+        let mut tasks = relay(tasks).tasks;
+        for task in &mut tasks {
+            for step in task
+                .parallel_steps
+                .iter_mut()
+                .filter(|step| step.name == "x")
+            {
+                step.commands.clear();
+            }
+        }
+        let said = say(&tasks, true);
+        assert_eq!((said.reason, said.message.as_str()), (reason, message));
+    }
+}

@@ -1,0 +1,205 @@
+//! The step runners of relay pods in small: each waits for its needs in their order, as the real one does.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Container;
+use kubeci_rules::{Outcome, Readiness, readiness};
+use step_runner::record::{End, Exit, Record, Stage};
+
+use super::plans::Outcome as Fate;
+use crate::core::observe::Ended;
+
+#[derive(Debug)]
+pub struct Runner {
+    needs: Vec<String>,
+    up: Timestamp,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Absent,
+    Waiting,
+    Running(Timestamp),
+    /// It has ended, which the kubelet has not told yet: what others in the pod learn, and what it will tell.
+    Ended(Outcome, Ended),
+}
+
+/// What a runner does next.
+#[derive(Debug, PartialEq)]
+pub enum Turn {
+    Nothing,
+    Starts,
+    Ends,
+    /// The kubelet tells of its end.
+    IsTold,
+}
+
+/// The runners of one pod, by their steps.
+#[derive(Debug, Default)]
+pub struct Runners(BTreeMap<String, Runner>);
+
+impl Runners {
+    /// Reads what the containers' command lines say.
+    pub fn of(containers: &[Container]) -> Self {
+        let runner = |container: &Container| {
+            let command = container.command.as_ref()?;
+            let needs = command.iter().skip_while(|word| *word != "--needs").nth(1);
+            let needs = needs.into_iter().flat_map(|list| list.split(','));
+            let runner = Runner {
+                needs: needs.map(ToOwned::to_owned).collect(),
+                up: Timestamp::UNIX_EPOCH,
+                state: State::Absent,
+            };
+            command[0]
+                .ends_with("/step-runner")
+                .then(|| (container.name.clone(), runner))
+        };
+        Self(containers.iter().filter_map(runner).collect())
+    }
+
+    pub fn has(&self, step: &str) -> bool {
+        self.0.contains_key(step)
+    }
+
+    pub fn come_up(&mut self, step: &str, now: Timestamp) {
+        let runner = self.0.get_mut(step).unwrap();
+        (runner.up, runner.state) = (now, State::Waiting);
+    }
+
+    pub fn turn(&self, step: &str) -> Turn {
+        match &self.0[step].state {
+            State::Absent => Turn::Nothing,
+            State::Running(_) => Turn::Ends,
+            State::Ended(..) => Turn::IsTold,
+            State::Waiting => match self.readiness(step) {
+                Readiness::Wait => Turn::Nothing,
+                Readiness::Start => Turn::Starts,
+                Readiness::Skip { .. } => Turn::Ends,
+            },
+        }
+    }
+
+    pub fn start(&mut self, step: &str, now: Timestamp) {
+        self.0.get_mut(step).unwrap().state = State::Running(now);
+    }
+
+    /// Ends by itself: the command, or the wait for it. Returns the command's exit code, if it ran.
+    pub fn end(&mut self, step: &str, fate: Fate, now: Timestamp) -> Option<i32> {
+        match (&self.0[step].state, fate) {
+            (State::Waiting, _) => {
+                self.tell(step, End::Skipped, now);
+                None
+            }
+            (State::Running(_), Fate::IsKilled) => Some(self.kill(step, now)),
+            (State::Running(started), fate) => {
+                let started = since(self.0[step].up, *started);
+                let (end, code) = match fate {
+                    Fate::Completes => (End::Completed { started }, 0),
+                    _ => (failed(started, Exit::Code(1)), 1),
+                };
+                self.tell(step, end, now);
+                Some(code)
+            }
+            (State::Absent | State::Ended(..), _) => unreachable!("it has no turn"),
+        }
+    }
+
+    /// Is told to stop. Returns the command's exit code, if it ran.
+    pub fn stop(&mut self, step: &str, gracefully: bool, now: Timestamp) -> Option<i32> {
+        match &self.0[step].state {
+            State::Running(_) if !gracefully => Some(self.kill(step, now)),
+            State::Running(started) => {
+                let started = since(self.0[step].up, *started);
+                self.tell(step, failed(started, Exit::Signal(15)), now);
+                Some(143)
+            }
+            State::Waiting if gracefully => {
+                self.tell(step, End::Skipped, now);
+                None
+            }
+            State::Waiting => {
+                self.kill(step, now);
+                None
+            }
+            State::Absent | State::Ended(..) => unreachable!("it does not run"),
+        }
+    }
+
+    /// What the kubelet tells of its end.
+    pub fn last_words(&self, step: &str) -> Ended {
+        match &self.0[step].state {
+            State::Ended(_, ended) => ended.clone(),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn readiness(&self, step: &str) -> Readiness {
+        let mut known = true;
+        let needs = self.0[step].needs.iter().map(|need| {
+            let outcome = match &self.0[need].state {
+                State::Ended(outcome, _) if known => Some(*outcome),
+                _ => None,
+            };
+            known &= outcome.is_some();
+            outcome
+        });
+        readiness(needs)
+    }
+
+    fn tell(&mut self, step: &str, end: End, now: Timestamp) {
+        let exit_code = match &end {
+            End::Completed { .. } => 0,
+            End::Failed { exit, .. } => exit.code().into(),
+            End::Skipped => step_runner::exit_code::SKIPPED.into(),
+        };
+        let ended = since(self.0[step].up, now);
+        let message = String::new();
+        let stage = Stage::Ended {
+            ended,
+            end,
+            message,
+        };
+        self.finish(step, stage, exit_code, now);
+    }
+
+    /// Without a chance to say something.
+    fn kill(&mut self, step: &str, now: Timestamp) -> i32 {
+        let stage = match self.0[step].state {
+            State::Running(started) => Stage::Running {
+                started: since(self.0[step].up, started),
+            },
+            _ => Stage::Waiting,
+        };
+        self.finish(step, stage, 137, now);
+        137
+    }
+
+    fn finish(&mut self, step: &str, stage: Stage, exit_code: i32, now: Timestamp) {
+        let runner = self.0.get_mut(step).unwrap();
+        let record = Record {
+            up: runner.up.into(),
+            stage,
+        };
+        let ended = Ended {
+            exit_code,
+            reason: "Error".into(),
+            message: record.to_string(),
+            started: Some(runner.up),
+            finished: Some(now),
+        };
+        runner.state = State::Ended(record.outcome().unwrap_or(Outcome::Failed), ended);
+    }
+}
+
+fn failed(started: std::time::Duration, exit: Exit) -> End {
+    End::Failed {
+        started: Some(started),
+        exit,
+    }
+}
+
+fn since(up: Timestamp, time: Timestamp) -> std::time::Duration {
+    time.duration_since(up).unsigned_abs()
+}

@@ -1,0 +1,314 @@
+//! The pod of a relay: all its containers start together, and the step runner in front of each step's
+//! command waits for the steps that it depends on.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EmptyDirVolumeSource, ResourceRequirements, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
+use kubeci_api::{Step, Task};
+use kubeci_compiler::relay_room;
+
+use super::{Parts, Placement, as_root, container, mount, some};
+
+/// The step runner in the operator's own image.
+const IN_IMAGE: &str = "/step-runner";
+/// The step runner in the steps' containers.
+const IN_STEPS: &str = "/.kubeci/bin/step-runner";
+
+const BIN_PATH: &str = "/.kubeci/bin";
+const BIN_SIZE: &str = "32Mi";
+
+/// Where the steps tell each other how they ended, each in a folder of its own: a few KiB a step, in
+/// memory, so that no disk is waited for.
+const RELAY_PATH: &str = "/.kubeci/relay";
+const RELAY_SIZE: &str = "8Mi";
+
+/// A user that owns nothing in any image; the volumes are open to all.
+const NOBODY: i64 = 65532;
+
+pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
+    let room = relay_room(task, placement.pod_level);
+    let containers = task.steps().zip(room.containers);
+    Parts {
+        init: vec![installer(task, placement.image, opens)],
+        main: containers
+            .map(|(step, requests)| waiting(task, step, requests))
+            .collect(),
+        volumes: volumes(),
+        requests: room.pod.map(|requests| requests.quantities()),
+    }
+}
+
+/// Brings the step runner, and opens the shared folder first if that is needed.
+fn installer(task: &Task, image: &str, opens: bool) -> Container {
+    let install = [
+        IN_IMAGE, "install", "--bin", BIN_PATH, "--relay", RELAY_PATH,
+    ];
+    let names = task.steps().map(|step| step.name.as_str());
+    let mut words: Vec<String> = install.into_iter().chain(names).map(Into::into).collect();
+    let mut mounts = vec![
+        volume_mount(RUNNER_VOLUME, BIN_PATH),
+        volume_mount(RELAY_VOLUME, RELAY_PATH),
+    ];
+    let mut command = None;
+    if opens {
+        // The entrypoint of the image is the operator, which goes on with what follows.
+        let open = ["open-workspace", WORKSPACE_MOUNT_PATH].map(Into::into);
+        words.splice(0..0, open);
+        mounts.push(mount());
+    } else {
+        command = Some(words.drain(..1).collect());
+    }
+    Container {
+        name: RUNNER_CONTAINER.into(),
+        image: Some(image.into()),
+        command,
+        args: Some(words),
+        image_pull_policy: Some("IfNotPresent".into()),
+        security_context: Some(if opens { as_root(&[]) } else { as_nobody() }),
+        volume_mounts: Some(mounts),
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        ..Container::default()
+    }
+}
+
+/// The container of a step as it was written, with the step runner in front of its command.
+fn waiting(task: &Task, step: &Step, requests: BTreeMap<String, Quantity>) -> Container {
+    let mut container = container(step);
+    let command = container.command.replace(runner(task, step));
+    let words = command.into_iter().chain(container.args.take()).flatten();
+    container.args = Some(words.collect());
+    container.resources = resources(container.resources.take(), requests);
+    // The step runner tells there how the step ended, and passes on what the step says there itself.
+    container.termination_message_policy = Some("File".into());
+    let own = VolumeMount {
+        sub_path: Some(step.name.clone()),
+        ..volume_mount(RELAY_VOLUME, &format!("{RELAY_PATH}/{}", step.name))
+    };
+    let mounts = [
+        read_only(volume_mount(RUNNER_VOLUME, BIN_PATH)),
+        read_only(volume_mount(RELAY_VOLUME, RELAY_PATH)),
+        own,
+    ];
+    container
+        .volume_mounts
+        .get_or_insert_default()
+        .extend(mounts);
+    container
+}
+
+fn runner(task: &Task, step: &Step) -> Vec<String> {
+    let here = |name: &&String| task.steps().any(|other| other.name == **name);
+    let needs: Vec<&str> = step
+        .dependency
+        .iter()
+        .filter(here)
+        .map(String::as_str)
+        .collect();
+    let needs = (!needs.is_empty()).then(|| ["--needs".to_owned(), needs.join(",")]);
+    let run = [IN_STEPS, "run", "--relay", RELAY_PATH, "--step", &step.name];
+    run.map(Into::into)
+        .into_iter()
+        .chain(needs.into_iter().flatten())
+        .chain(["--".to_owned()])
+        .collect()
+}
+
+/// The step's limits, with the requests that its container has in the pod.
+fn resources(
+    written: Option<ResourceRequirements>,
+    requests: BTreeMap<String, Quantity>,
+) -> Option<ResourceRequirements> {
+    let written = written?;
+    Some(ResourceRequirements {
+        requests: (!requests.is_empty()).then_some(requests),
+        ..written
+    })
+}
+
+fn volumes() -> Vec<Volume> {
+    let volume = |name: &str, medium: Option<&str>, size: &str| Volume {
+        name: name.into(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            medium: medium.map(Into::into),
+            size_limit: Some(Quantity(size.into())),
+        }),
+        ..Volume::default()
+    };
+    vec![
+        volume(RUNNER_VOLUME, None, BIN_SIZE),
+        volume(RELAY_VOLUME, Some("Memory"), RELAY_SIZE),
+    ]
+}
+
+fn volume_mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        ..VolumeMount::default()
+    }
+}
+
+fn read_only(mount: VolumeMount) -> VolumeMount {
+    VolumeMount {
+        read_only: Some(true),
+        ..mount
+    }
+}
+
+/// Nothing but what Pod Security `restricted` allows.
+fn as_nobody() -> SecurityContext {
+    SecurityContext {
+        run_as_user: Some(NOBODY),
+        run_as_group: Some(NOBODY),
+        run_as_non_root: Some(true),
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            add: None,
+            drop: some(vec!["ALL".into()]),
+        }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".into(),
+            localhost_profile: None,
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::PodSpec;
+    use kubeci_api::{Workplan, WorkspaceKind};
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::super::build;
+    use super::*;
+    use crate::testing::{relay, workplan_of};
+
+    const FIRST: Placement = Placement {
+        node: None,
+        requests: None,
+        image: "operator",
+        pod_level: true,
+    };
+
+    fn spec(workplan: &Workplan, left: impl Fn(&Step) -> bool) -> PodSpec {
+        build(workplan, 0, left, FIRST).spec.unwrap()
+    }
+
+    fn words(list: Option<&Vec<String>>) -> String {
+        list.map(|words| words.join(" ")).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_command_stands_behind_the_step_runner_with_its_needs() {
+        let mut plan = workplan_of(relay(&["| a b:a c:a,b"]));
+        plan.spec.tasks[0].parallel_steps[2].args = vec!["--".into(), "$(X)".into()];
+        let spec = spec(&plan, |_| true);
+        let names: Vec<_> = spec.containers.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        let run = "/.kubeci/bin/step-runner run --relay /.kubeci/relay --step";
+        let command = |at: usize| words(spec.containers[at].command.as_ref());
+        let args = |at: usize| words(spec.containers[at].args.as_ref());
+        assert_eq!((command(0), args(0)), (format!("{run} a --"), "run".into()));
+        assert_eq!(command(1), format!("{run} b --needs a --"));
+        assert_eq!(
+            (command(2), args(2)),
+            (format!("{run} c --needs a,b --"), "run -- $(X)".into())
+        );
+    }
+
+    #[test]
+    fn steps_that_have_ended_elsewhere_are_not_waited_for() {
+        let plan = workplan_of(relay(&["| a b:x,a c:b", "| x"]));
+        let spec = spec(&plan, |step| step.name != "c");
+        let command = words(spec.containers[1].command.as_ref());
+        assert!(command.ends_with("--step b --needs a --"), "{command}");
+        let install = words(spec.init_containers.unwrap()[0].args.as_ref());
+        assert!(install.ends_with("--relay /.kubeci/relay a b"), "{install}");
+    }
+
+    #[test]
+    fn a_step_writes_to_its_own_folder_alone() {
+        let plan = workplan_of(relay(&["| a b:a"]));
+        let spec = spec(&plan, |_| true);
+        let mounts = spec.containers[1].volume_mounts.clone().unwrap();
+        let mounts: Vec<_> = mounts
+            .iter()
+            .map(|it| (it.mount_path.as_str(), it.sub_path.as_deref(), it.read_only))
+            .collect();
+        let expected = [
+            ("/kubeci", None, None),
+            ("/.kubeci/bin", None, Some(true)),
+            ("/.kubeci/relay", None, Some(true)),
+            ("/.kubeci/relay/b", Some("b"), None),
+        ];
+        assert_eq!(mounts, expected);
+    }
+
+    #[rstest]
+    #[case::root(json!({}), false, false)]
+    #[case::other_user(json!({"runAsUser": 1000}), false, true)]
+    #[case::other_user_in_the_pods_own_folder(json!({"runAsUser": 1000}), true, false)]
+    fn one_init_container_does_both(
+        #[case] user: serde_json::Value,
+        #[case] empty_dir: bool,
+        #[case] opens: bool,
+    ) {
+        let mut plan = workplan_of(relay(&["| a b"]));
+        plan.spec.pod.security_context = serde_json::from_value(user).unwrap();
+        if empty_dir {
+            plan.spec.workspace = WorkspaceKind::EmptyDir;
+        }
+        let init = spec(&plan, |_| true).init_containers.unwrap();
+        assert_eq!(init.len(), 1);
+        let said = words(init[0].command.as_ref()) + " " + &words(init[0].args.as_ref());
+        let open = "open-workspace /kubeci /step-runner install";
+        assert_eq!(said.trim_start().starts_with(open), opens, "{said}");
+        let context = init[0].security_context.clone().unwrap();
+        assert_eq!(context.run_as_non_root, Some(!opens));
+    }
+
+    /// The rules of the level `restricted` that a pod of ours could break.
+    #[test]
+    fn pod_security_restricted_allows_a_relay_in_its_own_folder() {
+        let mut plan = workplan_of(relay(&["| a b"]));
+        plan.spec.workspace = WorkspaceKind::EmptyDir;
+        let spec = spec(&plan, |_| true);
+        for volume in spec.volumes.unwrap() {
+            assert!(volume.empty_dir.is_some(), "{}", volume.name);
+        }
+        let context = spec.init_containers.unwrap()[0].security_context.clone();
+        let context = serde_json::to_value(context).unwrap();
+        let expected = json!({
+            "runAsUser": 65532, "runAsGroup": 65532, "runAsNonRoot": true,
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
+        });
+        assert_eq!(context, expected);
+    }
+
+    #[test]
+    fn the_pod_requests_what_runs_together() {
+        let mut plan = workplan_of(relay(&["| a b:a"]));
+        for step in &mut plan.spec.tasks[0].parallel_steps {
+            step.resources =
+                serde_json::from_value(json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}))
+                    .unwrap();
+        }
+        let spec = spec(&plan, |_| true);
+        let pod = spec.resources.unwrap().requests.unwrap();
+        assert_eq!(pod["cpu"], Quantity("1".into()));
+        for container in spec.containers {
+            let resources = container.resources.unwrap();
+            assert_eq!(resources.requests.unwrap()["cpu"], Quantity("500m".into()));
+            assert_eq!(resources.limits.unwrap()["cpu"], Quantity("2".into()));
+        }
+    }
+}
