@@ -17,6 +17,7 @@ mod permission;
 mod placement;
 mod processes;
 mod refused_pods;
+mod relay;
 mod replicas;
 mod workflow;
 mod workspace;
