@@ -1,5 +1,6 @@
 //! Every state that a relay pod can be in, and what is decided about it.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus, WorkspaceKind};
 use rstest::rstest;
 
@@ -39,11 +40,8 @@ fn said<'a>(status: &'a WorkplanStatus, name: &str) -> &'a str {
     step(status, name).message.as_deref().unwrap_or_default()
 }
 
-fn time(text: &str) -> Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime> {
-    let time = format!("2026-01-01T00:00:{text}Z").parse().unwrap();
-    Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(
-        time,
-    ))
+fn time(text: &str) -> MicroTime {
+    MicroTime(format!("2026-01-01T00:00:{text}Z").parse().unwrap())
 }
 
 #[rstest]
@@ -77,10 +75,10 @@ fn a_step_starts_about_when_the_last_that_it_needs_has_ended() {
         &[("a", "completed started=0.250000 ended=4.500000")],
     );
     let status = decided(&plan(&[CHAIN]), &facts([(0, pod)])).status;
-    assert_eq!(step(&status, "a").started_at, time("01.25"));
-    assert_eq!(step(&status, "a").finished_at, time("05.5"));
-    assert_eq!(step(&status, "b").started_at, time("05.5"));
-    assert_eq!(status.started_at, time("01.25"));
+    assert_eq!(step(&status, "a").started_at, Some(time("01.25")));
+    assert_eq!(step(&status, "a").finished_at, Some(time("05.5")));
+    assert_eq!(step(&status, "b").started_at, Some(time("05.5")));
+    assert_eq!(status.started_at, Some(time("01.25")));
 }
 
 #[rstest]
@@ -187,8 +185,8 @@ fn the_record_tells_how_a_step_ended_as_far_as_its_exit_code_allows(
         "{:?}",
         step.message
     );
-    assert_eq!(step.started_at, started.and_then(time));
-    assert_eq!(step.finished_at, ended.and_then(time));
+    assert_eq!(step.started_at, started.map(time));
+    assert_eq!(step.finished_at, ended.map(time));
     assert_eq!(step.exit_code, exit_code.parse().ok());
 }
 
