@@ -73,3 +73,22 @@ async fn main() -> ExitCode {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_has_a_container_at_least_and_as_many_as_a_workflow_has_steps_at_most() {
+        let parsed = |count: &str| {
+            Args::try_parse_from(["operator", "--relay-containers", count])
+                .map(|args| args.relay_containers.get())
+        };
+        assert_eq!(parsed("1").unwrap(), 1);
+        assert_eq!(parsed("500").unwrap(), 500);
+        for wrong in ["0", "501", "-1", "many"] {
+            let said = parsed(wrong).unwrap_err().to_string();
+            assert!(said.contains("from 1 to 500") || wrong == "-1", "{said}");
+        }
+    }
+}

@@ -83,3 +83,18 @@ async fn operate(runtime: RuntimeArgs, image: Option<String>) -> ExitCode {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_the_opening_keeps_its_own_options() {
+        let line = "operator open-workspace /kubeci /step-runner install --bin /b --help";
+        let args = Args::parse_from(line.split(' '));
+        let Some(OnNode::OpenWorkspace { then, .. }) = args.on_node else {
+            panic!("{line}");
+        };
+        assert_eq!(then, ["/step-runner", "install", "--bin", "/b", "--help"]);
+    }
+}

@@ -123,4 +123,15 @@ mod tests {
         );
         assert!(refusal.is_none_or(|refusal| refusal.message.contains(message)));
     }
+
+    #[rstest]
+    #[case::host_path(
+        r#"hostPath volumes (volume "kubeci-workspace")"#,
+        "workspace: emptyDir"
+    )]
+    #[case::own_fault("runAsNonRoot != true", "securityContext of the steps")]
+    fn pod_security_is_told_with_what_helps(#[case] text: &str, #[case] advice: &str) {
+        let said = pod_security(text);
+        assert!(said.contains(text) && said.contains(advice), "{said}");
+    }
 }
