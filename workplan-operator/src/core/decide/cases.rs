@@ -484,6 +484,13 @@ fn a_plan_that_cannot_run_fails_without_a_pod() {
     );
     assert!(message(&decision).starts_with("spec.tasks[0].SerialSteps[0].dependency[0]: "));
     assert_eq!(decision.actions, []);
+    let conditions = decision.status.conditions.iter();
+    let cleaned = conditions.filter(|it| it.type_ == "WorkspaceCleaned" && it.status == "True");
+    assert_eq!(
+        cleaned.map(|it| it.reason.as_str()).collect::<Vec<_>>(),
+        ["NeverPlaced"],
+        "whoever waits for the clean-up waits for ever otherwise"
+    );
 }
 
 /// A plan whose only pod has ended, as its status says.

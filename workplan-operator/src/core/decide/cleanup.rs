@@ -30,6 +30,10 @@ pub fn of_ended(
     let actions = if !stuck.is_empty() {
         stuck
     } else if !has_finalizer(workplan) {
+        // The finalizer comes before the first pod.
+        if home(workplan, &facts.pods).is_none() && !report::is_cleaned(&status) {
+            never_placed(&mut status, facts);
+        }
         Vec::new()
     } else if report::is_cleaned(&status) {
         vec![Action::RemoveFinalizer]
@@ -97,12 +101,8 @@ fn clean(
         if waits {
             return Vec::new();
         }
-        return done(
-            status,
-            facts,
-            "NeverPlaced",
-            "no pod of it was ever placed on a node",
-        );
+        never_placed(status, facts);
+        return vec![Action::RemoveFinalizer];
     };
     match (facts.node, &facts.sweep) {
         (NodeState::Gone, _) => {
@@ -131,6 +131,11 @@ fn clean(
         (NodeState::Ready, SweepState::NotAsked) => vec![Action::Sweep],
         (NodeState::Ready, SweepState::Underway | SweepState::Done) => Vec::new(),
     }
+}
+
+fn never_placed(status: &mut WorkplanStatus, facts: &Facts) {
+    let message = "no pod of it was ever placed on a node";
+    report::cleaned(status, facts.now, "NeverPlaced", message);
 }
 
 fn gone_with_its_pod(status: &mut WorkplanStatus, facts: &Facts) {
