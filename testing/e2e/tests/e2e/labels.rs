@@ -2,13 +2,15 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kubeci_e2e::fired;
+use kubeci_e2e::{DISRUPTIVE, fired};
 use serde_json::json;
 
 use crate::workflow::{WATCHED, unplaced};
 
 #[tokio::test]
 async fn a_label_removed_is_no_delete_and_a_label_added_is_an_add() {
+    // What fires nothing is remembered within a second; an operator killed before would forget it.
+    let _undisturbed = DISRUPTIVE.lock().await;
     kubeci_e2e::run("label", async |test| {
         test.apply(&unplaced("labels", WATCHED)).await;
         test.workflow_ready("labels").await;
@@ -70,6 +72,7 @@ async fn expressions_select() {
 
 #[tokio::test]
 async fn only_the_events_that_the_trigger_names_fire() {
+    let _undisturbed = DISRUPTIVE.lock().await;
     kubeci_e2e::run("events", async |test| {
         for (name, events) in [("changes", "onAddOrUpdate: true"), ("deletions", "onDelete: true")] {
             let trigger = format!("{{apiVersion: v1, kind: ConfigMap, selector: {{matchLabels: {{watched: 'yes'}}}}, {events}}}");
