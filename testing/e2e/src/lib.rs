@@ -21,5 +21,5 @@ pub use manifest::{apply, create, example, manifests};
 pub use node::{Inspector, Shell, workspace_path};
 pub use operators::{DISRUPTIVE, Operator};
 pub use pods::{PodHistory, workspace_of};
-pub use test::{Test, client, run, run_in_default};
-pub use workplans::{all_in, duration_between, step};
+pub use test::{Test, client, run, run_as, run_in_default};
+pub use workplans::{all_in, assert_in_order, duration_between, step, told};

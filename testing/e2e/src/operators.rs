@@ -7,14 +7,29 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use rand::Rng;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::sleep;
 
 use crate::{Inspector, eventually};
 
-/// Held by a test while it kills operators, so that those tests do not disturb each other's counts.
-/// Other tests go on meanwhile: nothing that they prove may depend on an operator living long.
-pub static DISRUPTIVE: Mutex<()> = Mutex::const_new(());
+/// Which tests disturb the others. Most go on all the same: nothing that they prove may depend on an operator
+/// or the API server living long.
+pub static DISRUPTIVE: Disruption = Disruption(RwLock::const_new(()));
+
+/// Parts the tests that disturb from each other, and from those that must not be disturbed.
+pub struct Disruption(RwLock<()>);
+
+impl Disruption {
+    /// Held by a test while it kills operators, or takes a part of the cluster away.
+    pub async fn lock(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.write().await
+    }
+
+    /// Held by a test while nobody else may.
+    pub async fn undisturbed(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.read().await
+    }
+}
 
 const NAMESPACE: &str = "kubeci-system";
 const REPLICAS: usize = 2;

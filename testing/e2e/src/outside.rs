@@ -38,6 +38,7 @@ impl Test {
         let other = Self {
             client: self.client.clone(),
             namespace: name,
+            execution: self.execution,
         };
         other.account_exists().await;
         other

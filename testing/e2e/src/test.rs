@@ -7,10 +7,11 @@ use kube::api::{DeleteParams, ListParams, LogParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource, ResourceExt};
-use kubeci_api::{Workflow, Workplan};
+use kubeci_api::{Execution, Workflow, Workplan};
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use crate::{apply, create, eventually, outside};
+use crate::{apply, create, eventually, manifests, outside};
 
 /// The kubeconfig of the cluster under test.
 ///
@@ -40,6 +41,8 @@ pub async fn client() -> Client {
 pub struct Test {
     pub client: Client,
     pub namespace: String,
+    /// How the Workflows that the test applies are executed, where they do not say.
+    pub execution: Option<Execution>,
 }
 
 /// Runs `body` in a new namespace named for the test, and deletes the namespace after it. When the body
@@ -48,7 +51,18 @@ pub struct Test {
 /// # Panics
 /// When the body does.
 pub async fn run(name: &str, body: impl AsyncFnOnce(&Test)) {
-    let test = Test::new(name).await;
+    run_in(Test::new(name, None).await, body).await;
+}
+
+/// As [`run`], with the Workflows that the body applies executed so, where they do not say.
+///
+/// # Panics
+/// When the body does.
+pub async fn run_as(execution: Execution, name: &str, body: impl AsyncFnOnce(&Test)) {
+    run_in(Test::new(name, Some(execution)).await, body).await;
+}
+
+async fn run_in(test: Test, body: impl AsyncFnOnce(&Test)) {
     let outcome = AssertUnwindSafe(body(&test)).catch_unwind().await;
     if outcome.is_err() {
         test.describe().await;
@@ -67,6 +81,7 @@ pub async fn run_in_default(body: impl AsyncFnOnce(&Test)) {
     let test = Test {
         client: client().await,
         namespace: "default".to_owned(),
+        execution: None,
     };
     if let Err(panic) = AssertUnwindSafe(body(&test)).catch_unwind().await {
         test.describe().await;
@@ -75,11 +90,16 @@ pub async fn run_in_default(body: impl AsyncFnOnce(&Test)) {
 }
 
 impl Test {
-    async fn new(name: &str) -> Self {
+    async fn new(name: &str, execution: Option<Execution>) -> Self {
         let client = client().await;
+        let suffix = match execution {
+            None => "",
+            Some(Execution::Pods) => "-pods",
+            Some(Execution::Relay) => "-relay",
+        };
         let namespace = Namespace {
             metadata: ObjectMeta {
-                generate_name: Some(format!("e2e-{name}-")),
+                generate_name: Some(format!("e2e-{name}{suffix}-")),
                 labels: Some([("kubeci-e2e".to_owned(), name.to_owned())].into()),
                 ..ObjectMeta::default()
             },
@@ -92,6 +112,7 @@ impl Test {
         let test = Self {
             client,
             namespace: created.name_any(),
+            execution,
         };
         test.account_exists().await;
         test
@@ -126,17 +147,29 @@ impl Test {
 
     /// Applies a manifest into the test's namespace.
     pub async fn apply(&self, yaml: &str) {
-        if let Err(error) = apply(&self.client, &self.namespace, yaml).await {
+        if let Err(error) = apply(&self.client, &self.namespace, &self.executed(yaml)).await {
             panic!("{error}\n{yaml}");
         }
     }
 
     /// Creates the objects of a manifest in the test's namespace, and says their names.
     pub async fn create(&self, yaml: &str) -> Vec<String> {
-        match create(&self.client, &self.namespace, yaml).await {
+        match create(&self.client, &self.namespace, &self.executed(yaml)).await {
             Ok(created) => created.iter().map(ResourceExt::name_any).collect(),
             Err(error) => panic!("{error}\n{yaml}"),
         }
+    }
+
+    /// A manifest whose Workflows say how they are executed.
+    fn executed(&self, yaml: &str) -> String {
+        let objects = manifests(yaml).into_iter().map(|mut object| {
+            let silent = object["kind"] == "Workflow" && object["spec"]["execution"].is_null();
+            if let Some(execution) = self.execution.filter(|_| silent) {
+                object["spec"]["execution"] = json!(execution);
+            }
+            object.to_string()
+        });
+        objects.collect::<Vec<_>>().join("\n---\n")
     }
 
     /// Deletes an object of the test's namespace.

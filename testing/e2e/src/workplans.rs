@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt;
 use kube::api::ListParams;
-use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, names};
+use kubeci_api::{Phase, StepPhase, StepStatus, Task, Workplan, names};
 
 use crate::{Inspector, Test, eventually, eventually_within, workspace_path};
 
@@ -123,6 +124,36 @@ pub fn step(plan: &Workplan, name: &str) -> StepStatus {
     found
         .cloned()
         .unwrap_or_else(|| panic!("no step {name} in {:?}", plan.status))
+}
+
+/// Asserts that no step of a Workplan started before all that it depends on had ended.
+///
+/// # Panics
+/// When one did, or the status does not say.
+pub fn assert_in_order(plan: &Workplan) {
+    for dependent in plan.spec.tasks.iter().flat_map(Task::steps) {
+        let started = step(plan, &dependent.name).started_at.expect("a start");
+        for dependency in &dependent.dependency {
+            let ended = step(plan, dependency).finished_at.expect("an end");
+            assert!(ended <= started, "{dependency}, then {}", dependent.name);
+        }
+    }
+}
+
+/// What the status of a Workplan tells, but for times, its node and its own name: the same of all that went
+/// alike.
+pub fn told(plan: &Workplan) -> String {
+    let mut status = plan.status.clone().unwrap_or_default();
+    let node = status.node.take().unwrap_or_default();
+    (status.started_at, status.finished_at) = (None, None);
+    for step in &mut status.steps {
+        (step.started_at, step.finished_at) = (None, None);
+    }
+    for condition in &mut status.conditions {
+        condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+    }
+    let told = format!("{status:#?}").replace(&plan.name_any(), "NAME");
+    told.replace(&format!("the node {node}"), "the node")
 }
 
 /// How much later `end` is than `start`, zero when it is not.

@@ -3,8 +3,10 @@
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
+use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Workflow, Workplan};
 use kubeci_e2e::{Inspector, Test, eventually, workspace_path};
+use rstest::rstest;
 
 use crate::workflow::{ENDLESS, on_config_maps};
 
@@ -26,9 +28,12 @@ async fn start(test: &Test) -> (String, String) {
     (name, folder)
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_a_running_workplan_that_is_deleted_nothing_is_left() {
-    kubeci_e2e::run("plan-deleted", async |test| {
+async fn of_a_running_workplan_that_is_deleted_nothing_is_left(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "plan-deleted", async |test| {
         let (name, folder) = start(test).await;
         test.delete_one::<Workplan>(&name).await;
         test.gone::<Workplan>(&name).await;
@@ -41,9 +46,12 @@ async fn of_a_running_workplan_that_is_deleted_nothing_is_left() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_a_workflow_that_is_deleted_nothing_is_left() {
-    kubeci_e2e::run("wfl-deleted", async |test| {
+async fn of_a_workflow_that_is_deleted_nothing_is_left(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "wfl-deleted", async |test| {
         let (name, folder) = start(test).await;
         test.delete_one::<Workflow>("endless").await;
         test.gone::<Workplan>(&name).await;
@@ -56,9 +64,12 @@ async fn of_a_workflow_that_is_deleted_nothing_is_left() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_a_namespace_that_is_deleted_nothing_is_left() {
-    kubeci_e2e::run("ns-deleted", async |test| {
+async fn of_a_namespace_that_is_deleted_nothing_is_left(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "ns-deleted", async |test| {
         let (_, folder) = start(test).await;
         let namespaces = Api::<Namespace>::all(test.client.clone());
         let deleted = namespaces
@@ -81,9 +92,12 @@ async fn of_a_namespace_that_is_deleted_nothing_is_left() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_a_completed_workplan_that_is_deleted_nothing_is_left() {
-    kubeci_e2e::run("done-deleted", async |test| {
+async fn of_a_completed_workplan_that_is_deleted_nothing_is_left(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "done-deleted", async |test| {
         test.apply(&on_config_maps("done", crate::workflow::ONE_STEP))
             .await;
         test.workflow_ready("done").await;

@@ -1,8 +1,10 @@
 //! The law "Exact": a step never waits for one that it does not depend on.
 
 use kube::ResourceExt;
+use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Order, Phase};
 use kubeci_e2e::{DISRUPTIVE, example, step};
+use rstest::rstest;
 
 use crate::workflow::{on_config_maps, shell};
 
@@ -11,16 +13,23 @@ fn waits_for(file: &str) -> String {
     format!("until [ -e /kubeci/{file} ]; do sleep 0.1; done")
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_chain_of_a_diamond_does_not_wait_for_the_long_step() {
-    let _undisturbed = DISRUPTIVE.lock().await;
-    kubeci_e2e::run("diamond", async |test| {
+async fn the_chain_of_a_diamond_does_not_wait_for_the_long_step(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    let _undisturbed = DISRUPTIVE.undisturbed().await;
+    kubeci_e2e::run_as(execution, "diamond", async |test| {
         test.apply(&example("diamond/workflow.yaml")).await;
         test.workflow_ready("diamond").await;
         test.apply(&example("diamond/trigger.yaml")).await;
         let name = test.workplan("diamond").await.name_any();
         let plan = test.ends(&name, Phase::Completed).await;
-        assert_eq!(plan.spec.order, Order::Graph);
+        let order = match execution {
+            Pods => Order::Graph,
+            Relay => Order::Relay,
+        };
+        assert_eq!(plan.spec.order, order);
         let started = |name| step(&plan, name).started_at.expect("a start").0;
         let finished = |name| step(&plan, name).finished_at.expect("an end").0;
         assert!(finished("package") < finished("long"), "{:?}", plan.status);
@@ -32,9 +41,12 @@ async fn the_chain_of_a_diamond_does_not_wait_for_the_long_step() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_long_step_can_wait_for_the_end_of_a_chain_beside_it() {
-    kubeci_e2e::run("beside", async |test| {
+async fn a_long_step_can_wait_for_the_end_of_a_chain_beside_it(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "beside", async |test| {
         let steps = [
             shell("prepare", "true", ""),
             shell("long", &waits_for("packaged"), "prepare"),
@@ -57,9 +69,10 @@ async fn a_long_step_can_wait_for_the_end_of_a_chain_beside_it() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn two_chains_can_wait_for_each_other_in_turn() {
-    kubeci_e2e::run("turns", async |test| {
+async fn two_chains_can_wait_for_each_other_in_turn(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "turns", async |test| {
         let turn =
             |mine: &str, theirs: &str| format!("{}; touch /kubeci/{mine}", waits_for(theirs));
         let steps = [
@@ -76,7 +89,11 @@ async fn two_chains_can_wait_for_each_other_in_turn() {
         test.config_map("object", "A").await;
         let name = test.workplan("turns").await.name_any();
         let plan = test.ends(&name, Phase::Completed).await;
-        assert_eq!(plan.spec.tasks.len(), 2, "a pod for each chain");
+        let tasks = match execution {
+            Pods => 2, // one for each chain
+            Relay => 1,
+        };
+        assert_eq!(plan.spec.tasks.len(), tasks);
         test.cleaned(&name).await;
     })
     .await;

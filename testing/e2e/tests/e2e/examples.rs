@@ -1,19 +1,28 @@
-//! Each folder of `examples/`, as it stands. The document's and the diamond have tests of their own.
+//! Each folder of `examples/`, as it stands. The diamond is where the law "Exact" is shown, the
+//! document's, in the namespace that it names, in a test of its own.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
-use kubeci_api::{Phase, StepPhase};
-use kubeci_e2e::{Test, example, fired, step};
+use kubeci_api::Execution::{self, Pods, Relay};
+use kubeci_api::{Phase, StepPhase, Workplan};
+use kubeci_e2e::{Test, assert_in_order, fired, run_as, step};
+use rstest::rstest;
 use serde_json::json;
 
-async fn run(test: &Test, folder: &str, workflow: &str, phase: Phase) -> kubeci_api::Workplan {
-    test.apply(&example(&format!("{folder}/workflow.yaml")))
+/// The text of a file below `examples/`, for the test's namespace.
+fn example(test: &Test, path: &str) -> String {
+    let here = format!("namespace: {}", test.namespace);
+    kubeci_e2e::example(path).replace("namespace: default", &here)
+}
+
+async fn run(test: &Test, folder: &str, workflow: &str, phase: Phase) -> Workplan {
+    test.apply(&example(test, &format!("{folder}/workflow.yaml")))
         .await;
     test.workflow_ready(workflow).await;
-    test.apply(&example(&format!("{folder}/trigger.yaml")))
+    test.apply(&example(test, &format!("{folder}/trigger.yaml")))
         .await;
     let name = test.workplan(workflow).await.name_any();
     let plan = test.ends(&name, phase).await;
@@ -22,9 +31,29 @@ async fn run(test: &Test, folder: &str, workflow: &str, phase: Phase) -> kubeci_
     plan
 }
 
+#[rstest]
 #[tokio::test]
-async fn failing_step() {
-    kubeci_e2e::run("example-fails", async |test| {
+async fn document(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-document", async |test| {
+        let plan = run(test, "document", "my-workflow", Phase::Completed).await;
+        let pods = match execution {
+            Pods => 2,
+            Relay => 1,
+        };
+        assert_eq!(test.pods_of(&plan.name_any()).await.len(), pods);
+        assert_in_order(&plan);
+        let last = step(&plan, "step-5");
+        let (pod, container) = (last.pod.expect("a pod"), last.container.expect("its name"));
+        let log = test.log(&pod, &container).await;
+        assert_eq!(log, "step-5\nfile-1\nfile-2\nfile-3\nfile-4\n");
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn failing_step(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-fails", async |test| {
         let plan = run(test, "failing-step", "failing-step", Phase::Failed).await;
         assert_eq!(step(&plan, "test").exit_code, Some(3));
         assert_eq!(step(&plan, "deploy").phase, StepPhase::Skipped);
@@ -35,34 +64,35 @@ async fn failing_step() {
     .await;
 }
 
+/// Its kind is the whole cluster's, so one after the other.
 #[tokio::test]
 async fn custom_resource() {
-    kubeci_e2e::run("example-custom", async |test| {
-        test.apply(&example("custom-resource/definition.yaml"))
-            .await;
-        run(test, "custom-resource", "on-release", Phase::Completed).await;
-        let release = kubeci_e2e::manifests(&example("custom-resource/trigger.yaml")).remove(0);
-        test.apply(&release.to_string().replace("1.0.0", "1.0.1"))
-            .await;
-        test.workplans_reach("on-release", 2).await;
-        let now = DeleteParams::default();
-        let definitions = Api::<CustomResourceDefinition>::all(test.client.clone());
-        definitions
-            .delete("releases.example.com", &now)
-            .await
-            .expect("deleted");
-        let roles = Api::<ClusterRole>::all(test.client.clone());
-        roles
-            .delete("kubeci-watch-releases", &now)
-            .await
-            .expect("deleted");
-    })
-    .await;
+    for execution in [Pods, Relay] {
+        run_as(execution, "example-custom", custom_resource_as).await;
+    }
 }
 
+async fn custom_resource_as(test: &Test) {
+    test.apply(&example(test, "custom-resource/definition.yaml"))
+        .await;
+    run(test, "custom-resource", "on-release", Phase::Completed).await;
+    let release = kubeci_e2e::manifests(&example(test, "custom-resource/trigger.yaml")).remove(0);
+    test.apply(&release.to_string().replace("1.0.0", "1.0.1"))
+        .await;
+    test.workplans_reach("on-release", 2).await;
+    let now = DeleteParams::default();
+    let definitions = Api::<CustomResourceDefinition>::all(test.client.clone());
+    let deleted = definitions.delete("releases.example.com", &now).await;
+    deleted.expect("the definition is deleted");
+    let roles = Api::<ClusterRole>::all(test.client.clone());
+    let deleted = roles.delete("kubeci-watch-releases", &now).await;
+    deleted.expect("the role is deleted");
+}
+
+#[rstest]
 #[tokio::test]
-async fn deployments_by_label() {
-    kubeci_e2e::run("example-label", async |test| {
+async fn deployments_by_label(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-label", async |test| {
         run(test, "deployments-by-label", "smoke-test", Phase::Completed).await;
         let deployments = test.api::<Deployment>();
         // Its status has changed meanwhile, which is no change of what the user wants.

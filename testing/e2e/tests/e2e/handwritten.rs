@@ -3,15 +3,13 @@
 use kube::ResourceExt;
 use kubeci_api::Phase;
 use kubeci_e2e::{Inspector, create, workspace_of};
+use rstest::rstest;
 
-fn plan(name: &str, order: &str, tasks: &str) -> String {
+/// A Workplan with the spec's fields before the tasks in YAML's flow style, as the tasks are.
+fn plan(name: &str, settings: &str, tasks: &str) -> String {
     format!(
-        "apiVersion: kube.ci/v1alpha1\n\
-         kind: Workplan\n\
-         metadata: {{name: {name}}}\n\
-         spec:\n  \
-           order: {order}\n  \
-           tasks: {tasks}\n"
+        "{{apiVersion: kube.ci/v1alpha1, kind: Workplan, metadata: {{name: {name}}}, \
+          spec: {{{settings}, tasks: {tasks}}}}}"
     )
 }
 
@@ -27,7 +25,7 @@ async fn linear_tasks_run_one_after_the_other() {
         let (a, b, c, d) = (writes("a"), writes("b"), writes("c"), writes("d"));
         let last = "{name: last, image: alpine, commands: [cat, /kubeci/log]}";
         let tasks = format!("[{{SerialSteps: [{a}, {b}]}}, {{ParallelSteps: [{c}]}}, {{SerialSteps: [{d}], ParallelSteps: [{last}]}}]");
-        test.create(&plan("by-hand", "Linear", &tasks)).await;
+        test.create(&plan("by-hand", "order: Linear", &tasks)).await;
         let ended = test.ends("by-hand", Phase::Completed).await;
         assert_eq!(ended.status.and_then(|it| it.progress).as_deref(), Some("5/5"));
         assert_eq!(test.log("by-hand-2", "last").await, "a\nb\nc\nd\n");
@@ -39,15 +37,34 @@ async fn linear_tasks_run_one_after_the_other() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn graph_tasks_run_when_their_dependencies_are_done() {
+async fn graph_tasks_run_when_their_dependencies_are_done(#[values("Graph", "Relay")] order: &str) {
     kubeci_e2e::run("graph", async |test| {
         // The first task waits for what the second one makes.
         let waits = "{name: waits, image: alpine, commands: [sh, -c], args: ['until [ -e /kubeci/made ]; do sleep 0.1; done']}";
         let makes = "{name: makes, image: alpine, commands: [touch, /kubeci/made]}";
         let both = "{name: both, image: alpine, commands: ['true'], dependency: [waits, makes]}";
         let tasks = format!("[{{ParallelSteps: [{waits}]}}, {{ParallelSteps: [{makes}]}}, {{ParallelSteps: [{both}]}}]");
-        test.create(&plan("by-hand", "Graph", &tasks)).await;
+        test.create(&plan("by-hand", &format!("order: {order}"), &tasks)).await;
+        test.ends("by-hand", Phase::Completed).await;
+        test.cleaned("by-hand").await;
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_dependent_starts_when_its_dependency_ends_not_when_the_pod_does(
+    #[values("Graph", "Relay")] order: &str,
+) {
+    kubeci_e2e::run("container", async |test| {
+        // The first pod lives until the second has run.
+        let a = "{name: a, image: alpine, commands: ['true']}";
+        let b = "{name: b, image: alpine, commands: [sh, -c], args: ['until [ -e /kubeci/made ]; do sleep 0.1; done']}";
+        let after = "{name: after-a, image: alpine, commands: [touch, /kubeci/made], dependency: [a]}";
+        let tasks = format!("[{{ParallelSteps: [{a}, {b}]}}, {{ParallelSteps: [{after}]}}]");
+        test.create(&plan("by-hand", &format!("order: {order}"), &tasks)).await;
         test.ends("by-hand", Phase::Completed).await;
         test.cleaned("by-hand").await;
     })
@@ -55,15 +72,17 @@ async fn graph_tasks_run_when_their_dependencies_are_done() {
 }
 
 #[tokio::test]
-async fn a_dependent_starts_when_its_dependency_ends_not_when_the_pod_does() {
-    kubeci_e2e::run("container", async |test| {
-        // The first pod lives until the second has run.
-        let a = "{name: a, image: alpine, commands: ['true']}";
-        let b = "{name: b, image: alpine, commands: [sh, -c], args: ['until [ -e /kubeci/made ]; do sleep 0.1; done']}";
-        let after = "{name: after-a, image: alpine, commands: [touch, /kubeci/made], dependency: [a]}";
-        let tasks = format!("[{{ParallelSteps: [{a}, {b}]}}, {{ParallelSteps: [{after}]}}]");
-        test.create(&plan("by-hand", "Graph", &tasks)).await;
+async fn inside_a_relay_steps_follow_their_dependencies_in_whatever_order_they_are_written() {
+    kubeci_e2e::run("by-hand-relay", async |test| {
+        let writes = |name: &str, dependency: &str| {
+            writes(name).replace('}', &format!(", dependency: [{dependency}]}}"))
+        };
+        let steps = [writes("c", "b"), writes("a", ""), writes("b", "a")];
+        let last = "{name: last, image: alpine, commands: [cat, /kubeci/log], dependency: [c]}";
+        let tasks = format!("[{{ParallelSteps: [{last}, {}]}}]", steps.join(", "));
+        test.create(&plan("by-hand", "order: Relay", &tasks)).await;
         test.ends("by-hand", Phase::Completed).await;
+        assert_eq!(test.log("by-hand-0", "last").await, "a\nb\nc\n");
         test.cleaned("by-hand").await;
     })
     .await;
@@ -71,43 +90,72 @@ async fn a_dependent_starts_when_its_dependency_ends_not_when_the_pod_does() {
 
 #[tokio::test]
 async fn a_plan_that_cannot_run_is_refused_or_fails_and_says_why() {
-    let cases: [(&str, &str, &str, &[&str]); 7] = [
-        ("no-tasks", "Linear", "[]", &["spec.tasks"]),
-        ("empty-task", "Linear", "[{}]", &["at least one step"]),
+    let cases: [(&str, &str, &str, &[&str]); 11] = [
+        ("no-tasks", "order: Linear", "[]", &["spec.tasks"]),
+        (
+            "empty-task",
+            "order: Linear",
+            "[{}]",
+            &["at least one step"],
+        ),
         (
             "same-name",
-            "Linear",
+            "order: Linear",
             "[{SerialSteps: [{name: a, image: alpine}]}, {SerialSteps: [{name: a, image: alpine}]}]",
             &["spec.tasks[1]", "a"],
         ),
         (
             "same-name-in-task",
-            "Linear",
+            "order: Linear",
             "[{SerialSteps: [{name: a, image: alpine}], ParallelSteps: [{name: a, image: alpine}]}]",
             &["spec.tasks[0]", "a"],
         ),
         (
             "unknown-dependency",
-            "Graph",
+            "order: Graph",
             "[{SerialSteps: [{name: a, image: alpine, dependency: [nothing]}]}]",
             &["nothing"],
         ),
         (
             "cycle",
-            "Graph",
+            "order: Graph",
             "[{SerialSteps: [{name: a, image: alpine, dependency: [b]}]}, {SerialSteps: [{name: b, image: alpine, dependency: [a]}]}]",
             &["spec.tasks[0] -> spec.tasks[1] -> spec.tasks[0]"],
         ),
         (
             "unknown-order",
-            "Random",
+            "order: Random",
             "[{SerialSteps: [{name: a, image: alpine}]}]",
             &["spec.order"],
         ),
+        (
+            "relay-in-a-row",
+            "order: Relay",
+            "[{SerialSteps: [{name: a, image: alpine}]}]",
+            &["order: Relay", "ParallelSteps"],
+        ),
+        (
+            "relay-cycle",
+            "order: Relay",
+            "[{ParallelSteps: [{name: a, image: alpine, commands: ['true'], dependency: [b]}, {name: b, image: alpine, commands: ['true'], dependency: [a]}]}]",
+            &["spec.tasks[0].ParallelSteps[0]", "\"a\" -> \"b\" -> \"a\""],
+        ),
+        (
+            "relay-without-commands",
+            "order: Relay",
+            "[{ParallelSteps: [{name: a, image: alpine, commands: ['true']}, {name: b, image: alpine}]}]",
+            &["spec.tasks[0].ParallelSteps[1].commands"],
+        ),
+        (
+            "pods-with-one-folder",
+            "order: Relay, workspace: emptyDir",
+            "[{ParallelSteps: [{name: a, image: alpine}]}, {ParallelSteps: [{name: b, image: alpine}]}]",
+            &["emptyDir", "hostPath"],
+        ),
     ];
     kubeci_e2e::run("cannot-run", async |test| {
-        for (name, order, tasks, words) in cases {
-            let created = create(&test.client, &test.namespace, &plan(name, order, tasks)).await;
+        for (name, settings, tasks, words) in cases {
+            let created = create(&test.client, &test.namespace, &plan(name, settings, tasks)).await;
             if let Err(error) = created {
                 let said = error.to_string();
                 assert!(kubeci_e2e::all_in(&said, words), "{name}: {said}");

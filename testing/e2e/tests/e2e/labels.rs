@@ -10,7 +10,7 @@ use crate::workflow::{WATCHED, unplaced};
 #[tokio::test]
 async fn a_label_removed_is_no_delete_and_a_label_added_is_an_add() {
     // What fires nothing is remembered within a second; an operator killed before would forget it.
-    let _undisturbed = DISRUPTIVE.lock().await;
+    let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run("label", async |test| {
         test.apply(&unplaced("labels", WATCHED)).await;
         test.workflow_ready("labels").await;
@@ -72,7 +72,7 @@ async fn expressions_select() {
 
 #[tokio::test]
 async fn only_the_events_that_the_trigger_names_fire() {
-    let _undisturbed = DISRUPTIVE.lock().await;
+    let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run("events", async |test| {
         for (name, events) in [("changes", "onAddOrUpdate: true"), ("deletions", "onDelete: true")] {
             let trigger = format!("{{apiVersion: v1, kind: ConfigMap, selector: {{matchLabels: {{watched: 'yes'}}}}, {events}}}");

@@ -1,5 +1,6 @@
 //! What kubeci does on a real Kubernetes. Each test is named for what it proves, and has a namespace of its
-//! own; they run at the same time and wait for conditions, never for time to pass.
+//! own; they run at the same time and wait for conditions, never for time to pass. A test in which steps run
+//! takes both executions, `Pods` and `Relay`, unless what it proves is one's alone.
 
 mod api;
 mod deletion;

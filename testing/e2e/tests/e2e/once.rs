@@ -3,8 +3,10 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
+use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Workplan, names};
 use kubeci_e2e::{DISRUPTIVE, Operator, Test, chains, fired};
+use rstest::rstest;
 use serde_json::json;
 
 use crate::workflow::{ONE_STEP, WATCHED, unplaced, workflow};
@@ -154,9 +156,10 @@ async fn a_workflow_that_is_deleted_fires_nothing_and_takes_its_workplans_along(
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_a_workplan_owns_fires_nothing() {
-    kubeci_e2e::run("own-pods", async |test| {
+async fn what_a_workplan_owns_fires_nothing(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "own-pods", async |test| {
         let pods = "{apiVersion: v1, kind: Pod, onAddOrUpdate: true}";
         test.apply(&workflow("once", ONE_STEP, pods)).await;
         test.workflow_ready("once").await;
@@ -173,9 +176,10 @@ async fn what_a_workplan_owns_fires_nothing() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_long_name_is_cut_to_fit() {
-    kubeci_e2e::run("long-name", async |test| {
+async fn a_long_name_is_cut_to_fit(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "long-name", async |test| {
         let name = format!("a{}", "-long.name".repeat(6));
         test.apply(&workflow(&name, ONE_STEP, WATCHED)).await;
         test.workflow_ready(&name).await;

@@ -3,8 +3,10 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, EvictParams};
+use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Phase, StepPhase, Workplan};
 use kubeci_e2e::{DISRUPTIVE, Test, step, workspace_of};
+use rstest::rstest;
 
 use crate::workflow::{ENDLESS, on_config_maps, shell};
 
@@ -16,9 +18,12 @@ async fn fire(test: &Test, workflow: &str, steps: &str) -> String {
     test.workplan(workflow).await.name_any()
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_failed_step_skips_its_descendants_and_nothing_else() {
-    kubeci_e2e::run("fails", async |test| {
+async fn a_failed_step_skips_its_descendants_and_nothing_else(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "fails", async |test| {
         let steps = [
             shell("start", "true", ""),
             shell("fails", "echo expected 4, found 5; exit 3", "start"),
@@ -50,9 +55,12 @@ async fn a_failed_step_skips_its_descendants_and_nothing_else() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_failed_serial_step_skips_the_rest_of_its_pod() {
-    kubeci_e2e::run("fails-first", async |test| {
+async fn a_failed_serial_step_skips_the_rest_of_its_pod(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "fails-first", async |test| {
         let steps = [
             shell("first", "exit 1", ""),
             shell("second", "true", "first"),
@@ -68,9 +76,10 @@ async fn a_failed_serial_step_skips_the_rest_of_its_pod() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_image_that_does_not_exist_is_told() {
-    kubeci_e2e::run("no-image", async |test| {
+async fn an_image_that_does_not_exist_is_told(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "no-image", async |test| {
         let steps = "[{name: only, image: 'no-such-image:1', commands: ['true']}]";
         let name = fire(test, "no-image", steps).await;
         let plan = test
@@ -84,9 +93,10 @@ async fn an_image_that_does_not_exist_is_told() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_command_that_does_not_exist_fails_the_step() {
-    kubeci_e2e::run("no-command", async |test| {
+async fn a_command_that_does_not_exist_fails_the_step(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "no-command", async |test| {
         let steps = "[{name: only, image: alpine, commands: [no-such-command]}]";
         let name = fire(test, "no-command", steps).await;
         let plan = test.ends(&name, Phase::Failed).await;
@@ -97,9 +107,12 @@ async fn a_command_that_does_not_exist_fails_the_step() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_pod_that_fits_nowhere_is_told_and_can_be_deleted() {
-    kubeci_e2e::run("too-big", async |test| {
+async fn a_pod_that_fits_nowhere_is_told_and_can_be_deleted(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "too-big", async |test| {
         let steps = "[{name: only, image: alpine, resources: {requests: {cpu: 1000}}}]";
         let name = fire(test, "too-big", steps).await;
         let plan = test.workplan_says(&name, &["unschedulable", "cpu"]).await;
@@ -111,9 +124,12 @@ async fn a_pod_that_fits_nowhere_is_told_and_can_be_deleted() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_config_map_that_a_step_needs_and_is_absent_is_told() {
-    kubeci_e2e::run("no-env", async |test| {
+async fn a_config_map_that_a_step_needs_and_is_absent_is_told(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "no-env", async |test| {
         let steps = "[{name: only, image: alpine, commands: [env], envFrom: [{configMapRef: {name: absent}}]}]";
         let name = fire(test, "no-env", steps).await;
         test.workplan_says(&name, &["absent", "only"]).await;
@@ -123,9 +139,10 @@ async fn a_config_map_that_a_step_needs_and_is_absent_is_told() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_pod_that_is_deleted_under_a_plan_fails_it() {
-    kubeci_e2e::run("pod-deleted", async |test| {
+async fn a_pod_that_is_deleted_under_a_plan_fails_it(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "pod-deleted", async |test| {
         let name = fire(test, "pod-deleted", ENDLESS).await;
         test.runs(&name, "endless").await;
         let pod = test.pods_of(&name).await.remove(0);
@@ -137,11 +154,12 @@ async fn a_pod_that_is_deleted_under_a_plan_fails_it() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_pod_that_is_evicted_under_a_plan_fails_it() {
+async fn a_pod_that_is_evicted_under_a_plan_fails_it(#[values(Pods, Relay)] execution: Execution) {
     // To an operator that was away the pod is gone, and nobody says why.
-    let _undisturbed = DISRUPTIVE.lock().await;
-    kubeci_e2e::run("pod-evicted", async |test| {
+    let _undisturbed = DISRUPTIVE.undisturbed().await;
+    kubeci_e2e::run_as(execution, "pod-evicted", async |test| {
         let name = fire(test, "pod-evicted", ENDLESS).await;
         test.runs(&name, "endless").await;
         let pod = test.pods_of(&name).await.remove(0);

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, Pod};
 use kube::ResourceExt;
+use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::Phase;
+use rstest::rstest;
 
 use crate::workflow::{on_config_maps, shell};
 
 #[tokio::test]
 async fn later_pods_require_the_first_ones_node() {
-    kubeci_e2e::run("together", async |test| {
+    // As a relay, these steps are one pod.
+    kubeci_e2e::run_as(Pods, "together", async |test| {
         let steps = [
             shell("a1", "echo a > /kubeci/a", ""),
             shell("b1", "echo b > /kubeci/b", ""),
@@ -52,9 +55,12 @@ async fn later_pods_require_the_first_ones_node() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_first_pod_holds_room_for_the_widest_moment() {
-    kubeci_e2e::run("room", async |test| {
+async fn the_first_pod_holds_room_for_the_widest_moment(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "room", async |test| {
         // A request of which a pod cannot state the whole, and of which the nodes of a test have nothing.
         let steps = r#"[
             {name: small, image: busybox, commands: ["true"], resources: {requests: {memory: 8Mi, ephemeral-storage: 0}}},

@@ -27,7 +27,7 @@ async fn ask(client: &Client, pod: &str, path: &str) -> Result<String, kube::Err
 
 #[tokio::test]
 async fn every_replica_is_healthy_and_ready_and_tells_its_metrics() {
-    let _undisturbed = DISRUPTIVE.lock().await;
+    let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run("processes", async |test| {
         for operator in [Operator::Workflow, Operator::Workplan] {
             let pods = operator.pods(&test.client).await;
@@ -43,7 +43,7 @@ async fn every_replica_is_healthy_and_ready_and_tells_its_metrics() {
 
 #[tokio::test]
 async fn the_leaders_tell_what_they_do() {
-    let _undisturbed = DISRUPTIVE.lock().await;
+    let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run("leaders", async |test| {
         let cases: [(Operator, &[&str]); 2] = [
             (Operator::Workflow, &WORKFLOW_METRICS),

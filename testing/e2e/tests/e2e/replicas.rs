@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
+use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::Phase;
 use kubeci_e2e::{DISRUPTIVE, Operator, PodHistory, Test, chains, fired};
+use rstest::rstest;
 
 use crate::workflow::{WATCHED, on_config_maps, shell, unplaced};
 
@@ -48,10 +50,13 @@ async fn another_workflow_operator_takes_over_and_fires_each_event_once() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn another_workplan_operator_takes_over_and_ends_what_runs() {
+async fn another_workplan_operator_takes_over_and_ends_what_runs(
+    #[values(Pods, Relay)] execution: Execution,
+) {
     let _alone = DISRUPTIVE.lock().await;
-    kubeci_e2e::run("takeover-runs", async |test| {
+    kubeci_e2e::run_as(execution, "takeover-runs", async |test| {
         let steps = [
             shell("a", "echo a >> /kubeci/log; sleep 2", ""),
             shell("b", "echo b >> /kubeci/log; sleep 2", ""),
@@ -75,7 +80,11 @@ async fn another_workplan_operator_takes_over_and_ends_what_runs() {
             test.cleaned(&plan.name_any()).await;
             test.assert_folder_gone("takeover", &plan.name_any()).await;
         }
-        assert_eq!(history.assert_each_ran_once(), 6);
+        let pods_each = match execution {
+            Pods => 2,
+            Relay => 1,
+        };
+        assert_eq!(history.assert_each_ran_once(), 3 * pods_each);
     })
     .await;
 }

@@ -1,8 +1,10 @@
 //! The folder that a plan's steps share.
 
 use kube::ResourceExt;
+use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::Phase;
 use kubeci_e2e::{Inspector, Test};
+use rstest::rstest;
 
 use crate::workflow::{WATCHED, on_config_maps, shell, workflow};
 
@@ -18,9 +20,10 @@ async fn completes(test: &Test, name: &str, yaml: &str) -> String {
     plan
 }
 
+#[rstest]
 #[tokio::test]
-async fn steps_that_run_as_another_user_can_write_it() {
-    kubeci_e2e::run("user", async |test| {
+async fn steps_that_run_as_another_user_can_write_it(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "user", async |test| {
         let write = "commands: [sh, -c], args: ['echo $(id -u) >> /kubeci/users; mkdir -p /kubeci/folder-$(id -u)']";
         let check = "commands: [sh, -c], args: ['test $(sort -n /kubeci/users | tr \"\\n\" ,) = 0,1000,65532,']";
         // The first makes the file for the others.
@@ -36,9 +39,12 @@ async fn steps_that_run_as_another_user_can_write_it() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_plan_that_runs_as_another_user_can_write_it() {
-    kubeci_e2e::run("plan-user", async |test| {
+async fn a_plan_that_runs_as_another_user_can_write_it(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "plan-user", async |test| {
         let steps = [
             shell("write", "id -u > /kubeci/user; mkdir /kubeci/folder", ""),
             shell(
@@ -54,18 +60,22 @@ async fn a_plan_that_runs_as_another_user_can_write_it() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_image_with_a_user_of_its_own_can_write_it() {
-    kubeci_e2e::run("image-user", async |test| {
+async fn an_image_with_a_user_of_its_own_can_write_it(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "image-user", async |test| {
         let steps = "[{name: only, image: nonroot, commands: [sh, -c], args: ['touch /kubeci/file'], securityContext: {runAsNonRoot: true}}]";
         completes(test, "image-user", &on_config_maps("image-user", steps)).await;
     })
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_symbolic_links_to_elsewhere_only_the_links_go() {
-    kubeci_e2e::run("links", async |test| {
+async fn of_symbolic_links_to_elsewhere_only_the_links_go(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    kubeci_e2e::run_as(execution, "links", async |test| {
         let inspector = Inspector::get(&test.client).await;
         let elsewhere = format!("/kubeci/e2e-elsewhere-{}", test.namespace);
         for node in inspector.nodes() {
@@ -97,18 +107,20 @@ async fn of_symbolic_links_to_elsewhere_only_the_links_go() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_steps_make_hard_to_remove_goes_too() {
-    kubeci_e2e::run("hard", async |test| {
+async fn what_steps_make_hard_to_remove_goes_too(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "hard", async |test| {
         let line = "cd /kubeci; mkdir -p locked/in; touch locked/in/file; chmod 000 locked/in/file locked/in locked; mkfifo pipe; touch -- -rf 'a b' '$(c)'; i=0; d=deep; while [ $i -lt 40 ]; do d=$d/deep-deep-deep; i=$((i+1)); done; mkdir -p $d; touch $d/file";
         completes(test, "hard", &on_config_maps("hard", &format!("[{}]", shell("make", line, "")))).await;
     })
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_users_volumes_are_mounted_beside_it() {
-    kubeci_e2e::run("volumes", async |test| {
+async fn a_users_volumes_are_mounted_beside_it(#[values(Pods, Relay)] execution: Execution) {
+    kubeci_e2e::run_as(execution, "volumes", async |test| {
         let step = |name: &str, line: &str, dependency: &str| {
             format!("{{name: {name}, image: alpine, commands: [sh, -c], args: [\"{line}\"], dependency: [{dependency}], workingDir: /settings, env: [{{name: GREETING, value: hello}}], volumeMounts: [{{name: settings, mountPath: /settings}}]}}")
         };
