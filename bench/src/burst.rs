@@ -7,22 +7,18 @@ use kubeci_api::Workplan;
 use kubeci_e2e::Test;
 use serde_json::json;
 
-use crate::reaction::create;
-use crate::sightings::{Sightings, workflow};
+use crate::fire::{create, trigger_of, workflow};
+use crate::sightings::Sightings;
 use crate::table::row;
 
 const OBJECTS: usize = 200;
 const AT_ONCE: usize = 50;
 
 pub async fn measure(test: &Test) {
-    let step = json!([{"name": "never", "image": "alpine"}]);
+    let step = json!({"name": "never", "image": "alpine"});
     let nowhere = json!({"nodeSelector": {"kube.ci/bench": "no-such-node"}});
-    test.apply(&workflow("burst", &step, &nowhere)).await;
-    test.workflow_ready("burst").await;
-    let plans = Sightings::of(test, |it: &Workplan| {
-        it.spec.trigger.iter().map(|it| it.name.clone()).collect()
-    })
-    .await;
+    workflow(test, "burst", &[step], &nowhere).await;
+    let plans = Sightings::of(test, |it: &Workplan| trigger_of(it).into_iter().collect()).await;
     let start = Instant::now();
     futures::stream::iter(0..OBJECTS)
         .for_each_concurrent(AT_ONCE, async |index| {

@@ -1,24 +1,37 @@
 //! Measures kubeci in the cluster of `KUBECI_TEST_KUBECONFIG` and prints the tables of
-//! `docs/performance.md`. Nothing is asserted.
+//! `docs/performance.md`: all measurements, or those that are named. Nothing is asserted.
 
 mod burst;
-mod document;
-mod handover;
+mod by_hand;
+mod fire;
+mod pod_handover;
 mod reaction;
+mod relay_handover;
 mod requests;
+mod shapes;
+mod side_by_side;
 mod sightings;
 mod table;
 
-use kubeci_e2e::run;
+use kubeci_e2e::{Test, run};
 
 #[tokio::main]
 async fn main() {
-    println!("| measured | p50 | p99 | max | n |");
-    println!("|---|---|---|---|---|");
-    // First, while nothing of an earlier measurement is being cleaned up.
-    run("bench-requests", requests::measure).await;
-    run("bench-reaction", reaction::measure).await;
-    run("bench-handover", handover::measure).await;
-    run("bench-burst", burst::measure).await;
-    run("bench-document", document::measure).await;
+    side_by_side::header();
+    measure("side-by-side", side_by_side::measure).await;
+    println!();
+    table::header();
+    // Before the others, which leave things to be cleaned up.
+    measure("requests", requests::measure).await;
+    measure("relay-handover", relay_handover::measure).await;
+    measure("pod-handover", pod_handover::measure).await;
+    measure("reaction", reaction::measure).await;
+    measure("burst", burst::measure).await;
+}
+
+async fn measure(name: &str, measurement: impl AsyncFnOnce(&Test)) {
+    let mut asked = std::env::args().skip(1).peekable();
+    if asked.peek().is_none() || asked.any(|it| it == name) {
+        run(&format!("bench-{name}"), measurement).await;
+    }
 }

@@ -5,21 +5,20 @@ use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
-use kube::api::PostParams;
 use kubeci_api::{Workplan, names};
 use kubeci_e2e::Test;
 use serde_json::json;
 
-use crate::sightings::{Sightings, workflow};
+use crate::fire::{create, trigger_of, workflow};
+use crate::sightings::Sightings;
 use crate::table::row;
 
 const EVENTS: usize = 200;
 
 pub async fn measure(test: &Test) {
-    let step = json!([{"name": "never", "image": "alpine"}]);
+    let step = json!({"name": "never", "image": "alpine"});
     let nowhere = json!({"nodeSelector": {"kube.ci/bench": "no-such-node"}});
-    test.apply(&workflow("reaction", &step, &nowhere)).await;
-    test.workflow_ready("reaction").await;
+    workflow(test, "reaction", &[step], &nowhere).await;
     let events = Sightings::of(test, |it: &ConfigMap| vec![it.name_any()]).await;
     let plans = Sightings::of(test, |it: &Workplan| trigger_of(it).into_iter().collect()).await;
     let pods = Sightings::of(test, |it: &Pod| {
@@ -60,17 +59,4 @@ pub async fn measure(test: &Test) {
     row("event visible to Workplan visible", from_event);
     row("write of the object sent to Workplan visible", from_write);
     row("Workplan visible to first pod visible", to_pod);
-}
-
-fn trigger_of(plan: &Workplan) -> Option<String> {
-    plan.spec.trigger.as_ref().map(|it| it.name.clone())
-}
-
-/// Creates a ConfigMap that fires the Workflow `workflow`.
-pub async fn create(test: &Test, name: &str, workflow: &str) {
-    let object =
-        json!({"metadata": {"name": name, "labels": {"bench": workflow}}, "data": {"name": name}});
-    let object: ConfigMap = serde_json::from_value(object).expect("a ConfigMap");
-    let created = test.api().create(&PostParams::default(), &object).await;
-    created.expect("a ConfigMap");
 }

@@ -1,37 +1,70 @@
-//! How many API requests both operators send for a Workplan of one pod.
+//! How many API requests both operators send for a Workplan, its sweep's included.
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 use kubeci_api::Phase;
 use kubeci_e2e::{Operator, Test};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::reaction::create;
-use crate::sightings::workflow;
+use crate::fire::{clear, create, plan_of, workflow};
+use crate::shapes::{chain, document};
 
 const PLANS: usize = 10;
 
 pub async fn measure(test: &Test) {
-    let step = json!([{"name": "only", "image": "alpine", "commands": ["true"]}]);
-    test.apply(&workflow("requests", &step, &json!({}))).await;
-    test.workflow_ready("requests").await;
-    let before = total(test).await;
-    for index in 0..PLANS {
-        create(test, &format!("plan-{index}"), "requests").await;
-        // One after the other, so that none shares its sweep.
-        let plans = test.workplans_reach("requests", index + 1).await;
-        let running = plans.iter().find(|it| !it.finalizers().is_empty());
-        if let Some(plan) = running {
-            test.ends(&plan.name_any(), Phase::Completed).await;
-            test.cleaned(&plan.name_any()).await;
-        }
+    let (one, five) = (chain(1).steps, document().steps);
+    let relay = json!({"execution": "Relay"});
+    let own = json!({"execution": "Relay", "workspace": "emptyDir"});
+    for (name, what, steps, settings) in [
+        ("pods", "a Workplan of one pod", &one, &json!({})),
+        ("relay", "the example in `Relay`", &five, &relay),
+        ("relay-own", "the same, `workspace: emptyDir`", &five, &own),
+    ] {
+        let requests = one_after_the_other(test, name, steps, settings).await;
+        row(what, requests);
     }
-    let requests = total(test).await - before;
+    let requests = at_once(test, "relay-at-once", &five, &relay).await;
+    row(
+        "each of 10 of the example in `Relay`, fired at once",
+        requests,
+    );
+}
+
+fn row(what: &str, requests: u64) {
     #[allow(clippy::cast_precision_loss)]
     let per_plan = requests as f64 / PLANS as f64;
-    println!(
-        "| API requests for a Workplan of one pod, its sweep included | {per_plan:.1} | | | {PLANS} |"
-    );
+    println!("| API requests for {what} | {per_plan:.1} | | | {PLANS} |");
+}
+
+/// None shares its sweep.
+async fn one_after_the_other(test: &Test, name: &str, steps: &[Value], settings: &Value) -> u64 {
+    workflow(test, name, steps, settings).await;
+    let before = total(test).await;
+    for index in 0..PLANS {
+        run(test, name, index).await;
+    }
+    let requests = total(test).await - before;
+    clear(test).await;
+    requests
+}
+
+async fn at_once(test: &Test, name: &str, steps: &[Value], settings: &Value) -> u64 {
+    workflow(test, name, steps, settings).await;
+    let before = total(test).await;
+    join_all((0..PLANS).map(|index| run(test, name, index))).await;
+    let requests = total(test).await - before;
+    clear(test).await;
+    requests
+}
+
+/// From the event until nothing of the Workplan is left to do.
+async fn run(test: &Test, workflow: &str, index: usize) {
+    let trigger = format!("{workflow}-{index}");
+    create(test, &trigger, workflow).await;
+    let plan = plan_of(test, workflow, &trigger).await;
+    test.ends(&plan, Phase::Completed).await;
+    test.cleaned(&plan).await;
 }
 
 /// What the operators have sent so far, without their leases and watches.

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -9,8 +9,11 @@ use kube::api::{WatchEvent, WatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
 use kubeci_e2e::Test;
-use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// The longest chain's, in pods made by hand.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// When a watch of ours first showed what we look for, by a key.
 #[derive(Clone, Default)]
@@ -67,6 +70,11 @@ impl Sightings {
 
     /// When `key` was first seen; waits until it is.
     pub async fn when(&self, key: &str) -> Instant {
+        let seen = timeout(PATIENCE, self.wait(key)).await;
+        seen.unwrap_or_else(|_| panic!("{key} is not seen within {PATIENCE:?}"))
+    }
+
+    async fn wait(&self, key: &str) -> Instant {
         loop {
             let changed = self.changed.notified();
             if let Some(at) = self.at(key) {
@@ -77,7 +85,7 @@ impl Sightings {
     }
 
     /// When `key` was first seen.
-    pub fn at(&self, key: &str) -> Option<Instant> {
+    fn at(&self, key: &str) -> Option<Instant> {
         self.seen.lock().expect("a lock").get(key).copied()
     }
 
@@ -107,20 +115,4 @@ fn has_ended(container: &ContainerStatus) -> bool {
         .state
         .as_ref()
         .is_some_and(|it| it.terminated.is_some())
-}
-
-/// A Workflow on all ConfigMaps of its namespace that carry the label `bench: <name>`.
-pub fn workflow(name: &str, steps: &Value, extra: &Value) -> String {
-    let mut manifest = serde_json::json!({
-        "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow", "metadata": {"name": name},
-        "spec": {
-            "steps": steps,
-            "triggers": [{"apiVersion": "v1", "kind": "ConfigMap", "selector": {"matchLabels": {"bench": name}},
-                "onAddOrUpdate": true}],
-        },
-    });
-    for (key, value) in extra.as_object().into_iter().flatten() {
-        manifest["spec"][key] = value.clone();
-    }
-    manifest.to_string()
 }

@@ -1,24 +1,56 @@
 use std::time::Duration;
 
+pub fn header() {
+    println!("| measured | p50 | p99 | max | n |");
+    println!("|---|---|---|---|---|");
+}
+
 /// Prints one row: the median, the 99th percentile and the greatest of `samples`.
 pub fn row(what: &str, mut samples: Vec<Duration>) {
     samples.sort();
-    let at = |share: usize| {
-        let index = (samples.len() * share).div_ceil(100).max(1) - 1;
-        samples.get(index).copied().unwrap_or_default()
-    };
-    let count = samples.len();
     println!(
-        "| {what} | {} | {} | {} | {count} |",
-        text(at(50)),
-        text(at(99)),
-        text(at(100))
+        "| {what} | {} | {} | {} | {} |",
+        text(at(&samples, 50)),
+        text(at(&samples, 99)),
+        text(at(&samples, 100)),
+        samples.len()
     );
+}
+
+/// The median of several samples.
+pub fn median(samples: &[Duration]) -> Duration {
+    let mut samples = samples.to_vec();
+    samples.sort();
+    at(&samples, 50)
+}
+
+/// The median of several samples, with the least and the greatest.
+pub fn spread(samples: &[Duration]) -> String {
+    let mut sorted = samples.to_vec();
+    sorted.sort();
+    let [least, .., greatest] = &*sorted else {
+        return text(at(&sorted, 50));
+    };
+    let seconds = |it: &Duration| format!("{:.2}", it.as_secs_f64());
+    format!(
+        "{} ({} to {})",
+        text(at(&sorted, 50)),
+        seconds(least),
+        seconds(greatest)
+    )
+}
+
+/// The least of sorted samples that as many per cent of them do not exceed.
+fn at(sorted: &[Duration], share: usize) -> Duration {
+    let index = (sorted.len() * share).div_ceil(100).max(1) - 1;
+    sorted.get(index).copied().unwrap_or_default()
 }
 
 fn text(duration: Duration) -> String {
     let milliseconds = duration.as_secs_f64() * 1000.0;
-    if milliseconds < 1000.0 {
+    if milliseconds < 10.0 {
+        format!("{milliseconds:.2} ms")
+    } else if milliseconds < 1000.0 {
         format!("{milliseconds:.1} ms")
     } else {
         format!("{:.2} s", duration.as_secs_f64())

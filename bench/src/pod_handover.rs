@@ -4,20 +4,22 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kubeci_api::{Phase, names};
 use kubeci_e2e::Test;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::reaction::create;
-use crate::sightings::{Sightings, ended_containers, workflow};
+use crate::fire::{create, workflow};
+use crate::shapes::chain;
+use crate::sightings::{Sightings, ended_containers};
 use crate::table::row;
 
-const CHAINS: usize = 2;
-const STEPS: usize = 101;
+const CHAINS: usize = 4;
+const STEPS: usize = 26;
 
 pub async fn measure(test: &Test) {
-    let chain: Vec<Value> = (0..STEPS).map(link).collect();
-    test.apply(&workflow("handover", &json!(chain), &json!({})))
-        .await;
-    test.workflow_ready("handover").await;
+    let mut steps = chain(STEPS).steps;
+    for step in &mut steps {
+        step["isolate"] = json!(true);
+    }
+    workflow(test, "handover", &steps, &json!({"execution": "Pods"})).await;
     let pods = Sightings::of(test, |it: &Pod| {
         let labels = it.labels();
         let plan = labels
@@ -45,13 +47,4 @@ pub async fn measure(test: &Test) {
         test.ends(&plan, Phase::Completed).await;
     }
     row("container end visible to next pod visible", gaps);
-}
-
-fn link(index: usize) -> Value {
-    let mut step = json!({"name": format!("step-{index}"), "image": "alpine", "commands": ["true"],
-        "imagePullPolicy": "IfNotPresent", "isolate": true});
-    if index > 0 {
-        step["dependency"] = json!([format!("step-{}", index - 1)]);
-    }
-    step
 }
