@@ -39,5 +39,5 @@ pub const RELAY_VOLUME: &str = "kubeci-relay";
 pub const WORKFLOW_NAME_MAX: usize = 63;
 /// The most characters that a Workplan's name may have, so that its pods' names fit into 63.
 pub const WORKPLAN_NAME_MAX: usize = 59;
-/// The most steps that a Workflow may have.
+/// The most steps that a Workflow may have, and a Workplan in all its tasks.
 pub const STEPS_MAX: usize = 500;

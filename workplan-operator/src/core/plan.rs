@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER};
+use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX};
 use kubeci_api::{Order, Step, Task, WorkplanSpec};
 
 /// The steps of a Workplan in the order of its tasks, with their dependencies by position.
@@ -36,7 +36,7 @@ impl<'a> Plan<'a> {
     /// Checks the tasks of `spec`.
     ///
     /// # Errors
-    /// When a name is taken, a dependency is unknown, steps or tasks wait for each other for ever, or a step
+    /// When there are too many steps, a name is taken, a dependency is unknown, steps or tasks wait for each other for ever, or a step
     /// has no command that it could be started by.
     pub fn check(spec: &'a WorkplanSpec) -> Result<Self, InvalidPlan> {
         let mut plan = Self {
@@ -48,6 +48,7 @@ impl<'a> Plan<'a> {
             let range = plan.push(task, steps);
             plan.tasks.push(range);
         }
+        plan.refuse_too_many()?;
         let positions = plan.positions()?;
         for at in 0..plan.steps.len() {
             plan.refuse_unstartable(at)?;
@@ -80,6 +81,21 @@ impl<'a> Plan<'a> {
         });
         self.steps.extend(steps);
         start..self.steps.len()
+    }
+
+    /// All of them stand in one status, and are looked through at each change.
+    fn refuse_too_many(&self) -> Result<(), InvalidPlan> {
+        let count = self.steps.len();
+        if count <= STEPS_MAX {
+            return Ok(());
+        }
+        Err(InvalidPlan {
+            path: "spec.tasks".into(),
+            message: format!(
+                "there are {count} steps in all, more than the {STEPS_MAX} that a Workplan may have; \
+                 split it into several Workplans"
+            ),
+        })
     }
 
     fn positions(&self) -> Result<HashMap<&'a str, usize>, InvalidPlan> {
@@ -335,6 +351,19 @@ mod tests {
         two.tasks[0].parallel_steps[1].commands.clear();
         let error = Plan::check(&two).unwrap_err();
         assert_eq!(error.path, "spec.tasks[0].ParallelSteps[1].commands");
+    }
+
+    #[test]
+    fn a_plan_has_as_many_steps_as_a_workflow_at_most() {
+        let task = |task: usize| {
+            let chain = (0..500).map(|at| format!("s{task}-{at}:s{task}-{}", at + 1));
+            format!("| {} s{task}-500", chain.collect::<Vec<_>>().join(" "))
+        };
+        let tasks: Vec<String> = (0..20).map(task).collect();
+        let tasks: Vec<&str> = tasks.iter().map(String::as_str).collect();
+        let error = Plan::check(&relay(&tasks)).unwrap_err().to_string();
+        let expected = "spec.tasks: there are 10020 steps in all, more than the 500 that";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -216,8 +216,10 @@ fn cause(message: &str) -> &str {
     .trim_end_matches(['.', '\n'])
 }
 
-/// The end of a log, cut at a line where possible.
+/// The end of a log, cut at a line where possible, without what could take hold of a reader's terminal.
 fn tail(log: &str) -> String {
+    let is_text = |char: &char| !char.is_control() || matches!(char, '\n' | '\t');
+    let log: String = log.chars().filter(is_text).collect();
     let log = log.trim();
     let Some((start, _)) = log.char_indices().rev().nth(LOG_TAIL) else {
         return log.to_owned();
@@ -252,6 +254,12 @@ mod tests {
         let long = "x".repeat(1000) + "\nlast line é";
         assert_eq!(tail(&long), "… last line é");
         assert_eq!(tail(&"é".repeat(1000)).chars().count(), LOG_TAIL + 3);
+    }
+
+    #[test]
+    fn a_log_cannot_take_hold_of_a_terminal() {
+        let log = "50 %\r\u{1b}[2J\u{9b}2Ja\tb\u{0}\u{7}\nend";
+        assert_eq!(tail(log), "50 %[2J2Ja\tb\nend");
     }
 
     #[test]
