@@ -17,6 +17,11 @@ pub struct PodSettings {
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
 
+    /// Whether the steps find the ServiceAccount's token in their containers. Absent: as the ServiceAccount
+    /// says; where that says nothing, they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automount_service_account_token: Option<bool>,
+
     /// Labels that the node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,

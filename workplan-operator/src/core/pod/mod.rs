@@ -59,6 +59,7 @@ pub fn build(
             restart_policy: Some("Never".into()),
             enable_service_links: Some(false),
             service_account_name: settings.service_account_name,
+            automount_service_account_token: settings.automount_service_account_token,
             node_selector: (!settings.node_selector.is_empty()).then_some(settings.node_selector),
             tolerations: some(settings.tolerations),
             affinity: match placement.node {
@@ -387,6 +388,16 @@ mod tests {
                 ("metadata.name", Some(vec!["n1".into()]))
             );
         }
+    }
+
+    #[rstest]
+    fn the_token_is_the_accounts_matter_unless_the_plan_says(
+        #[values(None, Some(false), Some(true))] said: Option<bool>,
+    ) {
+        let mut plan = workplan(Order::Linear, &["a"]);
+        plan.spec.pod.automount_service_account_token = said;
+        let spec = spec(&plan, 0, FIRST);
+        assert_eq!(spec.automount_service_account_token, said);
     }
 
     #[test]
