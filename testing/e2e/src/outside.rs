@@ -108,13 +108,22 @@ impl Test {
     /// Removes a custom resource that [`Test::install_kind`] installed.
     pub async fn remove_kind(&self, kind: &str) {
         let name = format!("{}s.{}", kind.to_lowercase(), self.api_group());
-        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
-        let deleted = definitions.delete(&name, &DeleteParams::default()).await;
-        deleted.expect("the definition is deleted");
+        self.remove_outside::<CustomResourceDefinition>(&name).await;
+    }
+
+    /// Removes an object that no namespace holds, and waits until it is gone.
+    pub async fn remove_outside<K>(&self, name: &str)
+    where
+        K: Resource<Scope = ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let api = Api::<K>::all(self.client.clone());
+        let deleted = api.delete(name, &DeleteParams::default()).await;
+        deleted.unwrap_or_else(|error| panic!("{name} is not deleted: {error}"));
         eventually(&format!("{name} is gone"), async || {
-            match definitions.get_opt(&name).await {
+            match api.get_opt(name).await {
                 Ok(None) => Ok(()),
-                Ok(Some(object)) => Err(format!("{:?}", object.status)),
+                Ok(Some(object)) => Err(format!("{object:?}")),
                 Err(error) => Err(error.to_string()),
             }
         })

@@ -4,8 +4,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::DeleteParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Phase, StepPhase, Workplan};
 use kubeci_e2e::{Test, assert_in_order, fired, run_as, step};
@@ -80,13 +79,10 @@ async fn custom_resource_as(test: &Test) {
     test.apply(&release.to_string().replace("1.0.0", "1.0.1"))
         .await;
     test.workplans_reach("on-release", 2).await;
-    let now = DeleteParams::default();
-    let definitions = Api::<CustomResourceDefinition>::all(test.client.clone());
-    let deleted = definitions.delete("releases.example.com", &now).await;
-    deleted.expect("the definition is deleted");
-    let roles = Api::<ClusterRole>::all(test.client.clone());
-    let deleted = roles.delete("kubeci-watch-releases", &now).await;
-    deleted.expect("the role is deleted");
+    test.remove_outside::<CustomResourceDefinition>("releases.example.com")
+        .await;
+    test.remove_outside::<ClusterRole>("kubeci-watch-releases")
+        .await;
 }
 
 #[rstest]

@@ -3,16 +3,20 @@
 //! takes both executions, `Pods` and `Relay`, unless what it proves is one's alone.
 
 mod api;
+mod confined;
 mod deletion;
 mod document;
 mod exact;
 mod examples;
 mod handwritten;
+mod hostile;
 mod killed;
 mod kinds;
 mod labels;
 mod malformed;
+mod midway;
 mod once;
+mod outages;
 mod outcomes;
 mod permission;
 mod placement;

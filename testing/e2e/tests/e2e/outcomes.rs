@@ -8,15 +8,7 @@ use kubeci_api::{Phase, StepPhase, Workplan};
 use kubeci_e2e::{DISRUPTIVE, Test, step, workspace_of};
 use rstest::rstest;
 
-use crate::workflow::{ENDLESS, on_config_maps, shell};
-
-/// Fires a Workflow of these steps, and says the name of its Workplan.
-async fn fire(test: &Test, workflow: &str, steps: &str) -> String {
-    test.apply(&on_config_maps(workflow, steps)).await;
-    test.workflow_ready(workflow).await;
-    test.config_map("object", "A").await;
-    test.workplan(workflow).await.name_any()
-}
+use crate::workflow::{ENDLESS, fire, shell};
 
 #[rstest]
 #[tokio::test]

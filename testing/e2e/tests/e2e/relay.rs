@@ -1,87 +1,179 @@
-//! Relay: the steps of a plan in one pod, each started inside it as soon as those it depends on are done.
+//! Relay: as many steps as can be are containers of one pod, and start inside it as soon as those they depend on
+//! have ended.
 
-use kube::ResourceExt;
-use kubeci_api::StepPhase::{Completed, Failed, Skipped};
-use kubeci_api::{Order, Phase};
-use kubeci_e2e::{Test, example, manifests, step};
-use serde_json::Value;
+use std::time::Duration;
 
-use crate::workflow::{on_config_maps, shell};
+use k8s_openapi::api::core::v1::Container;
+use kubeci_api::Execution::Relay;
+use kubeci_api::{Order, Phase, Step, StepPhase};
+use kubeci_e2e::{Test, assert_in_order, duration_between, run_as, step};
 
-/// The document's steps.
-fn document_steps() -> String {
-    let workflow: Value = manifests(&example("document/workflow.yaml")).remove(0);
-    workflow["spec"]["steps"].to_string()
+use crate::workflow::{fire, shell};
+
+/// What a step that takes 0.4 s may seem to take on a busy machine; whole seconds would be less, or more.
+const SHORT: std::ops::Range<Duration> = Duration::from_millis(400)..Duration::from_millis(990);
+
+fn names(steps: &[Step]) -> Vec<&str> {
+    steps.iter().map(|it| it.name.as_str()).collect()
 }
 
-async fn fire(test: &Test, workflow: &str, steps: &str, settings: &str) -> String {
-    let manifest = on_config_maps(workflow, steps) + settings;
-    test.apply(&manifest).await;
-    test.workflow_ready(workflow).await;
-    test.config_map("object", "A").await;
-    test.workplan(workflow).await.name_any()
+/// Fifty in a row; beside them forty that fan out from the first and come together in nine; and one at the end.
+fn a_hundred() -> Vec<String> {
+    let does_nothing = |name: String, dependency: &str| shell(&name, "true", dependency);
+    let chain = (1..50).map(|it| does_nothing(format!("chain-{it}"), &format!("chain-{}", it - 1)));
+    let wide = (0..40).map(|it| does_nothing(format!("wide-{it}"), "chain-0"));
+    let all_wide: Vec<_> = (0..40).map(|it| format!("wide-{it}")).collect();
+    let all_wide = all_wide.join(", ");
+    let narrow = (0..9).map(|it| does_nothing(format!("narrow-{it}"), &all_wide));
+    let all_narrow: Vec<_> = (0..9).map(|it| format!("narrow-{it}")).collect();
+    let first = does_nothing("chain-0".into(), "");
+    let last = does_nothing(
+        "last".into(),
+        &format!("chain-49, {}", all_narrow.join(", ")),
+    );
+    [first]
+        .into_iter()
+        .chain(chain)
+        .chain(wide)
+        .chain(narrow)
+        .chain([last])
+        .collect()
 }
 
 #[tokio::test]
-async fn the_documents_steps_run_in_one_pod() {
-    kubeci_e2e::run("relay", async |test| {
-        let name = fire(test, "relay", &document_steps(), "  execution: Relay\n").await;
+async fn a_hundred_steps_run_in_one_pod() {
+    run_as(Relay, "hundred", async |test| {
+        let steps = a_hundred();
+        assert_eq!(steps.len(), 100);
+        let name = fire(test, "hundred", &format!("[{}]", steps.join(", "))).await;
         let plan = test.ends(&name, Phase::Completed).await;
         assert_eq!(plan.spec.order, Order::Relay);
         assert_eq!(test.pods_of(&name).await.len(), 1);
-        let last = step(&plan, "step-5");
-        for earlier in ["step-1", "step-2", "step-3", "step-4"] {
-            assert!(
-                step(&plan, earlier).finished_at <= last.started_at,
-                "{earlier}"
-            );
-        }
-        let (pod, container) = (
-            last.pod.expect("a pod"),
-            last.container.expect("a container"),
-        );
-        let log = test.log(&pod, &container).await;
-        assert_eq!(log, "step-5\nfile-1\nfile-2\nfile-3\nfile-4\n");
+        assert_in_order(&plan);
+        let progress = plan.status.and_then(|it| it.progress);
+        assert_eq!(progress.as_deref(), Some("100/100"));
         test.cleaned(&name).await;
-        test.assert_folder_gone("relay", &name).await;
+        test.assert_folder_gone("hundred", &name).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_failed_step_skips_its_descendants_inside_the_pod() {
-    kubeci_e2e::run("relay-fails", async |test| {
+async fn a_step_without_commands_is_a_container_in_a_task_of_its_own() {
+    run_as(Relay, "native", async |test| {
         let steps = [
-            shell("build", "true", ""),
-            shell("check", "exit 3", "build"),
-            shell("deploy", "true", "check"),
-            shell("describe", "true", "build"),
+            shell("before", "true", ""),
+            "{name: native, image: alpine, dependency: [before]}".to_owned(),
+            shell("beside", "true", "before"),
+            shell("after", "true", "native"),
         ];
-        let steps = format!("[{}]", steps.join(", "));
-        let name = fire(test, "relay-fails", &steps, "  execution: Relay\n").await;
-        let plan = test.ends(&name, Phase::Failed).await;
-        let phases = ["build", "check", "deploy", "describe"].map(|it| step(&plan, it).phase);
-        assert_eq!(phases, [Completed, Failed, Skipped, Completed]);
-        assert_eq!(step(&plan, "check").exit_code, Some(3));
-        test.workplan_says(&name, &["check", "exit code 3"]).await;
+        let name = fire(test, "native", &format!("[{}]", steps.join(", "))).await;
+        let plan = test.ends(&name, Phase::Completed).await;
+        assert_in_order(&plan);
+        let tasks = plan.spec.tasks.iter();
+        let tasks: Vec<_> = tasks.map(|it| names(&it.parallel_steps)).collect();
+        assert_eq!(
+            tasks,
+            [vec!["before", "beside"], vec!["native"], vec!["after"]]
+        );
+        let native = only_container(test, &name, 1).await;
+        assert_eq!((native.name.as_str(), native.command), ("native", None));
+        test.workplan_when(&name, "says which step has its own pod", |plan| {
+            let mut conditions = plan.status.iter().flat_map(|it| &it.conditions);
+            conditions
+                .any(|it| it.type_ == "Relayed" && it.message.contains("native has no `commands`"))
+        })
+        .await;
+        test.cleaned(&name).await;
+    })
+    .await;
+}
+
+async fn only_container(test: &Test, plan: &str, task: usize) -> Container {
+    let spec = test.pods_of(plan).await.remove(task).spec.expect("a spec");
+    assert_eq!((spec.containers.len(), spec.init_containers), (1, None));
+    spec.containers.into_iter().next().expect("a container")
+}
+
+#[tokio::test]
+async fn a_log_shows_what_its_step_printed_and_nothing_else() {
+    run_as(Relay, "logs", async |test| {
+        let steps = [
+            shell("step-1", "echo one", ""),
+            shell("step-2", "true", "step-1"),
+            shell(
+                "step-3",
+                "echo three; echo and an error >&2; exit 3",
+                "step-2",
+            ),
+            shell("step-4", "echo four", "step-3"),
+        ];
+        let name = fire(test, "logs", &format!("[{}]", steps.join(", "))).await;
+        test.ends(&name, Phase::Failed).await;
+        let pod = format!("{name}-0");
+        let logs = [
+            ("step-1", "one\n"),
+            ("step-2", ""),
+            ("step-3", "three\nand an error\n"),
+            ("step-4", ""),
+        ];
+        for (step, log) in logs {
+            assert_eq!(test.log(&pod, step).await, log, "{step}");
+        }
         test.cleaned(&name).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_folder_of_the_pods_own_needs_no_node() {
-    kubeci_e2e::run("relay-own", async |test| {
-        let settings = "  execution: Relay\n  workspace: emptyDir\n";
-        let name = fire(test, "relay-own", &document_steps(), settings).await;
-        test.ends(&name, Phase::Completed).await;
-        let pods = test.pods_of(&name).await;
-        let volumes = pods[0].spec.as_ref().and_then(|it| it.volumes.as_ref());
-        let on_node = volumes
-            .into_iter()
-            .flatten()
-            .filter(|it| it.host_path.is_some());
-        assert_eq!(on_node.count(), 0, "no folder of the node");
+async fn the_times_of_a_step_are_its_commands() {
+    run_as(Relay, "times", async |test| {
+        let steps = [
+            shell("first", "sleep 0.4", ""),
+            shell("second", "sleep 0.4", "first"),
+            shell("third", "sleep 0.4; exit 3", "second"),
+        ];
+        let name = fire(test, "times", &format!("[{}]", steps.join(", "))).await;
+        let plan = test.ends(&name, Phase::Failed).await;
+        assert_in_order(&plan);
+        for name in ["first", "second", "third"] {
+            let step = step(&plan, name);
+            let took = duration_between(step.started_at.as_ref(), step.finished_at.as_ref());
+            assert!(SHORT.contains(&took), "{took:?} for {step:?}");
+        }
+        test.cleaned(&name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_started_is_told_as_a_shell_does() {
+    run_as(Relay, "not-started", async |test| {
+        let steps = "[
+            {name: missing, image: alpine, commands: [no-such-command]},
+            {name: no-program, image: alpine, commands: [/etc/passwd]},
+            {name: after-missing, image: alpine, commands: ['true'], dependency: [missing]},
+            {name: after-no-program, image: alpine, commands: ['true'], dependency: [no-program]},
+        ]";
+        let name = fire(test, "not-started", steps).await;
+        let plan = test.ends(&name, Phase::Failed).await;
+        let cases: [(&str, i32, &[&str]); 2] = [
+            ("missing", 127, &["no-such-command was not found", "PATH"]),
+            ("no-program", 126, &["/etc/passwd cannot be executed"]),
+        ];
+        for (name, code, words) in cases {
+            let failed = step(&plan, name);
+            assert_eq!(
+                (failed.phase, failed.exit_code),
+                (StepPhase::Failed, Some(code))
+            );
+            assert_eq!(failed.started_at, None, "{failed:?}");
+            let said = failed.message.unwrap_or_default();
+            assert!(kubeci_e2e::all_in(&said, words), "{name}: {said}");
+            let after = step(&plan, &format!("after-{name}"));
+            assert_eq!(after.phase, StepPhase::Skipped);
+        }
+        test.cleaned(&name).await;
     })
     .await;
 }

@@ -1,5 +1,8 @@
 //! The Workflows of the tests, in YAML.
 
+use kube::ResourceExt;
+use kubeci_e2e::Test;
+
 /// Fires on the ConfigMaps that [`kubeci_e2e::Test::config_map`] makes.
 pub const WATCHED: &str = "{apiVersion: v1, kind: ConfigMap, selector: {matchLabels: {watched: 'yes'}}, onAddOrUpdate: true, onDelete: true}";
 
@@ -36,4 +39,18 @@ pub fn shell(name: &str, line: &str, dependency: &str) -> String {
     format!(
         "{{name: {name}, image: alpine, commands: [sh, -c], args: [\"{line}\"], dependency: [{dependency}]}}"
     )
+}
+
+/// Fires a Workflow of these steps, and says the name of its Workplan.
+pub async fn fire(test: &Test, workflow: &str, steps: &str) -> String {
+    fire_with(test, workflow, steps, "").await
+}
+
+/// As [`fire`], with more of the Workflow's spec in lines of YAML.
+pub async fn fire_with(test: &Test, workflow: &str, steps: &str, settings: &str) -> String {
+    let manifest = on_config_maps(workflow, steps) + settings;
+    test.apply(&manifest).await;
+    test.workflow_ready(workflow).await;
+    test.config_map("object", "A").await;
+    test.workplan(workflow).await.name_any()
 }

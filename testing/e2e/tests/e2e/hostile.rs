@@ -1,0 +1,371 @@
+//! Steps that are out for what is not theirs: other steps, the node, the operators. `docs/security.md` says what
+//! each of these tests shows.
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use kubeci_api::Execution::{self, Pods, Relay};
+use kubeci_api::StepPhase::{Completed, Failed, Skipped};
+use kubeci_api::{Phase, Workplan};
+use kubeci_e2e::{Inspector, Operator, Test, all_in, client, run, run_as, step, workspace_of};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::workflow::{ENDLESS, fire, fire_with};
+
+/// What stands before an attack: a line that succeeds prints itself.
+const TRY: &str = r#"try() { if sh -c "$1" > /dev/null 2>&1; then echo "could: $1"; fi; }
+"#;
+
+/// A record as the step runner writes it.
+const FORGED: &str =
+    "kubeci/1 completed up=2026-01-01T00:00:00.000000Z started=0.000000 ended=1.000000";
+
+fn script(name: &str, script: &str, dependency: &[&str]) -> Value {
+    json!({"name": name, "image": "alpine", "commands": ["sh", "-c", script], "dependency": dependency})
+}
+
+fn attack(name: &str, lines: &str, dependency: &[&str]) -> Value {
+    script(name, &format!("{TRY}{lines}"), dependency)
+}
+
+fn steps(steps: &[Value]) -> String {
+    json!(steps).to_string()
+}
+
+async fn log_of(test: &Test, plan: &str, name: &str) -> String {
+    let plan = test.api().get(plan).await.expect("a Workplan");
+    let step = step(&plan, name);
+    let (pod, container) = (step.pod.expect("a pod"), step.container.expect("its own"));
+    test.log(&pod, &container).await
+}
+
+#[tokio::test]
+async fn a_step_reaches_no_other_steps_files_or_processes() {
+    run_as(Relay, "reach", async |test| {
+        let lines = r#"
+            cd /.kubeci
+            for it in bin/step-runner relay/.absent/victim relay/victim/record relay/ended/record relay/later/absent; do
+              try "rm $it"; try "echo > $it"; try "chmod 777 $it"; try "ln $it relay/hostile/x"
+              try "mv $it relay/hostile/x"; try "cp relay/ended/record $it"; try "ln -sf ../ended/record $it"
+            done
+            for it in bin relay relay/.absent relay/victim relay/later; do
+              try "touch $it/x"; try "chmod 777 $it"; try "mount -o remount,bind,rw $it"
+              try "umount $it"; try "mount -t tmpfs none $it"; try "mv $it relay/hostile/x"
+            done
+            try "test $(grep -lx step-runner /proc/[0-9]*/comm | wc -l) != 1"
+            try "cat /proc/[0-9]*/environ | grep -a of-the-victim"
+            kill -9 1; kill -STOP 1
+            touch /kubeci/attacked; echo done"#;
+        let waits = "until [ -e /kubeci/attacked ]; do sleep 0.1; done; exit 1";
+        let mut victim = script("victim", waits, &[]);
+        victim["env"] = json!([{"name": "SECRET", "value": "of-the-victim"}]);
+        let all = [
+            victim,
+            script("ended", "true", &[]),
+            attack("hostile", lines, &["ended"]),
+            script("later", "true", &["victim"]),
+            script("after", "true", &["ended", "hostile"]),
+        ];
+        let name = fire(test, "reach", &steps(&all)).await;
+        let plan = test.ends(&name, Phase::Failed).await;
+        assert_eq!(test.pods_of(&name).await.len(), 1);
+        assert_eq!(log_of(test, &name, "hostile").await, "done\n");
+        let phases = ["victim", "ended", "hostile", "later", "after"].map(|it| step(&plan, it).phase);
+        let expected = [Failed, Completed, Completed, Skipped, Completed];
+        assert_eq!(phases, expected);
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_termination_message_counts_for_no_more_than_the_exit_code(
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    run_as(execution, "claims", async |test| {
+        let claims = format!("echo '{FORGED}' > /dev/termination-log; exit 3");
+        let all = [
+            script("claims", &claims, &[]),
+            script("after", "true", &["claims"]),
+        ];
+        let name = fire(test, "claims", &steps(&all)).await;
+        let plan = test.ends(&name, Phase::Failed).await;
+        assert_eq!(step(&plan, "claims").phase, Failed);
+        assert_eq!(step(&plan, "claims").exit_code, Some(3));
+        assert_eq!(step(&plan, "after").phase, Skipped);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_forges_its_own_record_speaks_for_itself_alone() {
+    run_as(Relay, "forges", async |test| {
+        // It gives the folder the time to be believed; that its dependents start shows that it was.
+        let forges = format!(
+            "cd /.kubeci/relay/forges && rm record && echo '{FORGED}' > new && mv new record; \
+             until [ -e /kubeci/believed ]; do sleep 0.1; done; exit 3"
+        );
+        let all = [
+            script("forges", &forges, &[]),
+            script("fails", "exit 1", &[]),
+            script("believes", "touch /kubeci/believed", &["forges"]),
+            script("needs-both", "true", &["forges", "fails"]),
+        ];
+        let name = fire(test, "forges", &steps(&all)).await;
+        let plan = test.ends(&name, Phase::Failed).await;
+        assert_eq!(step(&plan, "forges").phase, Failed);
+        assert_eq!(step(&plan, "forges").exit_code, Some(3));
+        assert_eq!(step(&plan, "needs-both").phase, Skipped);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_fills_the_relay_can_only_make_others_fail() {
+    run_as(Relay, "fills", async |test| {
+        let fills = "cd /.kubeci/relay/fills; dd if=/dev/zero of=x bs=1k; i=0; \
+                     while [ $i -lt 5000 ] && mkdir $i; do i=$((i+1)); done; echo filled";
+        let names: Vec<String> = (0..8).map(|it| format!("other-{it}")).collect();
+        let others = names
+            .iter()
+            .map(|it| script(it, &format!("echo {it} ran"), &[]));
+        let all: Vec<Value> = [script("fills", fills, &[])]
+            .into_iter()
+            .chain(others)
+            .collect();
+        let name = fire(test, "fills", &steps(&all)).await;
+        let plan = test
+            .workplan_when(&name, "has ended", |plan| {
+                let phase = plan.status.as_ref().and_then(|it| it.phase);
+                phase.is_some_and(Phase::is_final)
+            })
+            .await;
+        for other in &names {
+            let told = step(&plan, other);
+            let ran = log_of(test, &name, other).await.contains("ran");
+            assert_eq!(told.phase == Completed, ran, "{told:?}");
+            let said = told.message.unwrap_or_default();
+            assert!(
+                ran || all_in(&said, &["space", "make room"]),
+                "{other}: {said}"
+            );
+        }
+        test.cleaned(&name).await;
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_a_step_leaves_goes_and_nothing_else(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "leaves", async |test| {
+        let lines = r#"
+            try "rmdir /kubeci"; try "rm -rf /kubeci"; try "mv /kubeci /other"; try "umount /kubeci"
+            try "mount --bind / /kubeci"; try "mount -t tmpfs none /kubeci"
+            mknod /kubeci/memory c 1 1; try "dd if=/kubeci/memory of=/dev/null bs=1 count=1"
+            for it in $(awk '$4 !~ /[0-9]$/ {print $1 "-" $2}' /proc/partitions | grep '^[0-9]'); do
+              mknod /kubeci/disk-$it b ${it%-*} ${it#*-}; try "dd if=/kubeci/disk-$it of=/dev/null count=1"
+            done
+            cp /bin/busybox /kubeci/su; chmod 6755 /kubeci/su
+            cd /kubeci; ln -s / root; ln -s ../.. up; ln -s /proc/self/root proc
+            echo done"#;
+        let all = [attack("leaves", lines, &[]), script("next", "true", &["leaves"])];
+        let inspector = Inspector::get(&test.client).await;
+        let beside = format!("/kubeci/{}/leaves/beside", test.namespace);
+        for node in inspector.nodes() {
+            node.sh(&format!("mkdir -p {beside} && touch {beside}/file")).await;
+        }
+        let name = fire(test, "leaves", &steps(&all)).await;
+        test.ends(&name, Phase::Completed).await;
+        assert_eq!(log_of(test, &name, "leaves").await, "done\n");
+        test.cleaned(&name).await;
+        for node in inspector.nodes() {
+            let left = node.sh(&format!("cd {beside}/..; find . | sort; rm -rf {beside}; rmdir -p . || true")).await;
+            assert_eq!(left, ".\n./beside\n./beside/file\n");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn folders_nested_without_end_hold_no_sweep_up() {
+    run("nested", async |test| {
+        let nest = "cd /kubeci; mkdir d; p=; i=0; while [ $i -lt 1000 ]; do p=$p/n; i=$((i+1)); done; \
+                    i=0; while [ $i -lt 50 ]; do mkdir -p new$p && mv d new$p/d && mv new d || exit 1; i=$((i+1)); done";
+        let name = fire(test, "nested", &steps(&[script("nest", nest, &[])])).await;
+        test.ends(&name, Phase::Completed).await;
+        test.cleaned(&name).await;
+        test.assert_folder_gone("nested", &name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mount_in_the_folder_is_not_entered() {
+    run("mounted", async |test| {
+        let name = fire(test, "mounted", ENDLESS).await;
+        test.runs(&name, "endless").await;
+        let pod = test.pods_of(&name).await.remove(0);
+        let (folder, node) = (workspace_of(&pod), pod.spec.and_then(|it| it.node_name));
+        let inspector = Inspector::get(&test.client).await;
+        let shell = inspector.node(&node.expect("a node"));
+        let elsewhere = format!("/tmp/{}", test.namespace);
+        let on_node = |line: &str| format!("nsenter -t 1 -m sh -c '{line}'");
+        let mount = format!("mkdir -p {elsewhere} {folder}/in/mount && touch {elsewhere}/file && mount --bind {elsewhere} {folder}/in/mount && echo mounted");
+        assert_eq!(shell.sh(&on_node(&mount)).await, "mounted\n");
+
+        test.delete_one::<Workplan>(&name).await;
+        let says = |plan: &Workplan| {
+            let mut conditions = plan.status.iter().flat_map(|it| &it.conditions);
+            conditions.any(|it| it.reason == "SweepFailed" && it.message.contains("busy"))
+        };
+        test.workplan_when(&name, "says what is in the way", says).await;
+        let left = shell.sh(&on_node(&format!("ls {elsewhere}"))).await;
+        assert_eq!(left, "file\n");
+        shell.sh(&on_node(&format!("umount -l $(grep -o \"/kubeci/{}/[^ ]*\" /proc/mounts); rm -r {elsewhere}", test.namespace))).await;
+        test.gone::<Workplan>(&name).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn plans_of_the_same_name_in_two_namespaces_share_nothing() {
+    run("neighbour", async |test| {
+        let plan = |node: &str, steps: &str| {
+            format!(
+                "{{apiVersion: kube.ci/v1alpha1, kind: Workplan, metadata: {{name: plan}}, \
+                 spec: {{nodeSelector: {node}, tasks: [{{ParallelSteps: {steps}}}]}}}}"
+            )
+        };
+        test.create(&plan("{}", ENDLESS)).await;
+        let runs = test.runs("plan", "endless").await;
+        let node = runs.status.and_then(|it| it.node).expect("a node");
+        let other = test.another_namespace("other").await;
+        let looks = attack(
+            "looks",
+            r#"try "ls -A /kubeci | grep ."; try "ls /kubeci/.. | grep -x plan"; echo done"#,
+            &[],
+        );
+        let selector = json!({"kubernetes.io/hostname": node}).to_string();
+        other.create(&plan(&selector, &steps(&[looks]))).await;
+        other.ends("plan", Phase::Completed).await;
+        assert_eq!(log_of(&other, "plan", "looks").await, "done\n");
+        other.cleaned("plan").await;
+        let inspector = Inspector::get(&test.client).await;
+        let folder = workspace_of(&test.pods_of("plan").await[0]);
+        assert!(inspector.node(&node).has(&format!("{folder}/here")).await);
+        test.delete_one::<Workplan>("plan").await;
+        test.gone::<Workplan>("plan").await;
+    })
+    .await;
+}
+
+#[rstest]
+#[case::there("", "test -s $token")]
+#[case::kept_back_by_the_workflow("  automountServiceAccountToken: false\n", "test ! -e $token")]
+#[case::kept_back_by_the_account("  serviceAccountName: silent\n", "test ! -e $token")]
+#[tokio::test]
+async fn the_token_is_the_accounts_unless_it_is_kept_back(
+    #[case] settings: &str,
+    #[case] check: &str,
+    #[values(Pods, Relay)] execution: Execution,
+) {
+    run_as(execution, "token", async |test| {
+        test.apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: silent}, automountServiceAccountToken: false}").await;
+        let check = format!("token=/var/run/secrets/kubernetes.io/serviceaccount/token; {check}");
+        let all = [script("first", &check, &[]), script("second", &check, &["first"])];
+        let name = fire_with(test, "token", &steps(&all), settings).await;
+        test.ends(&name, Phase::Completed).await;
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn pod_security_holds_for_what_the_operator_creates(
+    #[values(Pods, Relay)] execution: Execution,
+    #[values("privileged", "allowPrivilegeEscalation")] asked: &str,
+) {
+    run_as(execution, "asks", async |test| {
+        let enforce = "pod-security.kubernetes.io/enforce";
+        test.label_namespace([(enforce, "restricted")].into()).await;
+        let mut asks = script("asks", "true", &[]);
+        asks["securityContext"] = json!({asked: true});
+        let settings = "  workspace: emptyDir\n";
+        let name = fire_with(test, "asks", &steps(&[asks]), settings).await;
+        let plan = test.ends(&name, Phase::Failed).await;
+        let status = plan.status.clone().unwrap_or_default();
+        assert_eq!(status.reason.as_deref(), Some("PodRefused"));
+        assert!(all_in(
+            &status.message.unwrap_or_default(),
+            &["restricted", asked]
+        ));
+        assert!(test.pods_of(&plan.name_any()).await.is_empty());
+    })
+    .await;
+}
+
+#[rstest]
+#[case::workflow(Operator::Workflow, &["create pods", "delete pods", "patch workplans.kube.ci", "create leases.coordination.k8s.io"])]
+#[case::workplan(Operator::Workplan, &["create workplans.kube.ci", "create workflows.kube.ci", "patch pods", "list configmaps"])]
+#[tokio::test]
+async fn an_operator_may_do_no_more_than_it_must(#[case] operator: Operator, #[case] its: &[&str]) {
+    let neither = [
+        "get secrets",
+        "list secrets",
+        "watch secrets",
+        "create pods/exec",
+        "create pods/attach",
+        "get pods/log",
+        "patch pods/ephemeralcontainers",
+        "create pods/portforward",
+        "create serviceaccounts/token",
+        "get nodes/proxy",
+        "patch nodes",
+        "patch namespaces",
+        "patch configmaps",
+        "create deployments.apps",
+        "create jobs.batch",
+        "impersonate users",
+        "impersonate serviceaccounts",
+        "bind clusterroles.rbac.authorization.k8s.io",
+        "escalate clusterroles.rbac.authorization.k8s.io",
+        "create clusterrolebindings.rbac.authorization.k8s.io",
+        "patch workflows.kube.ci",
+        "delete workplans.kube.ci",
+    ];
+    let reviews = Api::<SubjectAccessReview>::all(client().await);
+    for right in neither.iter().chain(its) {
+        let review = review(operator, right);
+        let answer = reviews.create(&PostParams::default(), &review).await;
+        let status = answer.expect("an answer").status.expect("a status");
+        assert!(!status.allowed, "{} may {right}", operator.name());
+    }
+}
+
+/// Asks for a right in `default`, written as `verb resource/subresource` with the group after a dot.
+fn review(operator: Operator, right: &str) -> SubjectAccessReview {
+    let (verb, resource) = right.split_once(' ').expect("a verb and a resource");
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let attributes = ResourceAttributes {
+        namespace: Some("default".into()),
+        verb: Some(verb.into()),
+        group: Some(group.into()),
+        resource: Some(resource.into()),
+        subresource: Some(subresource.into()),
+        ..ResourceAttributes::default()
+    };
+    let account = format!("system:serviceaccount:kubeci-system:{}", operator.name());
+    SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(account),
+            resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    }
+}
