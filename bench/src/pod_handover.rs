@@ -11,8 +11,8 @@ use crate::shapes::chain;
 use crate::sightings::{Sightings, ended_containers};
 use crate::table::row;
 
-const CHAINS: usize = 4;
-const STEPS: usize = 26;
+const CHAINS: usize = 6;
+const STEPS: usize = 18;
 
 pub async fn measure(test: &Test) {
     let mut steps = chain(STEPS).steps;

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use kubeci_e2e::Test;
 use serde_json::json;
 
@@ -13,8 +14,8 @@ use crate::sightings::Sightings;
 use crate::table::{median, spread};
 
 pub fn header() {
-    println!("| | `Relay` | one bare pod | `Relay` to that | `Pods` | pods by hand | n |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| | `Relay` | one bare pod | ratio | `Pods` | pods by hand |");
+    println!("|---|---|---|---|---|---|");
 }
 
 pub async fn measure(test: &Test) {
@@ -23,21 +24,11 @@ pub async fn measure(test: &Test) {
         completed: completions(test).await,
         by_hand: ByHand::begin(test).await,
     };
-    for (shape, rounds) in [
-        (document(), Rounds { fast: 5, slow: 5 }),
-        (chain(10), Rounds { fast: 5, slow: 1 }),
-        (chain(30), Rounds { fast: 5, slow: 1 }),
-        (chain(100), Rounds { fast: 3, slow: 1 }),
-        (diamond(20, 5), Rounds { fast: 3, slow: 1 }),
-    ] {
-        bench.shape(&shape, rounds).await;
-    }
-}
-
-/// How often a shape is run in one pod whose containers start together, and how often in other ways.
-struct Rounds {
-    fast: usize,
-    slow: usize,
+    bench.in_turn(&document(), 10, 3).await;
+    bench
+        .chains(&[(chain(10), 3), (chain(30), 5), (chain(100), 3)])
+        .await;
+    bench.in_turn(&diamond(20, 5), 3, 1).await;
 }
 
 struct Bench<'a> {
@@ -46,32 +37,69 @@ struct Bench<'a> {
     by_hand: ByHand<'a>,
 }
 
+/// What it took in pods that wait for each other, or in one whose steps do so one by one.
+#[derive(Default)]
+struct Native {
+    pods: Vec<Duration>,
+    by_hand: Vec<Duration>,
+}
+
 impl Bench<'_> {
-    async fn shape(&self, shape: &Shape, rounds: Rounds) {
-        for mode in ["Relay", "Pods"] {
-            let settings = json!({"execution": mode});
-            workflow(self.test, &of(shape, mode), &shape.steps, &settings).await;
+    /// The native ways in turn, `native` times, then both ways in one pod, `rounds` times.
+    async fn in_turn(&self, shape: &Shape, rounds: usize, native: usize) {
+        let mut seen = Native::default();
+        self.workflow(shape, "Pods").await;
+        for round in 0..native {
+            seen.pods.push(self.kubeci(shape, "Pods", round).await);
+            clear(self.test).await;
+            seen.by_hand.push(self.in_a_row(shape, round).await);
+            clear(self.test).await;
         }
-        let one_pod = vec![vec![HandMade::together(0..shape.steps.len())]];
-        let (mut relay, mut bare, mut pods, mut by_hand) = (vec![], vec![], vec![], vec![]);
-        for round in 0..rounds.fast {
-            relay.push(self.kubeci(shape, "Relay", round).await);
-            bare.push(self.by_hand(shape, "bare", round, &one_pod).await);
-            if round < rounds.slow {
-                pods.push(self.kubeci(shape, "Pods", round).await);
-                by_hand.push(self.by_hand(shape, "row", round, &shape.by_hand).await);
+        self.one_pod(shape, rounds, &seen).await;
+    }
+
+    /// The native ways once, all at the same time: most of it is waiting for the kubelet.
+    async fn chains(&self, chains: &[(Shape, usize)]) {
+        let native = chains.iter().map(async |(shape, _)| {
+            self.workflow(shape, "Pods").await;
+            let (pods, by_hand) =
+                tokio::join!(self.kubeci(shape, "Pods", 0), self.in_a_row(shape, 0));
+            Native {
+                pods: vec![pods],
+                by_hand: vec![by_hand],
             }
+        });
+        let native = join_all(native).await;
+        clear(self.test).await;
+        for ((shape, rounds), native) in chains.iter().zip(&native) {
+            self.one_pod(shape, *rounds, native).await;
+        }
+    }
+
+    /// Both ways in one pod, in turn; prints the row.
+    async fn one_pod(&self, shape: &Shape, rounds: usize, native: &Native) {
+        self.workflow(shape, "Relay").await;
+        let (mut relay, mut bare) = (vec![], vec![]);
+        for round in 0..rounds {
+            relay.push(self.kubeci(shape, "Relay", round).await);
+            clear(self.test).await;
+            bare.push(self.together(shape, round).await);
+            clear(self.test).await;
         }
         println!(
-            "| {} | {} | {} | {:.2} | {} | {} | {} |",
+            "| {} | {} | {} | {:.2} | {} | {} |",
             shape.what,
             spread(&relay),
             spread(&bare),
             median(&relay).div_duration_f64(median(&bare)),
-            spread(&pods),
-            spread(&by_hand),
-            rounds.fast,
+            spread(&native.pods),
+            spread(&native.by_hand),
         );
+    }
+
+    async fn workflow(&self, shape: &Shape, mode: &str) {
+        let settings = json!({"execution": mode});
+        workflow(self.test, &of(shape, mode), &shape.steps, &settings).await;
     }
 
     async fn kubeci(&self, shape: &Shape, mode: &str, round: usize) -> Duration {
@@ -82,21 +110,18 @@ impl Bench<'_> {
         let took = self.completed.when(&trigger).await - start;
         let plan = plan_of(self.test, &workflow, &trigger).await;
         self.test.cleaned(&plan).await;
-        clear(self.test).await;
         took
     }
 
-    async fn by_hand(
-        &self,
-        shape: &Shape,
-        way: &str,
-        round: usize,
-        stages: &[Vec<HandMade>],
-    ) -> Duration {
-        let name = format!("{}-{way}-{round}", shape.name);
-        let took = self.by_hand.run(&name, &shape.steps, stages).await;
-        clear(self.test).await;
-        took
+    async fn in_a_row(&self, shape: &Shape, round: usize) -> Duration {
+        let name = format!("{}-row-{round}", shape.name);
+        self.by_hand.run(&name, &shape.steps, &shape.by_hand).await
+    }
+
+    async fn together(&self, shape: &Shape, round: usize) -> Duration {
+        let name = format!("{}-bare-{round}", shape.name);
+        let all = HandMade::together(0..shape.steps.len());
+        self.by_hand.run(&name, &shape.steps, &[vec![all]]).await
     }
 }
 

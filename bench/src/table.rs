@@ -24,20 +24,19 @@ pub fn median(samples: &[Duration]) -> Duration {
     at(&samples, 50)
 }
 
-/// The median of several samples, with the least and the greatest.
+/// The median of several samples, with the least, the greatest and their number.
 pub fn spread(samples: &[Duration]) -> String {
-    let mut sorted = samples.to_vec();
-    sorted.sort();
-    let [least, .., greatest] = &*sorted else {
-        return text(at(&sorted, 50));
-    };
-    let seconds = |it: &Duration| format!("{:.2}", it.as_secs_f64());
-    format!(
-        "{} ({} to {})",
-        text(at(&sorted, 50)),
-        seconds(least),
-        seconds(greatest)
-    )
+    let middle = text(median(samples));
+    let (least, greatest) = (samples.iter().min(), samples.iter().max());
+    match (least, greatest) {
+        (Some(least), Some(greatest)) if samples.len() > 1 => format!(
+            "{middle} ({:.2} to {:.2}, {})",
+            least.as_secs_f64(),
+            greatest.as_secs_f64(),
+            samples.len()
+        ),
+        _ => middle,
+    }
 }
 
 /// The least of sorted samples that as many per cent of them do not exceed.
