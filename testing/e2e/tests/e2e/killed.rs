@@ -6,11 +6,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kubeci_api::Execution::{self, Pods, Relay};
+use kubeci_api::Execution::{Pods, Relay};
 use kubeci_api::{Phase, Workflow, Workplan, names};
 use kubeci_e2e::{DISRUPTIVE, Operator, PodHistory, Test, chains, eventually, fired, told};
 use rand::Rng;
-use rstest::rstest;
 use serde_json::json;
 
 use crate::workflow::{WATCHED, on_config_maps, shell, unplaced};
@@ -176,64 +175,62 @@ async fn the_ledger_agrees(test: &Test) {
     .await;
 }
 
-const RUNNING: usize = 30;
-const GOOD: &str = "good";
-const BAD: &str = "bad";
+/// How many Workplans of each Workflow run while the operator is killed.
+const RUNNING: usize = 15;
 
-#[rstest]
 #[tokio::test]
-async fn killed_while_workplans_run_the_operator_ends_them_as_it_would_have(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn killed_while_workplans_run_the_operator_ends_them_as_it_would_have() {
     let _alone = DISRUPTIVE.lock().await;
-    kubeci_e2e::run_as(execution, "running", async |test| {
+    kubeci_e2e::run("running", async |test| {
         let once = |name| format!("echo {name} >> /kubeci/ran; sleep 1");
-        let ran_once = "test $(sort /kubeci/ran | tr -d '\\n') = ab";
         let good = [
             shell("a", &once("a"), ""),
             shell("b", &once("b"), ""),
-            shell("c", ran_once, "a, b"),
+            shell("c", "test $(sort /kubeci/ran | tr -d '\\n') = ab", "a, b"),
         ];
         let bad = [
             shell("a", &once("a"), ""),
             shell("b", "sleep 1; test $(cat /kubeci/ran) = a && exit 7", "a"),
             shell("c", "true", "b"),
         ];
-        for (name, steps) in [(GOOD, good), (BAD, bad)] {
+        let workflows = [
+            ("good-pods", Pods, &good, Phase::Completed),
+            ("good-relay", Relay, &good, Phase::Completed),
+            ("bad-pods", Pods, &bad, Phase::Failed),
+            ("bad-relay", Relay, &bad, Phase::Failed),
+        ];
+        for (name, execution, steps, _) in workflows {
             let steps = format!("[{}]", steps.join(", "));
-            test.apply(&on_config_maps(name, &steps)).await;
+            let manifest = on_config_maps(name, &steps) + &format!("  execution: {execution:?}\n");
+            test.apply(&manifest).await;
             test.workflow_ready(name).await;
         }
         let history = PodHistory::begin(test);
         test.config_map("undisturbed", "A").await;
-        let good = undisturbed(test, GOOD, Phase::Completed).await;
-        let bad = undisturbed(test, BAD, Phase::Failed).await;
+        let undisturbed = workflows.map(|(name, _, _, phase)| undisturbed(test, name, phase));
+        let undisturbed = join_all(undisturbed).await;
 
-        let names = each(RUNNING / 2, "object");
+        let names = each(RUNNING, "object");
         join_all(names.iter().map(|it| test.config_map(it, "A"))).await;
-        let kills = async {
-            for _ in 0..6 {
-                let span = Duration::from_secs(4);
-                Operator::Workplan
-                    .kill_leader_within(&test.client, span)
-                    .await;
-            }
-        };
-        tokio::join!(
-            Box::pin(all_end(test, GOOD, &good)),
-            Box::pin(all_end(test, BAD, &bad)),
-            Box::pin(kills),
-        );
-        let pods_each = match execution {
-            Pods => 3, // two of one that completes, one of one that fails
-            Relay => 2,
-        };
-        assert_eq!(
-            history.assert_each_ran_once(),
-            (RUNNING / 2 + 1) * pods_each
-        );
+        let ends = workflows.iter().zip(&undisturbed);
+        let ends = join_all(ends.map(|((name, ..), told)| all_end(test, name, told)));
+        tokio::select! {
+            _ = Box::pin(ends) => {}
+            () = Box::pin(kill_again_and_again(test)) => {}
+        }
+        Operator::Workplan.works(&test.client).await;
+        // Two of `good-pods`, one of each other.
+        assert_eq!(history.assert_each_ran_once(), (RUNNING + 1) * 5);
     })
     .await;
+}
+
+async fn kill_again_and_again(test: &Test) {
+    loop {
+        Operator::Workplan
+            .kill_leader_within(&test.client, Duration::from_secs(4))
+            .await;
+    }
 }
 
 /// What the status of a Workplan tells that nothing disturbs.
@@ -244,7 +241,7 @@ async fn undisturbed(test: &Test, workflow: &str, phase: Phase) -> String {
 }
 
 async fn all_end(test: &Test, workflow: &str, undisturbed: &str) {
-    for plan in test.workplans_reach(workflow, RUNNING / 2 + 1).await {
+    for plan in test.workplans_reach(workflow, RUNNING + 1).await {
         let name = plan.name_any();
         assert_eq!(told(&test.cleaned(&name).await), undisturbed, "{name}");
         test.assert_folder_gone(workflow, &name).await;

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
-use kubeci_api::Execution::{self, Pods, Relay};
+use kubeci_api::Execution::{Pods, Relay};
 use kubeci_api::Phase;
 use kubeci_e2e::{DISRUPTIVE, Operator, PodHistory, Test, chains, fired};
-use rstest::rstest;
 
 use crate::workflow::{WATCHED, on_config_maps, shell, unplaced};
 
@@ -50,41 +49,42 @@ async fn another_workflow_operator_takes_over_and_fires_each_event_once() {
     .await;
 }
 
-#[rstest]
 #[tokio::test]
-async fn another_workplan_operator_takes_over_and_ends_what_runs(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn another_workplan_operator_takes_over_and_ends_what_runs() {
     let _alone = DISRUPTIVE.lock().await;
-    kubeci_e2e::run_as(execution, "takeover-runs", async |test| {
+    kubeci_e2e::run("takeover-runs", async |test| {
         let steps = [
             shell("a", "echo a >> /kubeci/log; sleep 2", ""),
             shell("b", "echo b >> /kubeci/log; sleep 2", ""),
             shell("c", "test $(sort /kubeci/log | tr -d '\\n') = ab", "a, b"),
         ];
-        test.apply(&on_config_maps(
-            "takeover",
-            &format!("[{}]", steps.join(", ")),
-        ))
-        .await;
-        test.workflow_ready("takeover").await;
+        let steps = format!("[{}]", steps.join(", "));
         let history = PodHistory::begin(test);
+        for (workflow, execution) in [("pods", Pods), ("relay", Relay)] {
+            let settings = format!("  execution: {execution:?}\n");
+            test.apply(&(on_config_maps(workflow, &steps) + &settings))
+                .await;
+            test.workflow_ready(workflow).await;
+        }
         for name in ["one", "two", "three"] {
             test.config_map(name, "A").await;
         }
-        let plans = test.workplans_reach("takeover", 3).await;
-        test.runs(&plans[0].name_any(), "a").await;
+        let pods = test.workplans_reach("pods", 3).await;
+        let relay = test.workplans_reach("relay", 3).await;
+        test.workplan_when(&relay[0].name_any(), "runs", |plan| {
+            plan.status.as_ref().and_then(|it| it.phase) == Some(Phase::Running)
+        })
+        .await;
         lose_leader(test, Operator::Workplan, async || ()).await;
-        for plan in plans {
-            test.ends(&plan.name_any(), Phase::Completed).await;
-            test.cleaned(&plan.name_any()).await;
-            test.assert_folder_gone("takeover", &plan.name_any()).await;
+        for (workflow, plans) in [("pods", pods), ("relay", relay)] {
+            for plan in plans {
+                test.ends(&plan.name_any(), Phase::Completed).await;
+                test.cleaned(&plan.name_any()).await;
+                test.assert_folder_gone(workflow, &plan.name_any()).await;
+            }
         }
-        let pods_each = match execution {
-            Pods => 2,
-            Relay => 1,
-        };
-        assert_eq!(history.assert_each_ran_once(), 3 * pods_each);
+        // Two of each that runs as pods, one of each relay.
+        assert_eq!(history.assert_each_ran_once(), 9);
     })
     .await;
 }
