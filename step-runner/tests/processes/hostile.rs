@@ -10,7 +10,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use step_runner::exit_code;
 
-use crate::relay::{Relay, kill, until};
+use crate::pod::unshare;
+use crate::relay::{Relay, kill, prepared, until};
 
 const SKIPPED: i32 = exit_code::SKIPPED as i32;
 
@@ -172,6 +173,43 @@ fn a_record_is_never_seen_unlocked_before_its_step_has_ended() {
         assert_eq!(relay.sh("a", &[], ":").code(), 0);
         reader.join().unwrap();
     }
+}
+
+#[test]
+fn a_relay_that_is_filled_fails_who_comes_later_and_nobody_else() {
+    let relay = Relay::of(&["a", "b", "c", "d"]);
+    let words = |step: &str, needs: &[&str], command: &[&str]| {
+        let words = relay.words(step, needs, command);
+        format!("'{}'", words.join("' '"))
+    };
+    let gate = relay.path("workspace/gate");
+    let script = format!(
+        "set -e; cp -a {root} {kept}; mount -t tmpfs -o size=64k,mode=777 none {root}
+         cp -a {kept}/. {root}; cd {root}; mkfifo {gate}
+         {a} & a=$!; {c} & c=$!; {d} & d=$!
+         until [ -e a/record ] && [ -e c/record ] && [ -e d/record ]; do sleep 0.01; done
+         ! cat /dev/zero 2> /dev/null > a/x; set +e
+         {b} 2> /dev/null; echo b $?; echo > {gate}
+         wait $a; echo a $?; wait $c; echo c $?; wait $d; echo d $?",
+        root = relay.root().display(),
+        gate = gate.display(),
+        kept = relay.path("kept").display(),
+        a = words("a", &[], &["cat", gate.to_str().unwrap()]),
+        b = words("b", &[], &["true"]),
+        c = words("c", &["a"], &["true"]),
+        d = words("d", &["b"], &["true"]),
+    );
+    let mut mounted = unshare("--mount");
+    mounted.extend(["timeout", "60", "sh", "-c", &script].map(ToOwned::to_owned));
+    let output = prepared(&mounted).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        said,
+        format!("b 125\n\na 0\nc 0\nd {SKIPPED}\n"),
+        "{output:?}"
+    );
+    let message = relay.message("b");
+    assert!(message.contains("make room on the node"), "{message}");
 }
 
 fn lock(file: &File, kind: i32) -> nix::Result<i32> {

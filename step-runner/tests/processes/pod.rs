@@ -51,7 +51,7 @@ impl Relay {
 }
 
 /// Root of the machine, or of a user namespace.
-fn unshare(namespace: &str) -> Vec<String> {
+pub fn unshare(namespace: &str) -> Vec<String> {
     let user: &[&str] = if is_root() {
         &[]
     } else {
