@@ -4,8 +4,8 @@
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, ResourceExt};
 use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::StepPhase::{Completed, Failed, Skipped};
 use kubeci_api::{Phase, Workplan};
@@ -284,26 +284,29 @@ async fn the_token_is_the_accounts_unless_it_is_kept_back(
 }
 
 #[rstest]
+#[case::privileged("securityContext", json!({"privileged": true}), "", "privileged")]
+#[case::folder_of_the_node("volumeMounts", json!([{"name": "node", "mountPath": "/node"}]), "  volumes: [{name: node, hostPath: {path: /}}]\n", "hostPath")]
 #[tokio::test]
 async fn pod_security_holds_for_what_the_operator_creates(
+    #[case] field: &str,
+    #[case] asked: Value,
+    #[case] settings: &str,
+    #[case] refused: &str,
     #[values(Pods, Relay)] execution: Execution,
-    #[values("privileged", "allowPrivilegeEscalation")] asked: &str,
 ) {
     run_as(execution, "asks", async |test| {
         let enforce = "pod-security.kubernetes.io/enforce";
-        test.label_namespace([(enforce, "restricted")].into()).await;
+        test.label_namespace([(enforce, "baseline")].into()).await;
         let mut asks = script("asks", "true", &[]);
-        asks["securityContext"] = json!({asked: true});
-        let settings = "  workspace: emptyDir\n";
-        let name = fire_with(test, "asks", &steps(&[asks]), settings).await;
-        let plan = test.ends(&name, Phase::Failed).await;
-        let status = plan.status.clone().unwrap_or_default();
+        asks[field] = asked;
+        let settings = format!("{settings}  workspace: emptyDir\n");
+        let name = fire_with(test, "asks", &steps(&[asks]), &settings).await;
+        let status = test.ends(&name, Phase::Failed).await.status;
+        let status = status.expect("a status");
         assert_eq!(status.reason.as_deref(), Some("PodRefused"));
-        assert!(all_in(
-            &status.message.unwrap_or_default(),
-            &["restricted", asked]
-        ));
-        assert!(test.pods_of(&plan.name_any()).await.is_empty());
+        let said = status.message.unwrap_or_default();
+        assert!(all_in(&said, &["baseline", refused]), "{said}");
+        assert!(test.pods_of(&name).await.is_empty());
     })
     .await;
 }
