@@ -23,7 +23,8 @@ impl Component<'_> {
         let file = self.pid_file();
         let pid = std::fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let away = "kill -STOP $0 && sleep $1; kill -CONT $0";
+        // A kubelet is nsenter's child, which stops and goes on with it.
+        let away = "parent=$(ps -o ppid= -p $0); kill -STOP $0 && sleep $1; kill -CONT $0 $parent";
         let seconds = span.as_secs().to_string();
         let ended = Command::new("setsid")
             .args(["--wait", "sh", "-c", away, pid.trim(), &seconds])
