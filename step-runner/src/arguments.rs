@@ -12,8 +12,13 @@ that it depends on, runs it, and says how it ended.
 
 Usage:
   step-runner install --bin DIR --relay DIR STEP...
-      Prepares a pod, in its init container: copies itself to <bin>/step-runner,
-      and makes a folder in the relay for each step.
+      Prepares a pod, in its first container: copies itself to <bin>/step-runner,
+      makes a folder in the relay for each step, and ends once `installed` has
+      heard of it.
+
+  step-runner installed --relay DIR
+      Ends when the pod is prepared. As that container's postStart hook it holds
+      the others back until then.
 
   step-runner run --relay DIR --step NAME [--needs STEP,...] -- COMMAND [ARG...]
       Runs COMMAND once all needed steps have completed. Their common volume is
@@ -42,6 +47,7 @@ pub enum Arguments {
     Help,
     Version,
     Install(Install),
+    Installed { relay: PathBuf },
     Run(Run),
 }
 
@@ -70,9 +76,10 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Tro
         Some("-h" | "--help" | "help") => Ok(Arguments::Help),
         Some("-V" | "--version") => Ok(Arguments::Version),
         Some("install") => install(&mut words),
+        Some("installed") => installed(&mut words),
         Some("run") => run(&mut words),
         _ => usage(format!(
-            "expected install or run, not '{}'",
+            "expected install, installed or run, not '{}'",
             first.display()
         )),
     }
@@ -94,6 +101,19 @@ fn install(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trou
         relay: relay.into(),
         steps,
     }))
+}
+
+fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble> {
+    let mut relay = None;
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("-h" | "--help") => return Ok(Arguments::Help),
+            Some("--relay") => relay = Some(value(words, "--relay")?),
+            _ => return usage(format!("unknown argument '{}'", word.display())),
+        }
+    }
+    let relay = required(relay, "--relay")?.into();
+    Ok(Arguments::Installed { relay })
 }
 
 fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble> {
@@ -199,8 +219,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let wrong = [
-            ("", "expected install or run"),
-            ("go", "expected install or run, not 'go'"),
+            ("", "expected install, installed or run"),
+            ("go", "expected install, installed or run, not 'go'"),
             ("run --relay /r -- x", "--step is missing"),
             ("run --step b -- x", "--relay is missing"),
             ("run --step b --relay /r", "a command after -- is missing"),

@@ -3,8 +3,9 @@
 //! tells how it ended. It needs no network, no token, no rights and nothing of the step's image.
 //!
 //! # The pod
-//! An init container runs `step-runner install`: it copies the program into one `emptyDir` and lays out
-//! another, the relay. Each step's container mounts the program's volume and the whole relay read-only, and
+//! The first container runs `step-runner install`: it copies the program into one `emptyDir` and lays out
+//! another, the relay. Its `postStart` hook, `step-runner installed`, holds the other containers back until
+//! that is done, without the second that the kubelet takes to notice the end of an init container. Each step's container mounts the program's volume and the whole relay read-only, and
 //! over it, with `subPath: <step>`, its own folder of the relay writable. So nobody can write what another step
 //! tells, whatever user it is.
 //!
@@ -73,6 +74,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
     let done = arguments::parse(words).and_then(|arguments| match arguments {
         Arguments::Run(run) => Ok(life::run(&run)),
         Arguments::Install(install) => install::install(&install).map(|()| 0),
+        Arguments::Installed { relay } => install::installed(&relay).map(|()| 0),
         Arguments::Help => Ok(print(arguments::HELP)),
         Arguments::Version => Ok(print(concat!(
             "step-runner ",

@@ -30,6 +30,11 @@ impl Relay<'_> {
         self.marks().join(step)
     }
 
+    /// A FIFO, at which who installs the relay and who waits for that meet.
+    pub fn meeting(&self) -> PathBuf {
+        self.0.join(".meeting")
+    }
+
     pub fn marks(&self) -> PathBuf {
         self.0.join(".absent")
     }

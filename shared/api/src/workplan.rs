@@ -167,6 +167,12 @@ impl StepPhase {
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Skipped)
     }
+
+    /// Whether the step may have run: a failed one too, though it may have failed before.
+    #[must_use]
+    pub fn has_started(self) -> bool {
+        matches!(self, Self::Running | Self::Completed | Self::Failed)
+    }
 }
 
 /// How a Workplan is doing.

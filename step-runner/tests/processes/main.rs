@@ -3,6 +3,7 @@
 
 mod child;
 mod hostile;
+mod install;
 mod order;
 mod pod;
 mod relay;

@@ -79,7 +79,7 @@ fn a_step_waits_for_a_container_that_is_not_up_until_it_is() {
     let c = relay.sh("c", &["a", "b"], ":");
     let d = relay.sh("d", &["b"], ":");
     relay.until_up("c");
-    relay.until_up("d");
+    d.until_asleep();
     d.signal("TERM");
     assert_eq!(d.code(), i32::from(exit_code::SKIPPED));
     let message = "stopped by SIGTERM while it waited for b, whose container is not up yet";
@@ -157,12 +157,4 @@ fn a_runner_that_cannot_tell_of_itself_fails_who_depends_on_it() {
             .message("b")
             .starts_with("a left no record in the relay")
     );
-}
-
-#[test]
-fn an_installation_may_be_repeated() {
-    let relay = Relay::of(&["a", "b"]);
-    assert_eq!(relay.sh("a", &[], ":").code(), 0);
-    relay.install(&["a", "b"]);
-    assert_eq!(relay.sh("b", &["a"], ":").code(), 0);
 }

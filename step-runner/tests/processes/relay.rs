@@ -21,7 +21,7 @@ pub struct Relay {
 pub struct Running(pub Child);
 
 impl Relay {
-    /// What the init container does.
+    /// What the first container does.
     pub fn of(steps: &[&str]) -> Self {
         let relay = Self {
             folder: tempfile::tempdir().unwrap(),
@@ -36,10 +36,23 @@ impl Relay {
     }
 
     pub fn install(&self, steps: &[&str]) {
+        let mut install = Running(self.installing(steps).spawn().unwrap());
+        assert!(self.installed().status().unwrap().success());
+        assert!(install.0.wait().unwrap().success());
+    }
+
+    pub fn installing(&self, steps: &[&str]) -> Command {
         let mut install = Command::new(env!("CARGO_BIN_EXE_step-runner"));
         install.arg("install").arg("--bin").arg(self.path("bin"));
         install.arg("--relay").arg(self.root()).args(steps);
-        assert!(install.status().unwrap().success());
+        install
+    }
+
+    /// What the first container's hook does.
+    pub fn installed(&self) -> Command {
+        let mut installed = Command::new(env!("CARGO_BIN_EXE_step-runner"));
+        installed.arg("installed").arg("--relay").arg(self.root());
+        installed
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -172,18 +185,32 @@ impl Running {
         self.0.id()
     }
 
-    /// Until one of its threads waits for the lock of a dependency's record.
+    /// Until it waits for the lock of a dependency's record.
     pub fn until_blocked(&self) {
-        let call = if cfg!(target_arch = "x86_64") {
-            "72 "
+        let fcntl = if cfg!(target_arch = "x86_64") {
+            "72"
         } else {
-            "25 "
-        }; // fcntl
+            "25"
+        };
+        self.until_in(&[fcntl]);
+    }
+
+    /// Until it pauses before it looks again for a container that is not up.
+    pub fn until_asleep(&self) {
+        let x86_64 = cfg!(target_arch = "x86_64");
+        self.until_in(if x86_64 {
+            &["35", "230"]
+        } else {
+            &["101", "115"]
+        });
+    }
+
+    /// Until its main thread is in one of these system calls.
+    fn until_in(&self, calls: &[&str]) {
         let path = format!("/proc/{}/syscall", self.pid());
-        until("a runner waits for a lock", || {
-            fs::read_to_string(&path)
-                .unwrap_or_default()
-                .starts_with(call)
+        until("a runner waits", || {
+            let now = fs::read_to_string(&path).unwrap_or_default();
+            calls.contains(&now.split(' ').next().unwrap_or_default())
         });
     }
 }

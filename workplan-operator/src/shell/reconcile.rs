@@ -153,8 +153,10 @@ impl Reconciler {
         let spec = &look.workplan.spec;
         let requests = || kubeci_compiler::first_pod_requests(spec.order, &spec.tasks);
         let first = node.is_none() && task == 0;
+        let mut steps = decision.status.steps.iter();
         let placement = Placement {
             node,
+            fresh: !steps.any(|step| step.phase.has_started()),
             requests: first
                 .then(requests)
                 .flatten()

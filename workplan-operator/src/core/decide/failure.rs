@@ -122,6 +122,16 @@ impl Failure {
         }
     }
 
+    /// Why a pod is made again in which the step runner came after the steps had been started.
+    #[must_use]
+    pub fn late_runner(pod: &str) -> Self {
+        let text = format!(
+            "the steps were started before the step runner was there, whose image could not be pulled at first; \
+             none has run, and the pod {pod} is made again"
+        );
+        Self::new("RunnerNotInstalled", text)
+    }
+
     #[must_use]
     pub fn of_missing_pod(name: &str) -> Self {
         let text = format!(

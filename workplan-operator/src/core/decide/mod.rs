@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod settle;
 mod trouble;
+mod unprepared;
 
 #[cfg(test)]
 mod cases;

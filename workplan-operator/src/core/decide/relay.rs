@@ -232,7 +232,7 @@ fn said(record: &Record) -> &str {
 }
 
 /// Whether a container's process was started.
-fn came_up(state: &ContainerState) -> bool {
+pub fn came_up(state: &ContainerState) -> bool {
     match state {
         ContainerState::Unknown | ContainerState::Waiting { .. } => false,
         ContainerState::Running { .. } => true,

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus, WorkspaceKind};
 use rstest::rstest;
 
-use super::cases::{after, cleaned, decided, facts, message, phases, pod, reason};
+use super::cases::{after, cleaned, decided, facts, phases, pod, reason};
 use super::*;
 use crate::core::observe::{ContainerState, PodPhase};
 use crate::testing::{relay, workplan_of};
@@ -333,18 +333,6 @@ fn a_pods_end_tells_of_containers_that_say_nothing(
         (expected, why)
     );
     assert!(step(&decision.status, "b").started_at.is_some());
-}
-
-#[test]
-fn without_the_step_runner_no_step_runs() {
-    let pod = pod(0, "kubeci-runner=wait:ErrImageNeverPull | a b c");
-    let decision = decided(&plan(&[CHAIN]), &facts([(0, pod)]));
-    assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
-        ("fss", "RunnerNotInstalled")
-    );
-    assert!(message(&decision).contains("the operator's own image, which brings the step runner"));
-    assert_eq!(decision.actions, [Action::DeletePod(0)]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::settle::settle;
 use super::trouble::{Notice, Trouble};
 use super::{
     Action, Certainty, Decision, Facts, NodeState, has_finalizer, holds_folder, home, order, relay,
-    report,
+    report, unprepared,
 };
 use crate::core::observe::{Owner, PodFacts};
 use crate::core::plan::Plan;
@@ -159,7 +159,9 @@ impl Run<'_> {
     /// A pod is made of all steps that are left of its task; who changed that has lost the others.
     fn fail_what_no_pod_has(&mut self) {
         let facts = self.facts;
-        let quiet = |pod: &PodFacts| pod.owner == Owner::Ours && pod.is_quiet();
+        let quiet = |pod: &PodFacts| {
+            pod.owner == Owner::Ours && pod.is_quiet() && !unprepared::is_to_be_made_again(pod)
+        };
         for (&task, pod) in facts.pods.iter().filter(|(_, pod)| quiet(pod)) {
             if task < self.plan.tasks.len() {
                 let text = format!("the pod {} has ended without a container for it", pod.name);
@@ -174,7 +176,10 @@ impl Run<'_> {
             let range = self.plan.tasks.get(*task).cloned();
             let steps = range.map(|range| &self.steps[range]);
             let is_ours = pod.owner == Owner::Ours && !self.facts.refusals.contains_key(task);
-            if is_ours && steps.is_some_and(|steps| given_up(steps, pod)) {
+            let is_vain = |steps| {
+                given_up(steps, pod) || (unprepared::is_to_be_made_again(pod) && !pod.deleting)
+            };
+            if is_ours && steps.is_some_and(is_vain) {
                 self.actions.push(Action::DeletePod(*task));
             }
         }
@@ -236,11 +241,7 @@ fn steps(plan: &Plan, prior: &WorkplanStatus) -> Vec<StepStatus> {
 
 /// Whether a step of the task is known to have run, so that its pod must not be created again.
 fn was_started(steps: &[StepStatus]) -> bool {
-    let ran = |step: &StepStatus| match step.phase {
-        StepPhase::Pending | StepPhase::Skipped => false,
-        StepPhase::Running | StepPhase::Completed | StepPhase::Failed => true,
-    };
-    steps.iter().any(ran)
+    steps.iter().any(|step| step.phase.has_started())
 }
 
 /// Whether a pod waits for containers whose steps are over already, and nothing else is left in it.

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER};
 use kubeci_api::{StepPhase, StepStatus};
 
 use super::failure::{Failure, Stuck};
 use super::trouble::{Notice, Trouble};
+use super::unprepared::{self, Unprepared};
 use super::{order, relay};
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
 use crate::core::plan::Plan;
@@ -21,12 +21,20 @@ pub fn settle(
     notice: &mut Notice,
 ) {
     let range = plan.tasks[task].clone();
-    if let Some(failure) = unprepared(pod, now, notice) {
-        order::end_rest(plan, steps, range.clone(), &failure, Some(now));
-    } else if plan.is_relay(task) {
-        relay::settle(plan, steps, task, pod, now, notice);
-    } else {
-        settle_native(&mut steps[range.clone()], pod, now, notice);
+    match unprepared::why(pod, now, notice) {
+        Some(Unprepared::Fails(failure)) => {
+            order::end_rest(plan, steps, range.clone(), &failure, Some(now));
+        }
+        Some(Unprepared::Waits(failure)) => {
+            let open = steps[range.clone()]
+                .iter_mut()
+                .filter(|it| !it.phase.is_final());
+            for step in open {
+                step.message = Some(keep(step, &failure));
+            }
+        }
+        None if plan.is_relay(task) => relay::settle(plan, steps, task, pod, now, notice),
+        None => settle_native(&mut steps[range.clone()], pod, now, notice),
     }
     if let Some(text) = &pod.unschedulable
         && pod.node.is_none()
@@ -34,20 +42,6 @@ pub fn settle(
         && steps[range].iter().any(|step| !step.phase.is_final())
     {
         notice.trouble(Trouble::unschedulable(pod, text));
-    }
-}
-
-/// Why an init container of ours failed, without which no step can run.
-fn unprepared(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Failure> {
-    let is_ours = |container: &&ContainerFacts| {
-        container.init && (container.name == OPENER_CONTAINER || container.name == RUNNER_CONTAINER)
-    };
-    let ours = pod.containers.iter().find(is_ours)?;
-    match verdict(ours, pod, now, notice) {
-        Verdict::Failed(failure, _) | Verdict::Removed(failure, _) => {
-            Some(Failure::unprepared(&ours.name, &failure))
-        }
-        Verdict::Waits(_) | Verdict::Runs(_) | Verdict::Completed(_) => None,
     }
 }
 
@@ -77,7 +71,7 @@ fn settle_native(steps: &mut [StepStatus], pod: &PodFacts, now: Timestamp, notic
     settle_pod(steps, pod, now);
 }
 
-enum Verdict {
+pub enum Verdict {
     Waits(Option<Failure>),
     Runs(Option<Timestamp>),
     Completed(Ended),
@@ -86,7 +80,7 @@ enum Verdict {
     Removed(Failure, Ended),
 }
 
-fn verdict(
+pub fn verdict(
     container: &ContainerFacts,
     pod: &PodFacts,
     now: Timestamp,

@@ -67,6 +67,16 @@ impl Trouble {
         }
     }
 
+    /// For a reason that will be gone.
+    #[must_use]
+    pub fn made_again(failure: &Failure) -> Self {
+        Self {
+            rank: 1,
+            reason: failure.reason.clone(),
+            message: failure.text.clone(),
+        }
+    }
+
     #[must_use]
     pub fn node_not_ready(node: &str) -> Self {
         Self {

@@ -2,6 +2,8 @@
 
 mod relay;
 
+pub use relay::IN_STEPS as RUNNER;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
@@ -21,11 +23,16 @@ use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
 use crate::core::plan::is_relay;
 use crate::core::workspace::{Folder, workflow};
 
+/// Kubectl's own annotation.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
 /// What a task's pod needs to know beside its Workplan.
 #[derive(Clone, Debug)]
 pub struct Placement<'a> {
     /// The node of the pods before it; the scheduler chooses that of the first.
     pub node: Option<&'a str>,
+    /// Whether no step of the plan has run yet, so that the folder may have to be opened.
+    pub fresh: bool,
     /// What the first pod asks for, so that its node has room for the pods after it.
     pub requests: Option<BTreeMap<String, Quantity>>,
     /// The operator's own image.
@@ -48,11 +55,11 @@ pub fn build(
     runs: impl Fn(&Step) -> bool,
     placement: Placement,
 ) -> Pod {
-    let opens = placement.node.is_none() && has_other_users(workplan);
+    let opens = placement.fresh && has_other_users(workplan);
     let parts = parts(workplan, task, runs, &placement, opens);
     let settings = workplan.spec.pod.clone();
     Pod {
-        metadata: metadata(workplan, task),
+        metadata: metadata(workplan, task, parts.default_container),
         spec: Some(PodSpec {
             init_containers: some(parts.init),
             containers: parts.main,
@@ -83,7 +90,7 @@ pub fn build(
     }
 }
 
-fn metadata(workplan: &Workplan, task: usize) -> ObjectMeta {
+fn metadata(workplan: &Workplan, task: usize, default_container: Option<String>) -> ObjectMeta {
     let own = [
         (WORKPLAN_LABEL, workplan.name_any()),
         (TASK_LABEL, task.to_string()),
@@ -97,6 +104,7 @@ fn metadata(workplan: &Workplan, task: usize) -> ObjectMeta {
         name: Some(name(workplan, task)),
         namespace: workplan.namespace(),
         labels: Some(labels.collect()),
+        annotations: default_container.map(|it| [(DEFAULT_CONTAINER.to_owned(), it)].into()),
         owner_references: workplan.controller_owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     }
@@ -109,6 +117,8 @@ struct Parts {
     main: Vec<Container>,
     volumes: Vec<Volume>,
     requests: Option<BTreeMap<String, Quantity>>,
+    /// The container that `kubectl logs` shows when none is named; the first if absent.
+    default_container: Option<String>,
 }
 
 fn parts(
@@ -294,6 +304,7 @@ mod tests {
 
     const FIRST: Placement = Placement {
         node: None,
+        fresh: true,
         requests: None,
         image: "operator",
         pod_level: true,
@@ -302,6 +313,7 @@ mod tests {
     fn later(node: &str) -> Placement<'_> {
         Placement {
             node: Some(node),
+            fresh: false,
             ..FIRST
         }
     }

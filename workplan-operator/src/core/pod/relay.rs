@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, ResourceRequirements, SeccompProfile,
-    SecurityContext, Volume, VolumeMount,
+    Capabilities, Container, EmptyDirVolumeSource, ExecAction, Lifecycle, LifecycleHandler,
+    ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
@@ -17,7 +17,7 @@ use super::{Parts, Placement, as_root, container, mount, some};
 /// The step runner in the operator's own image.
 const IN_IMAGE: &str = "/step-runner";
 /// The step runner in the steps' containers.
-const IN_STEPS: &str = "/.kubeci/bin/step-runner";
+pub const IN_STEPS: &str = "/.kubeci/bin/step-runner";
 
 const BIN_PATH: &str = "/.kubeci/bin";
 const BIN_SIZE: &str = "32Mi";
@@ -34,16 +34,20 @@ pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
     let room = relay_room(task, placement.pod_level);
     let containers = task.steps().zip(room.containers);
     Parts {
-        init: vec![installer(task, placement.image, opens)],
-        main: containers
-            .map(|(step, requests)| waiting(task, step, requests))
+        default_container: task.steps().next().map(|step| step.name.clone()),
+        main: [installer(task, placement.image, opens)]
+            .into_iter()
+            .chain(containers.map(|(step, requests)| waiting(task, step, requests)))
             .collect(),
         volumes: volumes(),
         requests: room.pod.map(|requests| requests.quantities()),
+        ..Parts::default()
     }
 }
 
-/// Brings the step runner, and opens the shared folder first if that is needed.
+/// Brings the step runner, and opens the shared folder first if that is needed. The kubelet starts no
+/// container after it before its hook has ended, and so need not notice its end, as that of an init container,
+/// up to a second late.
 fn installer(task: &Task, image: &str, opens: bool) -> Container {
     let install = [
         IN_IMAGE, "install", "--bin", BIN_PATH, "--relay", RELAY_PATH,
@@ -69,10 +73,24 @@ fn installer(task: &Task, image: &str, opens: bool) -> Container {
         command,
         args: Some(words),
         image_pull_policy: Some("IfNotPresent".into()),
+        lifecycle: Some(held_until_installed()),
         security_context: Some(if opens { as_root(&[]) } else { as_nobody() }),
         volume_mounts: Some(mounts),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
+    }
+}
+
+fn held_until_installed() -> Lifecycle {
+    let command = [IN_IMAGE, "installed", "--relay", RELAY_PATH];
+    Lifecycle {
+        post_start: Some(LifecycleHandler {
+            exec: Some(ExecAction {
+                command: Some(command.map(Into::into).to_vec()),
+            }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
     }
 }
 
@@ -193,6 +211,7 @@ mod tests {
 
     const FIRST: Placement = Placement {
         node: None,
+        fresh: true,
         requests: None,
         image: "operator",
         pod_level: true,
@@ -212,10 +231,10 @@ mod tests {
         plan.spec.tasks[0].parallel_steps[2].args = vec!["--".into(), "$(X)".into()];
         let spec = spec(&plan, |_| true);
         let names: Vec<_> = spec.containers.iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(names, ["kubeci-runner", "a", "b", "c"]);
         let run = "/.kubeci/bin/step-runner run --relay /.kubeci/relay --step";
-        let command = |at: usize| words(spec.containers[at].command.as_ref());
-        let args = |at: usize| words(spec.containers[at].args.as_ref());
+        let command = |at: usize| words(spec.containers[at + 1].command.as_ref());
+        let args = |at: usize| words(spec.containers[at + 1].args.as_ref());
         assert_eq!((command(0), args(0)), (format!("{run} a --"), "run".into()));
         assert_eq!(command(1), format!("{run} b --needs a --"));
         assert_eq!(
@@ -228,9 +247,9 @@ mod tests {
     fn steps_that_have_ended_elsewhere_are_not_waited_for() {
         let plan = workplan_of(relay(&["| a b:x,a c:b", "| x"]));
         let spec = spec(&plan, |step| step.name != "c");
-        let command = words(spec.containers[1].command.as_ref());
+        let command = words(spec.containers[2].command.as_ref());
         assert!(command.ends_with("--step b --needs a --"), "{command}");
-        let install = words(spec.init_containers.unwrap()[0].args.as_ref());
+        let install = words(spec.containers[0].args.as_ref());
         assert!(install.ends_with("--relay /.kubeci/relay a b"), "{install}");
     }
 
@@ -238,7 +257,7 @@ mod tests {
     fn a_step_writes_to_its_own_folder_alone() {
         let plan = workplan_of(relay(&["| a b:a"]));
         let spec = spec(&plan, |_| true);
-        let mounts = spec.containers[1].volume_mounts.clone().unwrap();
+        let mounts = spec.containers[2].volume_mounts.clone().unwrap();
         let mounts: Vec<_> = mounts
             .iter()
             .map(|it| (it.mount_path.as_str(), it.sub_path.as_deref(), it.read_only))
@@ -256,7 +275,7 @@ mod tests {
     #[case::root(json!({}), false, false)]
     #[case::other_user(json!({"runAsUser": 1000}), false, true)]
     #[case::other_user_in_the_pods_own_folder(json!({"runAsUser": 1000}), true, false)]
-    fn one_init_container_does_both(
+    fn the_first_container_prepares_the_pod_and_holds_the_others(
         #[case] user: serde_json::Value,
         #[case] empty_dir: bool,
         #[case] opens: bool,
@@ -266,13 +285,17 @@ mod tests {
         if empty_dir {
             plan.spec.workspace = WorkspaceKind::EmptyDir;
         }
-        let init = spec(&plan, |_| true).init_containers.unwrap();
-        assert_eq!(init.len(), 1);
-        let said = words(init[0].command.as_ref()) + " " + &words(init[0].args.as_ref());
+        let spec = spec(&plan, |_| true);
+        assert_eq!(spec.init_containers, None);
+        let first = spec.containers[0].clone();
+        let said = words(first.command.as_ref()) + " " + &words(first.args.as_ref());
         let open = "open-workspace /kubeci /step-runner install";
         assert_eq!(said.trim_start().starts_with(open), opens, "{said}");
-        let context = init[0].security_context.clone().unwrap();
+        let context = first.security_context.unwrap();
         assert_eq!(context.run_as_non_root, Some(!opens));
+        let hook = first.lifecycle.unwrap().post_start.unwrap().exec.unwrap();
+        let hook = words(hook.command.as_ref());
+        assert_eq!(hook, "/step-runner installed --relay /.kubeci/relay");
     }
 
     /// The rules of the level `restricted` that a pod of ours could break.
@@ -284,7 +307,7 @@ mod tests {
         for volume in spec.volumes.unwrap() {
             assert!(volume.empty_dir.is_some(), "{}", volume.name);
         }
-        let context = spec.init_containers.unwrap()[0].security_context.clone();
+        let context = spec.containers[0].security_context.clone();
         let context = serde_json::to_value(context).unwrap();
         let expected = json!({
             "runAsUser": 65532, "runAsGroup": 65532, "runAsNonRoot": true,
@@ -305,7 +328,7 @@ mod tests {
         let spec = spec(&plan, |_| true);
         let pod = spec.resources.unwrap().requests.unwrap();
         assert_eq!(pod["cpu"], Quantity("1".into()));
-        for container in spec.containers {
+        for container in spec.containers.into_iter().skip(1) {
             let resources = container.resources.unwrap();
             assert_eq!(resources.requests.unwrap()["cpu"], Quantity("500m".into()));
             assert_eq!(resources.limits.unwrap()["cpu"], Quantity("2".into()));

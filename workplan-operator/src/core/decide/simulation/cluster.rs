@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kubeci_api::names::RUNNER_CONTAINER;
 
 use super::plans::Outcome;
 use super::runner::{Runners, Turn};
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, Owner, PodFacts, PodPhase};
+use crate::core::pod::RUNNER;
 
 pub struct Cluster {
     pods: BTreeMap<usize, PodFacts>,
@@ -19,6 +21,8 @@ pub struct Cluster {
     runs: BTreeMap<String, Vec<Option<i32>>>,
     placed: bool,
     pub swept: bool,
+    /// Whether the step runner's image cannot be pulled the next time.
+    has_no_runner: bool,
 }
 
 pub enum Event {
@@ -37,6 +41,7 @@ impl Cluster {
             runs: BTreeMap::new(),
             placed: false,
             swept: false,
+            has_no_runner: false,
         }
     }
 
@@ -148,13 +153,14 @@ impl Cluster {
         let mut ran = ran.map(|container| &container.name);
         let is_known = node_is_known && ran.all(|name| recorded(name));
         let can_be_evicted = pod.node.is_some() && !pod.is_quiet();
-        match which / 5 % 4 {
+        match which / 5 % 5 {
             0 | 1 if pod.node.is_none() || is_known => self.delete(task),
             2 if can_be_evicted => {
                 self.stop(task, now);
                 self.evict(task);
             }
             3 if can_be_evicted && is_known => self.evict(task),
+            4 => self.has_no_runner = true,
             _ => {}
         }
     }
@@ -229,9 +235,28 @@ impl Cluster {
     }
 
     fn start(&mut self, task: usize, at: usize, now: Timestamp) -> Event {
-        let container = &mut self.pods.get_mut(&task).unwrap().containers[at];
+        let pod = self.pods.get_mut(&task).unwrap();
+        let lacks_runner = lacks_runner(pod);
+        let container = &mut pod.containers[at];
         let name = container.name.clone();
         match self.outcomes.get(&name) {
+            None if name == RUNNER_CONTAINER && std::mem::take(&mut self.has_no_runner) => {
+                container.state = ContainerState::Waiting {
+                    reason: "ErrImagePull".into(),
+                    message: "the registry is away".into(),
+                };
+                return Event::Placed;
+            }
+            Some(outcome) if lacks_runner && *outcome != Outcome::HasNoImage => {
+                container.state = ContainerState::Ended(Ended {
+                    exit_code: 128,
+                    reason: "StartError".into(),
+                    message: format!("exec: {RUNNER:?}: stat {RUNNER}: no such file or directory"),
+                    finished: Some(now),
+                    ..Ended::default()
+                });
+                return Event::Ended;
+            }
             Some(Outcome::HasNoImage) => {
                 container.state = ContainerState::Waiting {
                     reason: "ErrImagePull".into(),
@@ -354,7 +379,7 @@ fn positions(pod: &PodFacts, matches: impl Fn(&ContainerState) -> bool) -> Vec<u
         .collect()
 }
 
-/// The next init container, or all others once these are through.
+/// The next init container, or all others once these are through and the step runner has come.
 fn startable(pod: &PodFacts) -> Vec<usize> {
     let completed =
         |state: &ContainerState| matches!(state, ContainerState::Ended(end) if end.exit_code == 0);
@@ -362,12 +387,26 @@ fn startable(pod: &PodFacts) -> Vec<usize> {
         .containers
         .iter()
         .position(|container| container.init && !completed(&container.state));
+    let runner = pod
+        .containers
+        .iter()
+        .position(|it| it.name == RUNNER_CONTAINER);
     let untouched = |at: &usize| pod.containers[*at].state == ContainerState::Unknown;
-    match init {
-        Some(at) => [at].into_iter().filter(untouched).collect(),
-        None => (0..pod.containers.len())
-            .filter(untouched)
-            .filter(|at| !pod.containers[*at].init)
-            .collect(),
+    let all = (0..pod.containers.len()).filter(untouched);
+    let all = all.filter(|at| !pod.containers[*at].init);
+    match (init, runner.map(|at| (at, &pod.containers[at].state))) {
+        (Some(at), _) | (None, Some((at, ContainerState::Unknown))) => {
+            [at].into_iter().filter(untouched).collect()
+        }
+        (None, Some((_, ContainerState::Running { .. }))) => Vec::new(),
+        // Others are not held back for an image that cannot be pulled, and that is tried again.
+        (None, Some((at, ContainerState::Waiting { .. }))) => all.chain([at]).collect(),
+        (None, Some((_, ContainerState::Ended(_))) | None) => all.collect(),
     }
+}
+
+fn lacks_runner(pod: &PodFacts) -> bool {
+    let mut containers = pod.containers.iter();
+    containers
+        .any(|it| it.name == RUNNER_CONTAINER && matches!(it.state, ContainerState::Waiting { .. }))
 }

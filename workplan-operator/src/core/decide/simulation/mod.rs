@@ -245,6 +245,7 @@ impl World {
                 let node = home(&self.workplan, &facts.pods);
                 let placement = crate::core::pod::Placement {
                     node,
+                    fresh: !status.steps.iter().any(|step| step.phase.has_started()),
                     requests: None,
                     image: "operator",
                     pod_level: true,

@@ -9,6 +9,7 @@ use step_runner::record::{End, Exit, Record, Stage};
 
 use super::plans::Outcome as Fate;
 use crate::core::observe::Ended;
+use crate::core::pod::RUNNER;
 
 #[derive(Debug)]
 pub struct Runner {
@@ -52,9 +53,7 @@ impl Runners {
                 up: Timestamp::UNIX_EPOCH,
                 state: State::Absent,
             };
-            command[0]
-                .ends_with("/step-runner")
-                .then(|| (container.name.clone(), runner))
+            (command[0] == RUNNER).then(|| (container.name.clone(), runner))
         };
         Self(containers.iter().filter_map(runner).collect())
     }

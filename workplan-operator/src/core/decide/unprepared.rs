@@ -1,0 +1,176 @@
+//! Pods in which no step can run because a container of ours, which comes before all of theirs, has not
+//! done its work.
+
+use jiff::Timestamp;
+use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER};
+
+use super::failure::Failure;
+use super::relay::came_up;
+use super::settle::{Verdict, verdict};
+use super::trouble::{Notice, Trouble};
+use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts};
+use crate::core::pod::RUNNER;
+
+/// What becomes of the steps of a pod that is not prepared.
+pub enum Unprepared {
+    /// They wait for another pod.
+    Waits(Failure),
+    Fails(Failure),
+}
+
+/// Why no step of the pod can run.
+pub fn why(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Unprepared> {
+    let ours = pod.containers.iter().find(|it| is_ours(it))?;
+    if steps(pod).any(|it| came_up(&it.state)) {
+        return None;
+    }
+    let because = |failure: &Failure| Failure::unprepared(&ours.name, failure);
+    match verdict(ours, pod, now, notice) {
+        Verdict::Failed(failure, _) | Verdict::Removed(failure, _) => {
+            Some(Unprepared::Fails(because(&failure)))
+        }
+        Verdict::Waits(Some(failure)) if without_runner(pod).next().is_some() => {
+            Some(Unprepared::Waits(because(&failure)))
+        }
+        Verdict::Completed(_) if is_to_be_made_again(pod) => {
+            let failure = Failure::late_runner(&pod.name);
+            notice.trouble(Trouble::made_again(&failure));
+            Some(Unprepared::Waits(failure))
+        }
+        Verdict::Waits(_) | Verdict::Runs(_) | Verdict::Completed(_) => None,
+    }
+}
+
+/// Whether the step runner came when the steps had been started without it, so that none has run: the
+/// kubelet does not hold containers back for one whose image cannot be pulled for a while.
+pub fn is_to_be_made_again(pod: &PodFacts) -> bool {
+    let installed = pod.containers.iter().find_map(|it| match &it.state {
+        ContainerState::Ended(end) if it.name == RUNNER_CONTAINER && end.exit_code == 0 => {
+            end.started
+        }
+        _ => None,
+    });
+    let too_late = |end: &Ended| installed > end.finished && end.finished.is_some();
+    without_runner(pod).any(too_late) && !steps(pod).any(|it| came_up(&it.state))
+}
+
+/// The ends of those that could not be started without the step runner.
+fn without_runner(pod: &PodFacts) -> impl Iterator<Item = &Ended> {
+    steps(pod).filter_map(|it| match &it.state {
+        ContainerState::Ended(end) if !came_up(&it.state) => {
+            let said = |text: &str| end.message.contains(text);
+            (said(RUNNER) && (said("no such file") || said("not found"))).then_some(end)
+        }
+        _ => None,
+    })
+}
+
+fn steps(pod: &PodFacts) -> impl Iterator<Item = &ContainerFacts> {
+    pod.containers.iter().filter(|it| !is_ours(it))
+}
+
+fn is_ours(container: &ContainerFacts) -> bool {
+    container.name == OPENER_CONTAINER || container.name == RUNNER_CONTAINER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::decide::cases::{decided, facts, message, phases, pod, reason};
+    use crate::core::decide::{Action, Decision};
+    use crate::testing::{relay, workplan_of};
+
+    /// Its steps were started at 00:02, when there was no step runner.
+    fn started_without(runner: &str) -> PodFacts {
+        let mut pod = pod(0, &format!("| kubeci-runner={runner} a=128 b=128"));
+        for step in &mut pod.containers[1..] {
+            let ContainerState::Ended(end) = &mut step.state else {
+                unreachable!()
+            };
+            end.reason = "StartError".into();
+            end.started = None;
+            end.message = format!("exec: {RUNNER:?}: stat {RUNNER}: no such file or directory");
+        }
+        pod
+    }
+
+    fn come_at(mut pod: PodFacts, time: &str) -> PodFacts {
+        if let ContainerState::Ended(end) = &mut pod.containers[0].state {
+            end.started = Some(time.parse().unwrap());
+        }
+        pod
+    }
+
+    fn decide(pod: PodFacts) -> Decision {
+        let plan = workplan_of(relay(&["| a b:a"]));
+        let mut facts = facts([(0, pod)]);
+        facts.now = "2026-01-01T00:00:13Z".parse().unwrap();
+        decided(&plan, &facts)
+    }
+
+    #[test]
+    fn without_the_step_runner_no_step_runs() {
+        let decision = decide(pod(0, "| kubeci-runner=wait:ErrImageNeverPull a b"));
+        assert_eq!(
+            (phases(&decision.status).as_str(), reason(&decision)),
+            ("fs", "RunnerNotInstalled")
+        );
+        let said = message(&decision);
+        assert!(said.contains("the operator's own image, which brings the step runner"));
+        assert_eq!(decision.actions, [Action::DeletePod(0)]);
+    }
+
+    #[test]
+    fn steps_that_were_started_without_the_step_runner_wait_for_it() {
+        let decision = decide(started_without("wait:ErrImagePull"));
+        assert_eq!(phases(&decision.status), "pp");
+        assert_eq!(decision.actions, []);
+        assert!(decision.wake_at.is_some(), "it is not waited for for ever");
+        assert_eq!(reason(&decision), "ImagePullBackOff");
+        for step in decision.status.steps {
+            let said = step.message.unwrap();
+            assert!(said.starts_with("RunnerNotInstalled"), "{said}");
+        }
+    }
+
+    #[test]
+    fn law_6_a_pod_in_which_nothing_ran_for_want_of_the_step_runner_is_made_again() {
+        let mut pod = come_at(started_without("0"), "2026-01-01T00:00:12Z");
+        pod.phase = crate::core::observe::PodPhase::Failed;
+        let decision = decide(pod.clone());
+        assert_eq!(phases(&decision.status), "pp");
+        assert_eq!(decision.actions, [Action::DeletePod(0)]);
+        assert_eq!(
+            decision.status.node.as_deref(),
+            Some("n1"),
+            "where its folder lies"
+        );
+        pod.deleting = true;
+        let decision = decide(pod);
+        assert_eq!(
+            (phases(&decision.status).as_str(), decision.actions),
+            ("pp", vec![])
+        );
+    }
+
+    /// Where a node does not hold containers back as it should, a new pod would end no better.
+    #[test]
+    fn a_step_runner_that_came_in_time_is_not_waited_for_again() {
+        let decision = decide(come_at(started_without("0"), "2026-01-01T00:00:01Z"));
+        assert_eq!(phases(&decision.status), "fs");
+        assert!(
+            message(&decision).contains("no such file"),
+            "{}",
+            message(&decision)
+        );
+    }
+
+    #[test]
+    fn what_some_step_did_stands() {
+        let mut pod = come_at(started_without("0"), "2026-01-01T00:00:12Z");
+        if let ContainerState::Ended(end) = &mut pod.containers[1].state {
+            (end.exit_code, end.reason) = (0, "Completed".into());
+        }
+        assert_eq!(phases(&decide(pod).status), "cf");
+    }
+}
