@@ -1,15 +1,22 @@
 //! Steps that are out for what is not theirs: other steps, the node, the operators. `docs/security.md` says what
 //! each of these tests shows.
 
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::PostParams;
 use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::StepPhase::{Completed, Failed, Skipped};
 use kubeci_api::{Phase, Workplan};
-use kubeci_e2e::{Inspector, Operator, Test, all_in, client, run, run_as, step, workspace_of};
+use kubeci_e2e::{
+    Inspector, Operator, Test, all_in, client, eventually, manifests, run, run_as, step,
+    workspace_of,
+};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -309,6 +316,102 @@ async fn pod_security_holds_for_what_the_operator_creates(
         assert!(test.pods_of(&name).await.is_empty());
     })
     .await;
+}
+
+/// The policy that `docs/security.md` recommends, under a name and a label that no other test has.
+fn workspaces_only(test: &Test) -> Vec<Value> {
+    let page = include_str!("../../../../docs/security.md");
+    let (_, policy) = page.split_once("```yaml\n").expect("a policy");
+    let (policy, _) = policy.split_once("\n```").expect("its end");
+    manifests(&policy.replace("workspaces-only", &test.namespace))
+}
+
+#[tokio::test]
+async fn a_policy_allows_the_plans_own_folder_alone() {
+    run("policy", async |test| {
+        let policy: [Value; 2] = workspaces_only(test).try_into().expect("two objects");
+        let [policy, binding] = policy;
+        test.apply_outside::<ValidatingAdmissionPolicy>(policy)
+            .await;
+        test.apply_outside::<ValidatingAdmissionPolicyBinding>(binding)
+            .await;
+        let label = format!("kube.ci/{}", test.namespace);
+        test.label_namespace([(label.as_str(), "true")].into())
+            .await;
+
+        let namespace = test.namespace.as_str();
+        let own = json!({"kube.ci/workflow": "flow", "kube.ci/workplan": "plan"});
+        eventually("the policy holds", async || {
+            pod_refused(test, &json!({}), "/").await
+        })
+        .await;
+        let elsewhere = [
+            (own.clone(), format!("/kubeci/{namespace}/flow")),
+            (own.clone(), format!("/kubeci/{namespace}/flow/other")),
+            (own.clone(), "/kubeci/default/flow/plan".to_owned()),
+            (
+                json!({"kube.ci/workflow": "", "kube.ci/workplan": "plan"}),
+                format!("/kubeci/{namespace}//plan"),
+            ),
+            (
+                json!({"kube.ci/workflow": "flow", "kube.ci/workplan": ""}),
+                format!("/kubeci/{namespace}/flow/"),
+            ),
+            (
+                json!({"kube.ci/workflow": "flow"}),
+                format!("/kubeci/{namespace}/flow/"),
+            ),
+            (json!({}), format!("/kubeci/{namespace}/_/")),
+        ];
+        for (labels, folder) in elsewhere {
+            let refused = pod_refused(test, &labels, &folder).await;
+            refused.unwrap_or_else(|other| panic!("{labels} {folder}: {other}"));
+        }
+        let folder = format!("/kubeci/{namespace}/flow/plan");
+        assert!(pod_refused(test, &own, &folder).await.is_err());
+        for (workflow, execution) in [("own-pods", "Pods"), ("own-relay", "Relay")] {
+            let all = [
+                script("first", "touch /kubeci/file", &[]),
+                script("second", "ls /kubeci/file", &["first"]),
+            ];
+            let settings =
+                format!("  execution: {execution}\n  securityContext: {{runAsUser: 1000}}\n");
+            let name = fire_with(test, workflow, &steps(&all), &settings).await;
+            test.ends(&name, Phase::Completed).await;
+            test.cleaned(&name).await;
+        }
+        let settings = "  volumes: [{name: node, hostPath: {path: /etc}}]\n";
+        let name = fire_with(
+            test,
+            "more",
+            &steps(&[script("only", "true", &[])]),
+            settings,
+        )
+        .await;
+        test.ends(&name, Phase::Failed).await;
+        test.workplan_says(&name, &["no other of the node"]).await;
+    })
+    .await;
+}
+
+/// Whether the policy refuses a pod that mounts a folder of the node; what is said instead, if anything.
+async fn pod_refused(test: &Test, labels: &Value, folder: &str) -> Result<(), String> {
+    let pod = json!({
+        "metadata": {"name": "pod", "labels": labels},
+        "spec": {
+            "containers": [{"name": "only", "image": "alpine"}],
+            "volumes": [{"name": "folder", "hostPath": {"path": folder}}],
+        },
+    });
+    let pod: Pod = serde_json::from_value(pod).expect("a pod");
+    let only_asking = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    match test.api::<Pod>().create(&only_asking, &pod).await {
+        Err(error) if error.to_string().contains("no other of the node") => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
 }
 
 #[rstest]
