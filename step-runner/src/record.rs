@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The head is short and comes first, because the kubelet cuts a container's termination message to
-//! 12 KiB divided by the containers of its pod: 121 bytes in a pod of a hundred steps. What it cuts is the
+//! 12 KiB divided by the containers of its pod: 110 bytes in a pod of 110 steps. What it cuts is the
 //! end of the message after the head.
 
 use std::fmt;
@@ -315,14 +315,14 @@ mod tests {
         fn the_head_fits_into_the_pod_of_a_hundred(record in record()) {
             let text = record.to_string();
             let head = text.split_once(": ").map_or(text.as_str(), |(head, _)| head);
-            prop_assert!(head.len() <= 12 * 1024 / 101, "{}", head);
+            prop_assert!(head.len() <= 12 * 1024 / 111, "{}", head);
         }
 
         #[test]
         fn a_cut_message_leaves_the_head(record in record(), message in "[a-z]{200}") {
             let Stage::Ended { ended, end, .. } = record.stage.clone() else { return Ok(()) };
             let long = Record { up: record.up, stage: Stage::Ended { ended, end, message } };
-            let cut: Record = long.to_string()[..12 * 1024 / 101].parse().unwrap();
+            let cut: Record = long.to_string()[..12 * 1024 / 111].parse().unwrap();
             prop_assert_eq!(cut.outcome(), record.outcome());
             prop_assert_eq!(cut.started_at(), record.started_at());
             prop_assert_eq!(cut.ended_at(), record.ended_at());

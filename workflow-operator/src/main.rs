@@ -28,7 +28,8 @@ struct Args {
     #[arg(long, value_enum, default_value_t, env = "KUBECI_EXECUTION")]
     execution: Execution,
 
-    /// The most containers of a pod whose steps hand over inside it, 1 to 500.
+    /// The most steps that hand over inside one pod, 1 to 500. Of more than 110 the kubelet may not read
+    /// when each started and ended.
     #[arg(
         long,
         value_name = "COUNT",

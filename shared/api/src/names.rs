@@ -28,7 +28,7 @@ pub const WORKSPACE_VOLUME: &str = "kubeci-workspace";
 
 /// The name of the init container that makes the shared folder writable for every user; no step may have it.
 pub const OPENER_CONTAINER: &str = "kubeci-workspace";
-/// The name of the init container that brings the step runner into a relay pod; no step may have it.
+/// The name of the container that brings the step runner into a relay pod; no step may have it.
 pub const RUNNER_CONTAINER: &str = "kubeci-runner";
 /// The name of a relay pod's volume with the step runner; no volume of a user may have it.
 pub const RUNNER_VOLUME: &str = "kubeci-bin";

@@ -148,14 +148,14 @@ impl Phase {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum StepPhase {
-    /// Its container has not started.
+    /// It has not started: it waits for its turn, or for its container.
     #[default]
     Pending,
-    /// Its container runs.
+    /// It runs.
     Running,
-    /// Its container ended with exit code 0.
+    /// It ended with exit code 0.
     Completed,
-    /// Its container ended otherwise, or could not run.
+    /// It ended otherwise, or could not run.
     Failed,
     /// It will not run, because a step that it depends on did not complete.
     Skipped,
@@ -244,11 +244,11 @@ pub struct StepStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
 
-    /// When its container started.
+    /// When its command started; its container, in a pod whose steps do not hand over inside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<MicroTime>,
 
-    /// When its container ended.
+    /// When its command ended, or its container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<MicroTime>,
 

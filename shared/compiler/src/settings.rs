@@ -7,16 +7,16 @@ use kubeci_api::Execution;
 pub struct Settings {
     /// How the steps of Workflows that do not say it hand over to each other.
     pub execution: Execution,
-    /// The most containers that a relay pod has, init containers not counted.
+    /// The most steps that a relay pod has.
     pub containers: NonZeroUsize,
 }
 
 impl Default for Settings {
-    /// `Pods`, and 100 containers.
+    /// `Pods`, and 110 steps: of so many containers the kubelet still reads what a step tells of itself in full.
     fn default() -> Self {
         Self {
             execution: Execution::Pods,
-            containers: NonZeroUsize::MIN.saturating_add(99),
+            containers: NonZeroUsize::MIN.saturating_add(109),
         }
     }
 }
