@@ -84,7 +84,7 @@ async fn of_a_pod_that_is_deleted_midway_it_is_told_how_far_it_had_come(
                 Some("waiting for waits")
             );
         }
-        let [done, runs] = ["done", "runs"].map(|it| step(&plan, it));
+        let done = step(&plan, "done");
 
         let pod = test.pods_of(&name).await.remove(0).name_any();
         let now = DeleteParams::default().grace_period(0);
@@ -100,14 +100,8 @@ async fn of_a_pod_that_is_deleted_midway_it_is_told_how_far_it_had_come(
         assert_phases(&plan, &phases);
         assert_eq!(step(&plan, "done").finished_at, done.finished_at);
         let lost = step(&plan, "runs");
-        assert!(
-            lost.started_at.is_some() && lost.finished_at.is_some(),
-            "{lost:?}"
-        );
-        assert_eq!(
-            lost.started_at.map(|it| it.0.as_second()),
-            runs.started_at.map(|it| it.0.as_second())
-        );
+        assert!(lost.started_at >= done.finished_at, "{lost:?}");
+        assert!(lost.finished_at >= lost.started_at, "{lost:?}");
         for name in ["waits", "last"] {
             let never = step(&plan, name);
             assert_eq!(

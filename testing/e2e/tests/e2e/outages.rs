@@ -3,46 +3,66 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kubeci_api::Execution::Relay;
-use kubeci_api::{Phase, Workplan};
-use kubeci_e2e::{Component, DISRUPTIVE, PodHistory, Test, assert_in_order, duration_between};
+use kubeci_api::Phase;
+use kubeci_e2e::{
+    Component, DISRUPTIVE, Inspector, PodHistory, Test, assert_in_order, duration_between,
+    workspace_path,
+};
 
 use crate::workflow::{fire, shell};
 
-/// Far less than any part of the cluster would need to bring a step on, on however busy a machine.
-const HAND_OVER: Duration = Duration::from_millis(500);
+/// Less than any part of the cluster takes to bring a step on; milliseconds, but for how busy the machine is.
+const HAND_OVER: Duration = Duration::from_secs(1);
 
-/// Starts a chain of steps of 2 s each, the first twice as long, and says the Workplan once that one runs.
-async fn start(test: &Test, steps: usize) -> Workplan {
-    let steps = (0..steps).map(|it| match it {
-        0 => shell("step-0", "sleep 4", ""),
-        _ => shell(
-            &format!("step-{it}"),
-            "sleep 2",
-            &format!("step-{}", it - 1),
-        ),
-    });
-    let steps = steps.collect::<Vec<_>>().join(", ");
-    let name = fire(test, "chain", &format!("[{steps}]")).await;
-    test.runs(&name, "step-0").await
+/// A chain of steps of 2 s each. The first waits for the gate to be opened.
+struct Chain<'a> {
+    test: &'a Test,
+    name: String,
+    node: String,
 }
 
-/// Asserts that the Workplan completes, with the true times of the steps that ran between `left` and `back`.
-async fn has_gone_on(test: &Test, name: &str, left: Timestamp, back: Timestamp) {
-    let plan = test.ends(name, Phase::Completed).await;
-    assert_in_order(&plan);
-    let steps = plan.status.map(|it| it.steps).unwrap_or_default();
-    for pair in steps.windows(2) {
-        let (before, after) = (&pair[0], &pair[1]);
-        let (started, ended) = (after.started_at.as_ref(), after.finished_at.as_ref());
-        assert!(started.is_some_and(|it| it.0 > left), "{after:?}");
-        assert!(ended.is_some_and(|it| it.0 < back), "{after:?}");
-        let hand_over = duration_between(before.finished_at.as_ref(), started);
-        assert!(hand_over < HAND_OVER, "{hand_over:?} to {after:?}");
+impl<'a> Chain<'a> {
+    /// Starts a chain of so many steps, and waits until the first one runs.
+    async fn start(test: &'a Test, steps: usize) -> Self {
+        let gate = shell("gate", "until [ -e /kubeci/open ]; do sleep 0.1; done", "");
+        let steps = (1..=steps).map(|it| {
+            let before = match it {
+                1 => "gate".to_owned(),
+                _ => format!("step-{}", it - 1),
+            };
+            shell(&format!("step-{it}"), "sleep 2", &before)
+        });
+        let steps: Vec<_> = [gate].into_iter().chain(steps).collect();
+        let name = fire(test, "chain", &format!("[{}]", steps.join(", "))).await;
+        let plan = test.runs(&name, "gate").await;
+        let node = plan.status.and_then(|it| it.node).expect("a node");
+        Self { test, name, node }
     }
-    test.cleaned(name).await;
-    test.assert_folder_gone("chain", name).await;
+
+    async fn open_gate(&self) {
+        let folder = workspace_path(&self.test.namespace, "chain", &self.name);
+        let inspector = Inspector::get(&self.test.client).await;
+        let open = format!("touch {folder}/open");
+        inspector.node(&self.node).sh(&open).await;
+    }
+
+    /// Asserts that it completes, and tells the true times of its steps, which ran between `left` and `back`.
+    async fn has_gone_on(&self, left: Timestamp, back: Timestamp) {
+        let plan = self.test.ends(&self.name, Phase::Completed).await;
+        assert_in_order(&plan);
+        let steps = plan.status.map(|it| it.steps).unwrap_or_default();
+        for pair in steps.windows(2) {
+            let (before, after) = (&pair[0], &pair[1]);
+            let (started, ended) = (after.started_at.as_ref(), after.finished_at.as_ref());
+            assert!(started.is_some_and(|it| it.0 > left), "{after:?}");
+            assert!(ended.is_some_and(|it| it.0 < back), "{after:?}");
+            let hand_over = duration_between(before.finished_at.as_ref(), started);
+            assert!(hand_over < HAND_OVER, "{hand_over:?} to {after:?}");
+        }
+        self.test.cleaned(&self.name).await;
+        self.test.assert_folder_gone("chain", &self.name).await;
+    }
 }
 
 #[tokio::test]
@@ -50,10 +70,11 @@ async fn while_the_api_server_is_away_the_steps_go_on() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run_as(Relay, "api-away", async |test| {
         let history = PodHistory::begin(test);
-        let name = start(test, 10).await.name_any();
+        let chain = Chain::start(test, 9).await;
         let left = Timestamp::now();
+        chain.open_gate().await;
         Component::ApiServer.away_for(Duration::from_secs(30)).await;
-        has_gone_on(test, &name, left, Timestamp::now()).await;
+        chain.has_gone_on(left, Timestamp::now()).await;
         assert_eq!(history.assert_each_ran_once(), 1);
     })
     .await;
@@ -64,15 +85,14 @@ async fn while_the_kubelet_is_away_the_steps_go_on_and_that_it_is_away_is_told()
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run_as(Relay, "kubelet-away", async |test| {
         let history = PodHistory::begin(test);
-        let plan = start(test, 6).await;
-        let name = plan.name_any();
-        let node = plan.status.and_then(|it| it.node).expect("a node");
+        let chain = Chain::start(test, 5).await;
         let left = Timestamp::now();
-        let said = ["NodeNotReady", &node, "goes on when it is back"];
-        let is_told = Box::pin(test.workplan_says(&name, &said));
-        let away = Component::Kubelet(&node).away_for(Duration::from_secs(20));
+        chain.open_gate().await;
+        let said = ["NodeNotReady", &chain.node, "goes on when it is back"];
+        let is_told = Box::pin(test.workplan_says(&chain.name, &said));
+        let away = Component::Kubelet(&chain.node).away_for(Duration::from_secs(20));
         tokio::join!(away, is_told);
-        has_gone_on(test, &name, left, Timestamp::now()).await;
+        chain.has_gone_on(left, Timestamp::now()).await;
         assert_eq!(history.assert_each_ran_once(), 1);
     })
     .await;

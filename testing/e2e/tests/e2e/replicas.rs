@@ -13,8 +13,8 @@ const TAKEOVER: Duration = Duration::from_secs(20);
 
 /// Loses the leader, does `meanwhile`, and waits for another leader.
 async fn lose_leader(test: &Test, operator: Operator, meanwhile: impl AsyncFnOnce()) {
-    let lost = Instant::now();
     let previous = operator.lose_leader(&test.client).await;
+    let lost = Instant::now();
     let ((), leader) = tokio::join!(meanwhile(), operator.leader_after(&test.client, &previous));
     let took = lost.elapsed();
     println!("{leader} took over from {previous} after {took:?}");
