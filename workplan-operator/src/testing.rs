@@ -1,6 +1,8 @@
 //! Workplans for tests, in short: `"a | b:a c:a"` is a task with the serial step `a` and two parallel
 //! steps that depend on it.
 
+pub mod pod;
+
 use kube::Resource;
 use kubeci_api::{Order, Step, Task, Workplan, WorkplanSpec};
 

@@ -1,14 +1,15 @@
 //! What was just written, until the watch shows it: a Workplan is never decided upon twice from the same
 //! old state.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use kubeci_api::Workplan;
 
+use super::by_workplan::ByWorkplan;
+
 #[derive(Default)]
-pub struct Fresh(Mutex<HashMap<String, Written>>);
+pub struct Fresh(ByWorkplan<Written>);
 
 struct Written {
     workplan: Arc<Workplan>,
@@ -22,7 +23,7 @@ impl Fresh {
         let (Some(uid), Some(version)) = (watched.uid(), watched.resource_version()) else {
             return watched;
         };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.all();
         match all.get(&uid) {
             Some(written) if written.replaced.contains(&version) => Arc::clone(&written.workplan),
             _ => {
@@ -37,7 +38,7 @@ impl Fresh {
         let (Some(uid), Some(version)) = (before.uid(), before.resource_version()) else {
             return;
         };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.all();
         let entry = all.entry(uid).or_insert_with(|| Written {
             workplan: Arc::clone(&written),
             replaced: Vec::new(),
@@ -47,10 +48,7 @@ impl Fresh {
     }
 
     pub fn forget(&self, uid: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+        self.0.forget(uid);
     }
 }
 

@@ -2,12 +2,13 @@
 //! with it and no pod that is due meanwhile waits for the write. Until then it is kept in mind, so that what
 //! was seen once counts, whatever becomes of the pod that told it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kubeci_api::{Order, Workplan, WorkplanStatus};
+
+use super::by_workplan::ByWorkplan;
 
 const LINGER: SignedDuration = SignedDuration::from_millis(100);
 
@@ -16,7 +17,7 @@ const LINGER_IN_RELAY: SignedDuration = SignedDuration::from_secs(10);
 
 /// The statuses of Workplans that are to be written, by their uids.
 #[derive(Default)]
-pub struct Linger(Mutex<HashMap<String, Held>>);
+pub struct Linger(ByWorkplan<Held>);
 
 struct Held {
     since: Timestamp,
@@ -32,7 +33,7 @@ impl Linger {
         status: &WorkplanStatus,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.all();
         let held = all
             .entry(workplan.uid().unwrap_or_default())
             .or_insert_with(|| Held {
@@ -46,7 +47,7 @@ impl Linger {
 
     /// The Workplan with the status that it is to have.
     pub fn kept_in_mind(&self, workplan: &Arc<Workplan>) -> Arc<Workplan> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.all();
         let held = workplan.uid().and_then(|uid| all.get(&uid));
         held.map_or_else(
             || Arc::clone(workplan),
@@ -61,10 +62,7 @@ impl Linger {
 
     /// Takes note that nothing is to be written any more.
     pub fn forget(&self, uid: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+        self.0.forget(uid);
     }
 }
 

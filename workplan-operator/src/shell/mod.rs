@@ -4,6 +4,7 @@
 
 mod act;
 mod announce;
+mod by_workplan;
 mod fresh;
 mod linger;
 mod metrics;

@@ -1,16 +1,16 @@
 //! Pods that the API server refuses for now: not asked for again at every change, but after a while.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::by_workplan::ByWorkplan;
 use super::retry::backoff;
 use crate::core::refusal::{Refusal, Verdict};
 
 /// What was refused, by the uid of the Workplan.
 #[derive(Default)]
-pub struct Refused(Mutex<HashMap<String, Held>>);
+pub struct Refused(ByWorkplan<Held>);
 
 struct Held {
     refusals: BTreeMap<usize, Refusal>,
@@ -21,7 +21,7 @@ struct Held {
 impl Refused {
     /// What is not to be asked for yet, by the index of the task.
     pub fn held(&self, uid: &str, now: Timestamp) -> BTreeMap<usize, Refusal> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.all();
         let held = all.get(uid).filter(|held| now < held.retry_at);
         held.map(|held| held.refusals.clone()).unwrap_or_default()
     }
@@ -33,7 +33,7 @@ impl Refused {
         refusals: &BTreeMap<usize, Refusal>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.all();
         if !refusals
             .values()
             .any(|refusal| refusal.verdict == Verdict::Later)
@@ -60,10 +60,7 @@ impl Refused {
     }
 
     pub fn forget(&self, uid: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+        self.0.forget(uid);
     }
 }
 

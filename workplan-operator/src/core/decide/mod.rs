@@ -15,9 +15,15 @@ mod unprepared;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod cleanup_cases;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod relay_cases;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod trouble_cases;
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus, WorkspaceKind};
 use rstest::rstest;
 
-use super::cases::{after, cleaned, decided, facts, phases, pod, reason};
+use super::fixtures::{after, cleaned, decided, facts, phases, pod, reason};
 use super::*;
 use crate::core::observe::{ContainerState, PodPhase};
 use crate::testing::{relay, workplan_of};

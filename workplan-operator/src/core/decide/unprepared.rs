@@ -76,7 +76,7 @@ fn is_ours(container: &ContainerFacts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::decide::cases::{decided, facts, message, phases, pod, reason};
+    use crate::core::decide::fixtures::{decided, facts, message, phases, pod, reason};
     use crate::core::decide::{Action, Decision};
     use crate::testing::{relay, workplan_of};
 

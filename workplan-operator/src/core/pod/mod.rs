@@ -1,24 +1,25 @@
 //! The pod of a task.
 
+mod container;
+mod native;
 mod relay;
 
+pub use container::as_root;
 pub use relay::IN_STEPS as RUNNER;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, EmptyDirVolumeSource, HostPathVolumeSource, NodeAffinity,
-    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, ResourceRequirements,
-    SecurityContext, Volume, VolumeMount,
+    Affinity, Container, EmptyDirVolumeSource, HostPathVolumeSource, NodeAffinity, NodeSelector,
+    NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, ResourceRequirements, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
-use kubeci_api::names::{
-    OPENER_CONTAINER, TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_MOUNT_PATH,
-    WORKSPACE_VOLUME,
-};
+use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
 use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
+
+use container::some;
 
 use crate::core::plan::is_relay;
 use crate::core::workspace::{Folder, workflow};
@@ -139,75 +140,7 @@ fn parts(
     if is_relay(workplan.spec.order, task.steps().count()) {
         relay::parts(&left, placement, opens)
     } else {
-        native(&left, placement, opens)
-    }
-}
-
-/// Init containers and containers. A pod needs a container: where no parallel step is left, the last
-/// serial step is it.
-fn native(task: &Task, placement: &Placement, opens: bool) -> Parts {
-    let containers = |steps: &[Step]| steps.iter().map(container).collect::<Vec<_>>();
-    let mut init = containers(&task.serial_steps);
-    let mut main = containers(&task.parallel_steps);
-    if main.is_empty() {
-        main.extend(init.pop());
-    }
-    let opener = opens.then(|| opener(placement.image));
-    Parts {
-        init: opener.into_iter().chain(init).collect(),
-        main,
-        ..Parts::default()
-    }
-}
-
-fn container(step: &Step) -> Container {
-    let step = step.clone();
-    Container {
-        name: step.name,
-        image: Some(step.image),
-        command: some(step.commands),
-        args: some(step.args),
-        env: some(step.env),
-        env_from: some(step.env_from),
-        resources: step.resources,
-        working_dir: step.working_dir,
-        image_pull_policy: step.image_pull_policy,
-        security_context: step.security_context,
-        volume_mounts: Some([mount()].into_iter().chain(step.volume_mounts).collect()),
-        // So that the status can tell the last lines of what a failed step wrote.
-        termination_message_policy: Some("FallbackToLogsOnError".into()),
-        ..Container::default()
-    }
-}
-
-/// The kubelet creates the folder for root alone to write.
-fn opener(image: &str) -> Container {
-    Container {
-        name: OPENER_CONTAINER.into(),
-        image: Some(image.into()),
-        args: Some(vec!["open-workspace".into(), WORKSPACE_MOUNT_PATH.into()]),
-        image_pull_policy: Some("IfNotPresent".into()),
-        security_context: Some(as_root(&[])),
-        volume_mounts: Some(vec![mount()]),
-        termination_message_policy: Some("FallbackToLogsOnError".into()),
-        ..Container::default()
-    }
-}
-
-/// Root with these capabilities alone, whatever the pod says.
-pub(crate) fn as_root(capabilities: &[&str]) -> SecurityContext {
-    let add: Vec<String> = capabilities.iter().map(ToString::to_string).collect();
-    SecurityContext {
-        run_as_user: Some(0),
-        run_as_group: Some(0),
-        run_as_non_root: Some(false),
-        allow_privilege_escalation: Some(false),
-        read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities {
-            add: some(add),
-            drop: Some(vec!["ALL".into()]),
-        }),
-        ..SecurityContext::default()
+        native::parts(&left, placement, opens)
     }
 }
 
@@ -254,14 +187,6 @@ fn workspace(workplan: &Workplan) -> Volume {
     volume
 }
 
-fn mount() -> VolumeMount {
-    VolumeMount {
-        name: WORKSPACE_VOLUME.into(),
-        mount_path: WORKSPACE_MOUNT_PATH.into(),
-        ..VolumeMount::default()
-    }
-}
-
 /// The user's affinity, and this node. The terms are alternatives, so each must name the node.
 fn on_node(affinity: Option<Affinity>, node: &str) -> Affinity {
     let mut affinity = affinity.unwrap_or_default();
@@ -288,10 +213,6 @@ fn on_node(affinity: Option<Affinity>, node: &str) -> Affinity {
     affinity
 }
 
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
-    (!list.is_empty()).then_some(list)
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::PodSecurityContext;
@@ -300,78 +221,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::testing::pod::{FIRST, later, names, spec};
     use crate::testing::workplan;
-
-    const FIRST: Placement = Placement {
-        node: None,
-        fresh: true,
-        requests: None,
-        image: "operator",
-        pod_level: true,
-    };
-
-    fn later(node: &str) -> Placement<'_> {
-        Placement {
-            node: Some(node),
-            fresh: false,
-            ..FIRST
-        }
-    }
-
-    fn names(containers: Option<&Vec<Container>>) -> Vec<&str> {
-        containers
-            .into_iter()
-            .flatten()
-            .map(|container| container.name.as_str())
-            .collect()
-    }
-
-    fn spec(workplan: &Workplan, task: usize, placement: Placement) -> PodSpec {
-        build(workplan, task, |_| true, placement).spec.unwrap()
-    }
-
-    #[test]
-    fn a_task_becomes_init_containers_and_containers_with_the_folder_in_each() {
-        let workplan = workplan(Order::Linear, &["a b | c d", "e"]);
-        let pod = build(&workplan, 0, |_| true, FIRST);
-        assert_eq!(pod.name_any(), "plan-0");
-        assert_eq!(pod.labels()[WORKPLAN_LABEL], "plan");
-        assert_eq!(pod.owner_references()[0].controller, Some(true));
-        let spec = pod.spec.unwrap();
-        assert_eq!(names(spec.init_containers.as_ref()), ["a", "b"]);
-        assert_eq!(names(Some(&spec.containers)), ["c", "d"]);
-        assert_eq!(spec.restart_policy.as_deref(), Some("Never"));
-        let all = spec
-            .init_containers
-            .iter()
-            .flatten()
-            .chain(&spec.containers);
-        for container in all {
-            let mounts = container.volume_mounts.as_ref().unwrap();
-            assert_eq!(mounts[0].mount_path, "/kubeci");
-        }
-        let volume = spec.volumes.unwrap()[0].host_path.clone().unwrap();
-        assert_eq!(volume.path, "/kubeci/ns/_/plan");
-        assert_eq!(volume.type_.as_deref(), Some("DirectoryOrCreate"));
-    }
-
-    #[rstest]
-    #[case::last_serial_step(&["a", "b", "c", "d"], &["a", "b"], &["c", "d"])]
-    #[case::some_skipped(&["b", "d"], &["b"], &["d"])]
-    #[case::no_parallel_left(&["a", "b"], &["a"], &["b"])]
-    #[case::one_left(&["a"], &[], &["a"])]
-    fn only_what_is_left_runs(#[case] left: &[&str], #[case] init: &[&str], #[case] main: &[&str]) {
-        let workplan = workplan(Order::Linear, &["a b | c d"]);
-        let pod = build(
-            &workplan,
-            0,
-            |step| left.contains(&step.name.as_str()),
-            FIRST,
-        );
-        let spec = pod.spec.unwrap();
-        assert_eq!(names(spec.init_containers.as_ref()), init);
-        assert_eq!(names(Some(&spec.containers)), main);
-    }
 
     #[rstest]
     #[case::none(json!({}), 1)]
@@ -410,40 +261,6 @@ mod tests {
         plan.spec.pod.automount_service_account_token = said;
         let spec = spec(&plan, 0, FIRST);
         assert_eq!(spec.automount_service_account_token, said);
-    }
-
-    #[test]
-    fn the_folder_is_opened_once_where_a_step_is_not_root() {
-        let mut plan = workplan(Order::Linear, &["a", "b"]);
-        assert_eq!(spec(&plan, 0, FIRST).init_containers, None);
-        plan.spec.tasks[1].serial_steps[0].security_context = Some(SecurityContext {
-            run_as_user: Some(1000),
-            ..SecurityContext::default()
-        });
-        assert_eq!(
-            names(spec(&plan, 0, FIRST).init_containers.as_ref()),
-            [OPENER_CONTAINER]
-        );
-        assert_eq!(spec(&plan, 1, later("n1")).init_containers, None);
-
-        let mut plan = workplan(Order::Linear, &["a | b"]);
-        plan.spec.pod.security_context = Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            ..PodSecurityContext::default()
-        });
-        let spec = spec(&plan, 0, FIRST);
-        assert_eq!(
-            names(spec.init_containers.as_ref()),
-            [OPENER_CONTAINER, "a"]
-        );
-        let opener = spec.init_containers.unwrap()[0]
-            .security_context
-            .clone()
-            .unwrap();
-        assert_eq!(
-            (opener.run_as_user, opener.run_as_non_root),
-            (Some(0), Some(false))
-        );
     }
 
     #[test]

@@ -12,7 +12,8 @@ use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE
 use kubeci_api::{Step, Task};
 use kubeci_compiler::relay_room;
 
-use super::{Parts, Placement, as_root, container, mount, some};
+use super::container::{as_root, container, mount, some};
+use super::{Parts, Placement};
 
 /// The step runner in the operator's own image.
 const IN_IMAGE: &str = "/step-runner";
@@ -207,15 +208,8 @@ mod tests {
 
     use super::super::build;
     use super::*;
+    use crate::testing::pod::FIRST;
     use crate::testing::{relay, workplan_of};
-
-    const FIRST: Placement = Placement {
-        node: None,
-        fresh: true,
-        requests: None,
-        image: "operator",
-        pod_level: true,
-    };
 
     fn spec(workplan: &Workplan, left: impl Fn(&Step) -> bool) -> PodSpec {
         build(workplan, 0, left, FIRST).spec.unwrap()

@@ -1,0 +1,55 @@
+//! What the containers of all pods have in common.
+
+use k8s_openapi::api::core::v1::{Capabilities, Container, SecurityContext, VolumeMount};
+use kubeci_api::Step;
+use kubeci_api::names::{WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
+
+/// The container of a step as it was written, with the shared folder.
+pub fn container(step: &Step) -> Container {
+    let step = step.clone();
+    Container {
+        name: step.name,
+        image: Some(step.image),
+        command: some(step.commands),
+        args: some(step.args),
+        env: some(step.env),
+        env_from: some(step.env_from),
+        resources: step.resources,
+        working_dir: step.working_dir,
+        image_pull_policy: step.image_pull_policy,
+        security_context: step.security_context,
+        volume_mounts: Some([mount()].into_iter().chain(step.volume_mounts).collect()),
+        // So that the status can tell the last lines of what a failed step wrote.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        ..Container::default()
+    }
+}
+
+/// Root with these capabilities alone, whatever the pod says.
+pub fn as_root(capabilities: &[&str]) -> SecurityContext {
+    let add: Vec<String> = capabilities.iter().map(ToString::to_string).collect();
+    SecurityContext {
+        run_as_user: Some(0),
+        run_as_group: Some(0),
+        run_as_non_root: Some(false),
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            add: some(add),
+            drop: Some(vec!["ALL".into()]),
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+pub fn mount() -> VolumeMount {
+    VolumeMount {
+        name: WORKSPACE_VOLUME.into(),
+        mount_path: WORKSPACE_MOUNT_PATH.into(),
+        ..VolumeMount::default()
+    }
+}
+
+pub fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
