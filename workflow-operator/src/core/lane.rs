@@ -21,7 +21,7 @@ pub struct Book {
     workflow: Uid,
     ledger: Ledger,
     lanes: HashMap<Uid, Lane>,
-    last_sequence: u64,
+    last_sequence: i64,
     full: bool,
     changed: bool,
 }
@@ -36,7 +36,7 @@ struct Lane {
     /// How many states were left out because too many wait.
     left_out: usize,
     /// The number of the Workplan, as long as it may come to exist.
-    sequence: Option<u64>,
+    sequence: Option<i64>,
     /// Whether an attempt had no clear answer; then a refusal of a later one proves nothing.
     unclear: bool,
     attempts: u32,
@@ -48,7 +48,7 @@ struct Lane {
 pub struct Firing {
     pub uid: Uid,
     pub fire: Fire,
-    pub sequence: u64,
+    pub sequence: i64,
 }
 
 /// Events that wait because their Workplans are refused.
@@ -74,7 +74,7 @@ pub enum Failure {
 
 impl Book {
     #[must_use]
-    pub fn new(workflow: Uid, ledger: Ledger, last_sequence: u64) -> Self {
+    pub fn new(workflow: Uid, ledger: Ledger, last_sequence: i64) -> Self {
         Self {
             workflow,
             ledger,
@@ -92,9 +92,9 @@ impl Book {
 
     /// Every Workplan up to this number is in the ledger or will never exist.
     #[must_use]
-    pub fn told_sequence(&self) -> u64 {
+    pub fn told_sequence(&self) -> i64 {
         let open = self.lanes.values().filter_map(|lane| lane.sequence).min();
-        open.map_or(self.last_sequence, |open| open - 1)
+        open.map_or(self.last_sequence, |open| open.saturating_sub(1))
     }
 
     /// Whether there are more matching objects than the ledger can hold.
@@ -177,7 +177,8 @@ impl Book {
         let lane = self.lanes.get_mut(uid)?;
         let last = &mut self.last_sequence;
         let sequence = *lane.sequence.get_or_insert_with(|| {
-            *last += 1;
+            // Whoever forges the last number there is stops the count, not the operator.
+            *last = last.saturating_add(1);
             *last
         });
         Some(Firing {

@@ -54,7 +54,7 @@ impl Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Its number among all Workplans that the Workflow fired.
-    pub sequence: u64,
+    pub sequence: i64,
     pub previous: Option<String>,
     pub head: String,
     pub trigger: TriggeredBy,
@@ -169,33 +169,31 @@ impl Ledger {
     /// Catches up with Workplans that were created after the status was last told, link by link.
     /// `on_delete` says whether some trigger that covers an object wants its deletion.
     pub fn carry_forward(&mut self, links: Vec<Link>, on_delete: impl Fn(&ObjectRef) -> bool) {
-        let mut chains: HashMap<Uid, Vec<Link>> = HashMap::new();
-        for link in links {
-            chains
-                .entry(link.trigger.uid.as_str().into())
-                .or_default()
-                .push(link);
-        }
-        for (uid, mut links) in chains {
-            // Where two Workplans follow the same one, the later creation knew of the newer state.
-            links.sort_by_key(|link| link.sequence);
-            while let Some(link) = self.next_link(&uid, &mut links) {
+        for (uid, mut chain) in chains(links) {
+            while let Some(link) = self.next_link(&uid, &mut chain) {
                 if link.trigger.event == TriggerEvent::Delete {
                     self.set(&uid, None);
                     break;
                 }
                 let entry = self.carried(&uid, link, &on_delete);
+                if !self.holds(&uid, &entry) {
+                    break;
+                }
                 self.set(&uid, Some(entry));
             }
         }
     }
 
-    fn next_link(&self, uid: &str, links: &mut Vec<Link>) -> Option<Link> {
-        let head = self.get(uid).and_then(|entry| entry.head.as_deref());
-        let at = links
-            .iter()
-            .rposition(|link| link.previous.as_deref() == head)?;
-        Some(links.remove(at))
+    fn next_link(&self, uid: &str, chain: &mut Chain) -> Option<Link> {
+        let head = self.get(uid).and_then(|entry| entry.head.clone());
+        chain.get_mut(&head)?.pop()
+    }
+
+    /// Whether there is room for the entry, which only what somebody made by hand exceeds.
+    fn holds(&self, uid: &str, entry: &Entry) -> bool {
+        let before = self.get(uid);
+        let bytes = self.bytes - before.map_or(0, Entry::bytes) + entry.bytes();
+        (before.is_some() || self.room().entries > 0) && bytes <= BYTES_MAX
     }
 
     fn carried(&self, uid: &str, link: Link, on_delete: impl Fn(&ObjectRef) -> bool) -> Entry {
@@ -216,6 +214,20 @@ impl Ledger {
             on_delete,
         }
     }
+}
+
+/// The links of one object's events, each found by the one before it.
+type Chain = HashMap<Option<String>, Vec<Link>>;
+
+/// Where two Workplans follow the same one, the later creation, which knew of the newer state, comes last.
+fn chains(mut links: Vec<Link>) -> HashMap<Uid, Chain> {
+    links.sort_by_key(|link| link.sequence);
+    let mut chains: HashMap<Uid, Chain> = HashMap::new();
+    for link in links {
+        let chain = chains.entry(link.trigger.uid.as_str().into()).or_default();
+        chain.entry(link.previous.clone()).or_default().push(link);
+    }
+    chains
 }
 
 /// A Workplan does not tell the plural name; the watch that shows the object next does.
@@ -243,7 +255,7 @@ mod tests {
     use super::*;
 
     fn link(
-        sequence: u64,
+        sequence: i64,
         previous: Option<&str>,
         head: &str,
         token: &str,
@@ -318,6 +330,45 @@ mod tests {
             link(2, Some("h1"), "h2", "1", Delete),
         ];
         assert_eq!(carried(&mut Ledger::default(), &links), None);
+    }
+
+    #[test]
+    fn a_chain_of_any_length_is_followed_at_once() {
+        let head = |at: i64| format!("h{at}");
+        let of_chain = |at: i64| {
+            let previous = (at > 1).then(|| head(at - 1));
+            link(at, previous.as_deref(), &head(at), &at.to_string(), Update)
+        };
+        let links: Vec<Link> = (1..=200_000).map(of_chain).collect();
+        let last = Some(["h200000", "200000"].map(str::to_owned));
+        assert_eq!(carried(&mut Ledger::default(), &links), last);
+    }
+
+    #[test]
+    fn a_chain_that_somebody_made_a_circle_of_ends() {
+        let links = [
+            link(1, None, "h1", "1", Add),
+            link(2, Some("h1"), "h2", "2", Update),
+            link(3, Some("h2"), "h1", "3", Update),
+            link(4, Some("h2"), "h2", "4", Update),
+        ];
+        let ended = carried(&mut Ledger::default(), &links);
+        assert_eq!(ended, Some(["h1", "3"].map(str::to_owned)));
+    }
+
+    #[test]
+    fn no_more_is_carried_forward_than_a_status_can_hold() {
+        let of_object = |uid: &str, token: &str| {
+            let mut link = link(1, None, "h", token, Add);
+            uid.clone_into(&mut link.trigger.uid);
+            link
+        };
+        let many = (0..=ENTRIES_MAX).map(|at| of_object(&at.to_string(), "1"));
+        let mut ledger = Ledger::default();
+        ledger.carry_forward(many.collect(), |_| true);
+        assert_eq!(ledger.room().entries, 0);
+        let long = of_object("u", &"x".repeat(BYTES_MAX));
+        assert_eq!(carried(&mut Ledger::default(), &[long]), None);
     }
 
     #[test]

@@ -27,10 +27,18 @@ pub struct PhaseOnly {
     pub phase: Option<Phase>,
 }
 
+/// A Workflow as its Workplans name it. No owner is in another namespace than what it owns, though a
+/// Workplan may say so until the garbage collector comes by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    pub namespace: String,
+    pub uid: Uid,
+}
+
 /// A Workplan of a Workflow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    pub workflow: Uid,
+    pub workflow: Owner,
     pub name: String,
     pub phase: Phase,
     /// Absent for one that somebody wrote by hand.
@@ -38,12 +46,13 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads a Workplan; nothing if no Workflow owns it.
+    /// Reads a Workplan; nothing if no Workflow controls it.
     #[must_use]
     pub fn new(workplan: &PartialWorkplan) -> Option<Self> {
         let metadata = &workplan.metadata;
         let owner = metadata.owner_references.iter().flatten().find(|owner| {
-            owner.kind == "Workflow" && Kind::new(&owner.api_version, &owner.kind).group == GROUP
+            let kind = Kind::new(&owner.api_version, &owner.kind);
+            owner.controller == Some(true) && kind.group == GROUP && kind.name == "Workflow"
         })?;
         let label = |name: &str| metadata.labels.as_ref()?.get(name).map(String::as_str);
         let link = || {
@@ -56,7 +65,10 @@ impl Run {
             })
         };
         Some(Self {
-            workflow: owner.uid.as_str().into(),
+            workflow: Owner {
+                namespace: metadata.namespace.clone()?,
+                uid: owner.uid.as_str().into(),
+            },
             name: metadata.name.clone()?,
             phase: workplan
                 .status
@@ -72,8 +84,8 @@ impl Run {
 #[derive(Debug, Default)]
 pub struct Runs {
     phases: HashMap<String, Phase>,
-    /// Kept only until the Workflow is read.
-    pub links: Vec<Link>,
+    /// Only until the Workflow is read.
+    links: HashMap<String, Link>,
 }
 
 /// How many Workplans are in which phase.
@@ -91,14 +103,26 @@ impl Runs {
         before.map(counted_as) != Some(counted_as(phase))
     }
 
+    /// Remembers which event a Workplan stands for.
+    pub fn link(&mut self, name: &str, link: Option<Link>) {
+        self.links.extend(link.map(|link| (name.to_owned(), link)));
+    }
+
+    /// The events that the Workplans stand for.
+    pub fn take_links(&mut self) -> Vec<Link> {
+        std::mem::take(&mut self.links).into_values().collect()
+    }
+
     /// Forgets a Workplan; whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
+        self.links.remove(name);
         self.phases.remove(name).is_some()
     }
 
     /// Forgets all Workplans but these; whether there were others.
     pub fn retain(&mut self, exists: impl Fn(&str) -> bool) -> bool {
         let before = self.phases.len();
+        self.links.retain(|name, _| exists(name));
         self.phases.retain(|name, _| exists(name));
         before != self.phases.len()
     }
@@ -128,5 +152,64 @@ fn counted_as(phase: Phase) -> Phase {
         phase
     } else {
         Phase::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn run(metadata: &Value) -> Option<Run> {
+        let owner = json!({
+            "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow", "name": "w", "uid": "1", "controller": true,
+        });
+        let trigger = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "u", "event": "add", "token": "1",
+        });
+        let mut workplan = json!({
+            "apiVersion": "kube.ci/v1alpha1", "kind": "Workplan",
+            "metadata": {"name": "w-h", "namespace": "own", "ownerReferences": [owner], "labels": {
+                "kube.ci/head": "h", "kube.ci/previous-head": "", "kube.ci/sequence": "1",
+            }},
+            "spec": {"trigger": trigger},
+        });
+        for (path, value) in metadata.as_object().unwrap() {
+            *workplan["metadata"].pointer_mut(path).unwrap() = value.clone();
+        }
+        Run::new(&serde_json::from_value(workplan).unwrap())
+    }
+
+    #[rstest]
+    #[case(json!({}), true)]
+    #[case(json!({"/ownerReferences/0/apiVersion": "kube.ci/v2"}), true)]
+    #[case(json!({"/ownerReferences/0/apiVersion": "example.com/v1alpha1"}), false)]
+    #[case(json!({"/ownerReferences/0/kind": "Workplan"}), false)]
+    #[case(json!({"/ownerReferences/0/controller": false}), false)]
+    #[case(json!({"/ownerReferences": []}), false)]
+    #[case(json!({"/namespace": null}), false)]
+    fn a_workplan_is_of_the_workflow_that_controls_it(#[case] metadata: Value, #[case] is: bool) {
+        let owner = run(&metadata).map(|run| run.workflow);
+        let workflow = Owner {
+            namespace: "own".to_owned(),
+            uid: "1".into(),
+        };
+        assert_eq!(owner, is.then_some(workflow));
+    }
+
+    #[rstest]
+    #[case("1", Some(1))]
+    #[case("9223372036854775807", Some(i64::MAX))]
+    #[case("9223372036854775808", None)]
+    #[case("18446744073709551615", None)]
+    #[case("one", None)]
+    #[case("", None)]
+    fn a_number_that_no_status_can_tell_links_nothing(
+        #[case] label: &str,
+        #[case] sequence: Option<i64>,
+    ) {
+        let run = run(&json!({"/labels/kube.ci~1sequence": label})).unwrap();
+        assert_eq!(run.link.map(|link| link.sequence), sequence);
     }
 }

@@ -37,7 +37,7 @@ use super::{
 use crate::core::{
     engine::{Engine, Reference},
     object::WatchKey,
-    run::{PartialWorkplan, Run},
+    run::{Owner, PartialWorkplan, Run},
     standing::Question,
 };
 
@@ -93,7 +93,7 @@ struct Operator {
     /// Whether kinds may have to be found or questions asked.
     asks: bool,
     workflow_list: HashSet<String>,
-    workplan_list: HashSet<(String, String)>,
+    workplan_list: HashSet<(Owner, String)>,
     own_watches: Vec<AbortHandle>,
     workflows_listed: Listed,
     workplans_listed: Listed,
@@ -239,7 +239,7 @@ impl Operator {
             Event::Init => list.clear(),
             Event::InitApply(workplan) => {
                 if let Some(run) = Run::new(&workplan) {
-                    list.insert((run.workflow.to_string(), run.name.clone()));
+                    list.insert((run.workflow.clone(), run.name.clone()));
                     self.engine.workplan_applied(run);
                 }
             }
@@ -255,8 +255,8 @@ impl Operator {
             }
             Event::InitDone => {
                 let list = std::mem::take(list);
-                let exists = |workflow: &str, name: &str| {
-                    list.contains(&(workflow.to_owned(), name.to_owned()))
+                let exists = |workflow: &Owner, name: &str| {
+                    list.contains(&(workflow.clone(), name.to_owned()))
                 };
                 self.engine.workplans_listed(exists);
                 if self.workplans_listed.now() {

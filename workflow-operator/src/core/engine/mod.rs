@@ -20,7 +20,7 @@ use kubeci_compiler::Settings;
 use super::{
     lane::{Failure, Firing},
     object::{Kind, Uid, WatchKey},
-    run::{Run, Runs},
+    run::{Owner, Run, Runs},
     standing::{KindState, Question},
 };
 use record::Record;
@@ -34,7 +34,7 @@ pub use subscriptions::{Trouble, WatchOrder};
 pub struct Engine {
     settings: Settings,
     records: HashMap<Uid, Record>,
-    runs: HashMap<Uid, Runs>,
+    runs: HashMap<Owner, Runs>,
     kinds: HashMap<Kind, KindState>,
     permits: HashMap<Question, bool>,
     watches: HashMap<WatchKey, Watch>,
@@ -107,11 +107,12 @@ impl Engine {
 
     /// A Workflow exists no more.
     pub fn workflow_gone(&mut self, uid: &str) {
-        if let Some((uid, _)) = self.records.remove_entry(uid) {
+        if let Some((uid, record)) = self.records.remove_entry(uid) {
             self.unsubscribe_all(&uid);
             self.untold.remove(&uid);
-            if self.runs.get(&uid).is_some_and(Runs::is_empty) {
-                self.runs.remove(&uid);
+            let owner = record.reference.owner();
+            if self.runs.get(&owner).is_some_and(Runs::is_empty) {
+                self.runs.remove(&owner);
             }
         }
     }
@@ -132,12 +133,12 @@ impl Engine {
     /// A Workplan exists, as new or changed.
     pub fn workplan_applied(&mut self, run: Run) {
         let runs = self.runs.entry(run.workflow.clone()).or_default();
-        let record = self.records.get(&run.workflow);
-        if runs.apply(run.name, run.phase) && record.is_some() {
-            self.untold.insert(run.workflow);
-        }
+        let record = named(&self.records, &run.workflow);
         if !record.is_some_and(Record::is_read) {
-            runs.links.extend(run.link);
+            runs.link(&run.name, run.link);
+        }
+        if runs.apply(run.name, run.phase) && record.is_some() {
+            self.untold.insert(run.workflow.uid);
         }
     }
 
@@ -147,20 +148,23 @@ impl Engine {
             return;
         };
         let removed = runs.remove(&run.name);
-        if self.records.contains_key(&run.workflow) {
-            self.untold.extend(removed.then(|| run.workflow.clone()));
+        if named(&self.records, &run.workflow).is_some() {
+            let uid = &run.workflow.uid;
+            self.untold.extend(removed.then(|| uid.clone()));
         } else if runs.is_empty() {
             self.runs.remove(&run.workflow);
         }
     }
 
     /// All Workplans that exist have just been told.
-    pub fn workplans_listed(&mut self, exists: impl Fn(&str, &str) -> bool) {
-        for (uid, runs) in &mut self.runs {
-            if runs.retain(|name| exists(uid, name)) && self.records.contains_key(uid) {
-                self.untold.insert(uid.clone());
-            }
-        }
+    pub fn workplans_listed(&mut self, exists: impl Fn(&Owner, &str) -> bool) {
+        self.runs.retain(|owner, runs| {
+            let changed = runs.retain(|name| exists(owner, name));
+            let known = named(&self.records, owner).is_some();
+            let uid = &owner.uid;
+            self.untold.extend((changed && known).then(|| uid.clone()));
+            known || !runs.is_empty()
+        });
     }
 
     /// The Workplan exists now, or did already because an earlier attempt made it.
@@ -230,13 +234,10 @@ impl Engine {
 
     /// Reads a Workflow for the first time.
     fn meet(&mut self, uid: &Uid, workflow: Workflow) {
-        let links = self
-            .runs
-            .get_mut(uid)
-            .map(|runs| std::mem::take(&mut runs.links));
         let Some(reference) = Reference::new(&workflow.metadata) else {
             return;
         };
+        let links = self.runs.get_mut(&reference.owner()).map(Runs::take_links);
         let record = self
             .records
             .entry(uid.clone())
@@ -287,4 +288,10 @@ impl Engine {
             }
         }
     }
+}
+
+/// The Workflow that Workplans name; nothing if there is none in their namespace.
+fn named<'a>(records: &'a HashMap<Uid, Record>, owner: &Owner) -> Option<&'a Record> {
+    let record = records.get(&owner.uid)?;
+    (record.reference.namespace == owner.namespace).then_some(record)
 }

@@ -11,6 +11,7 @@ use crate::core::{
     lane::{Book, Firing},
     ledger::{Ledger, Link},
     object::{ObjectRef, Scope, Uid, WatchKey},
+    run::Owner,
     standing::{Account, Standing},
 };
 
@@ -57,6 +58,15 @@ impl Reference {
             name: metadata.name.clone()?,
             generation: metadata.generation.unwrap_or_default(),
         })
+    }
+
+    /// The Workflow as its Workplans name it.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner {
+            namespace: self.namespace.clone(),
+            uid: self.uid.clone(),
+        }
     }
 }
 
@@ -136,11 +146,8 @@ impl Record {
     /// Takes over what the status tells, and what Workplans tell that were created after it.
     pub fn remember(&mut self, workflow: &Workflow, links: Vec<Link>) {
         let status = workflow.status.clone().unwrap_or_default();
-        let told = status
-            .last_sequence
-            .and_then(|told| u64::try_from(told).ok())
-            .unwrap_or_default();
-        let last = links.iter().map(|link| link.sequence).fold(told, u64::max);
+        let told = status.last_sequence.unwrap_or_default();
+        let last = links.iter().map(|link| link.sequence).fold(told, i64::max);
         let untold: Vec<Link> = links
             .into_iter()
             .filter(|link| link.sequence > told)

@@ -37,8 +37,9 @@ impl Engine {
     /// What is to be told of a Workflow; nothing if it does not exist.
     pub fn report(&mut self, uid: &str, now: Timestamp) -> Option<Report> {
         let facts = self.facts(self.records.get(uid)?);
-        let counts = self.runs.get(uid).map(Runs::counts).unwrap_or_default();
         let record = self.records.get_mut(uid)?;
+        let runs = self.runs.get(&record.reference.owner());
+        let counts = runs.map(Runs::counts).unwrap_or_default();
         let generation = record.reference.generation;
         let conditions = conditions(&record.conditions, facts, generation, now);
         let failing =
@@ -55,9 +56,7 @@ impl Engine {
         let mut status = WorkflowStatus {
             observed_generation: Some(generation),
             last_observed_generation: record.last_fired_generation,
-            last_sequence: i64::try_from(record.book.told_sequence())
-                .ok()
-                .filter(|told| *told > 0),
+            last_sequence: Some(record.book.told_sequence()).filter(|told| *told > 0),
             conditions,
             last_workplan: record.last_workplan.clone(),
             last_fired: record.last_fired.clone(),

@@ -5,11 +5,11 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use kubeci_api::{Phase, TriggerEvent};
+use kubeci_api::{Phase, TriggerEvent, names};
 use proptest::prelude::*;
 
-use super::{object::Uid, run::Run};
-use world::{Act, Answer, Object, World};
+use super::object::Uid;
+use world::{Act, Answer, Object, World, run};
 
 /// What should fire for an object by the letter of the design, if nothing breaks.
 fn expected(world: &World, uid: &Uid) -> Vec<(TriggerEvent, String)> {
@@ -51,6 +51,7 @@ fn acts(kills: bool) -> impl Strategy<Value = Vec<Act>> {
         8 => (0..8_usize, answer).prop_map(|(creation, answer)| Act::Answer { creation, answer }),
         2 => Just(Act::Retry),
         2 => Just(Act::Tell),
+        2 => (0..8_usize, any::<u64>()).prop_map(|(creation, sequence)| Act::Forge { creation, sequence }),
         2 * breaks => Just(Act::Lose),
         2 * breaks => any::<u32>().prop_map(|through| Act::Kill { through }),
     ];
@@ -180,8 +181,7 @@ fn counts_are_of_all_workplans() {
     });
     world.settle();
     let workplan = world.cluster.workplans.values().next().unwrap();
-    let partial = serde_json::from_value(serde_json::to_value(workplan).unwrap()).unwrap();
-    let mut run = Run::new(&partial).unwrap();
+    let mut run = run(workplan);
     for (phase, counts) in [
         (Phase::Pending, (Some(1), Some(0), Some(0))),
         (Phase::Running, (Some(1), Some(0), Some(0))),
@@ -192,5 +192,61 @@ fn counts_are_of_all_workplans() {
         world.tell();
         let status = &world.cluster.status;
         assert_eq!((status.active, status.succeeded, status.failed), counts);
+    }
+}
+
+#[test]
+fn what_somebody_forges_in_another_namespace_neither_fires_nor_counts() {
+    let mut world = World::new();
+    world.act(&Act::Write {
+        object: 0,
+        content: 1,
+    });
+    world.act(&Act::Show { events: 1 });
+    world.act(&Act::Forge {
+        creation: 0,
+        sequence: 1,
+    });
+    world.tell();
+    assert_eq!(world.cluster.status.active, Some(0));
+    world.act(&Act::Kill { through: 0 });
+    world.settle();
+    assert_eq!(world.cluster.workplans.len(), 1, "the event does not fire");
+    assert_eq!(world.cluster.status.active, Some(0));
+    assert_eq!(world.cluster.status.last_sequence, Some(1));
+    let forged = run(&world.cluster.forged[0]);
+    world.engine.take_untold();
+    world.engine.workplan_gone(&forged);
+    assert!(world.engine.take_untold().is_empty());
+}
+
+#[test]
+fn no_number_that_somebody_forges_ends_the_counting() {
+    for sequence in [u64::MAX, u64::MAX / 2, u64::MAX / 2 - 1] {
+        let mut world = World::new();
+        let write = |content| Act::Write { object: 0, content };
+        let workplan = |world: &mut World| world.creations.remove(0).workplan;
+        world.act(&write(1));
+        world.act(&Act::Show { events: 1 });
+        let mut forged = workplan(&mut world);
+        let labels = forged.metadata.labels.as_mut().unwrap();
+        labels.insert(names::SEQUENCE_LABEL.to_owned(), sequence.to_string());
+        world.cluster.workplans.insert("forged".to_owned(), forged);
+        world.act(&Act::Kill { through: 0 });
+        world.settle();
+        world.act(&write(2));
+        world.act(&Act::Show { events: 1 });
+        world.act(&Act::Kill { through: 1 });
+        world.act(&write(3));
+        world.settle();
+        let chain = world.cluster.workplans.len();
+        world.act(&Act::Kill { through: 0 });
+        world.settle();
+        assert_eq!(world.cluster.workplans.len(), chain, "after {sequence}");
+        let last = world.cluster.status.last_sequence;
+        assert!(
+            last.is_some_and(|last| last > 0),
+            "{last:?} after {sequence}"
+        );
     }
 }

@@ -43,6 +43,11 @@ pub enum Act {
     Retry,
     /// The status is written.
     Tell,
+    /// In another namespace somebody copies the Workplan of a creation that is on its way.
+    Forge {
+        creation: usize,
+        sequence: u64,
+    },
     /// `kill -9` and a restart; the bits say which creations still got through.
     Kill {
         through: u32,
@@ -69,6 +74,8 @@ pub struct Cluster {
     pub objects: BTreeMap<usize, Object>,
     pub history: Vec<(usize, Object, bool)>,
     pub workplans: BTreeMap<String, Workplan>,
+    /// Workplans in another namespace that say the Workflow owns them.
+    pub forged: Vec<Workplan>,
     pub status: WorkflowStatus,
     pub uids: usize,
 }
@@ -120,11 +127,15 @@ fn workflow(status: &WorkflowStatus) -> Workflow {
     serde_json::from_value(workflow).unwrap()
 }
 
+pub fn run(workplan: &Workplan) -> Run {
+    let partial = serde_json::from_value(serde_json::to_value(workplan).unwrap()).unwrap();
+    Run::new(&partial).unwrap()
+}
+
 fn started(cluster: &Cluster) -> Engine {
     let mut engine = Engine::default();
-    for workplan in cluster.workplans.values() {
-        let partial = serde_json::from_value(serde_json::to_value(workplan).unwrap()).unwrap();
-        engine.workplan_applied(Run::new(&partial).unwrap());
+    for workplan in cluster.workplans.values().chain(&cluster.forged) {
+        engine.workplan_applied(run(workplan));
     }
     engine.workflow_applied(workflow(&cluster.status));
     let served = Served {
@@ -173,7 +184,10 @@ impl World {
             Act::Answer { creation, answer } if !self.creations.is_empty() => {
                 self.answer(creation % self.creations.len(), answer);
             }
-            Act::Label { .. } | Act::Answer { .. } => {}
+            Act::Forge { creation, sequence } if !self.creations.is_empty() => {
+                self.forge(creation % self.creations.len(), sequence);
+            }
+            Act::Label { .. } | Act::Answer { .. } | Act::Forge { .. } => {}
             Act::Retry => self.retry(),
             Act::Tell => self.tell(),
             Act::Kill { through } => self.kill(through),
@@ -280,6 +294,15 @@ impl World {
                     .failed(&workflow, &object, Failure::Unclear(String::new()));
             }
         }
+    }
+
+    fn forge(&mut self, at: usize, sequence: u64) {
+        let mut workplan = self.creations[at].workplan.clone();
+        workplan.metadata.namespace = Some("foreign".to_owned());
+        let labels = workplan.metadata.labels.as_mut().unwrap();
+        labels.insert(names::SEQUENCE_LABEL.to_owned(), sequence.to_string());
+        self.engine.workplan_applied(run(&workplan));
+        self.cluster.forged.push(workplan);
     }
 
     fn retry(&mut self) {
