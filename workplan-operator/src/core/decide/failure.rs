@@ -122,13 +122,11 @@ impl Failure {
         }
     }
 
-    /// Why a pod is made again in which the step runner came after the steps had been started.
+    /// Why steps wait that have been started without the step runner. It may be many of them, so the Workplan
+    /// itself says more.
     #[must_use]
-    pub fn late_runner(pod: &str) -> Self {
-        let text = format!(
-            "the steps were started before the step runner was there, whose image could not be pulled at first; \
-             none has run, and the pod {pod} is made again"
-        );
+    pub fn without_runner() -> Self {
+        let text = "it waits for the step runner; the Workplan's own message says why";
         Self::new("RunnerNotInstalled", text)
     }
 

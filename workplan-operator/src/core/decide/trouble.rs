@@ -67,13 +67,16 @@ impl Trouble {
         }
     }
 
-    /// For a reason that will be gone.
+    /// The step runner came too late, and is there for the next pod.
     #[must_use]
-    pub fn made_again(failure: &Failure) -> Self {
+    pub fn made_again(pod: &str) -> Self {
         Self {
             rank: 1,
-            reason: failure.reason.clone(),
-            message: failure.text.clone(),
+            reason: "RunnerNotInstalled".into(),
+            message: format!(
+                "the steps were started before the step runner was there, whose image could not be pulled at \
+                 first; none has run, and the pod {pod} is made again"
+            ),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::core::pod::RUNNER;
 
 /// What becomes of the steps of a pod that is not prepared.
 pub enum Unprepared {
-    /// They wait for another pod.
+    /// They wait for the step runner, in this pod or in another.
     Waits(Failure),
     Fails(Failure),
 }
@@ -24,33 +24,30 @@ pub fn why(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Unprep
     if steps(pod).any(|it| came_up(&it.state)) {
         return None;
     }
-    let because = |failure: &Failure| Failure::unprepared(&ours.name, failure);
+    if is_to_be_made_again(pod) {
+        notice.trouble(Trouble::made_again(&pod.name));
+        return Some(Unprepared::Waits(Failure::without_runner()));
+    }
     match verdict(ours, pod, now, notice) {
         Verdict::Failed(failure, _) | Verdict::Removed(failure, _) => {
-            Some(Unprepared::Fails(because(&failure)))
+            Some(Unprepared::Fails(Failure::unprepared(&ours.name, &failure)))
         }
-        Verdict::Waits(Some(failure)) if without_runner(pod).next().is_some() => {
-            Some(Unprepared::Waits(because(&failure)))
-        }
-        Verdict::Completed(_) if is_to_be_made_again(pod) => {
-            let failure = Failure::late_runner(&pod.name);
-            notice.trouble(Trouble::made_again(&failure));
-            Some(Unprepared::Waits(failure))
+        Verdict::Waits(Some(_)) if without_runner(pod).next().is_some() => {
+            Some(Unprepared::Waits(Failure::without_runner()))
         }
         Verdict::Waits(_) | Verdict::Runs(_) | Verdict::Completed(_) => None,
     }
 }
 
 /// Whether the step runner came when the steps had been started without it, so that none has run: the
-/// kubelet does not hold containers back for one whose image cannot be pulled for a while.
+/// kubelet does not hold containers back for one whose image cannot be pulled for a while. However the step
+/// runner ended: what it finds is not what it expects.
 pub fn is_to_be_made_again(pod: &PodFacts) -> bool {
-    let installed = pod.containers.iter().find_map(|it| match &it.state {
-        ContainerState::Ended(end) if it.name == RUNNER_CONTAINER && end.exit_code == 0 => {
-            end.started
-        }
+    let came = pod.containers.iter().find_map(|it| match &it.state {
+        ContainerState::Ended(end) if it.name == RUNNER_CONTAINER => end.started,
         _ => None,
     });
-    let too_late = |end: &Ended| installed > end.finished && end.finished.is_some();
+    let too_late = |end: &Ended| came > end.finished && end.finished.is_some();
     without_runner(pod).any(too_late) && !steps(pod).any(|it| came_up(&it.state))
 }
 
@@ -75,6 +72,8 @@ fn is_ours(container: &ContainerFacts) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
     use crate::core::decide::fixtures::{decided, facts, message, phases, pod, reason};
     use crate::core::decide::{Action, Decision};
@@ -133,9 +132,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn law_6_a_pod_in_which_nothing_ran_for_want_of_the_step_runner_is_made_again() {
-        let mut pod = come_at(started_without("0"), "2026-01-01T00:00:12Z");
+    #[rstest]
+    fn law_6_a_pod_in_which_nothing_ran_for_want_of_the_step_runner_is_made_again(
+        #[values("0", "125")] runner: &str,
+    ) {
+        let mut pod = come_at(started_without(runner), "2026-01-01T00:00:12Z");
         pod.phase = crate::core::observe::PodPhase::Failed;
         let decision = decide(pod.clone());
         assert_eq!(phases(&decision.status), "pp");
