@@ -230,12 +230,11 @@ fn chains(mut links: Vec<Link>) -> HashMap<Uid, Chain> {
     chains
 }
 
-/// A Workplan does not tell the plural name; the watch that shows the object next does.
+/// A Workplan does not tell the plural name: it is the usual one until a watch shows the object.
 fn object_of(trigger: &TriggeredBy) -> ObjectRef {
     let kind = Kind::new(&trigger.api_version, &trigger.kind);
-    let plural = kind.name.to_lowercase();
     ObjectRef {
-        resource: Arc::new(Resource { kind, plural }),
+        resource: Arc::new(Resource::usual(kind)),
         namespace: trigger.namespace.clone(),
         name: trigger.name.clone(),
     }
@@ -293,6 +292,7 @@ mod tests {
         carried(&mut ledger, &links);
         let mut status = WorkflowStatus::default();
         ledger.write(&mut status);
+        assert_eq!(status.ledger["u"].resource, "configmaps.v1");
         assert_eq!(Ledger::read(&status), ledger);
         ledger.set(&"u".into(), None);
         ledger.write(&mut status);

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kube::core::DynamicObject;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kubeci_api::{GROUP, names};
 
 use super::token::token;
@@ -61,6 +61,18 @@ pub struct Resource {
 }
 
 impl Resource {
+    /// A kind under the plural name that it has nearly always.
+    #[must_use]
+    pub fn usual(kind: Kind) -> Self {
+        let gvk = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.name);
+        // kube counts the letters before a final y, of which "Y" has none.
+        let plural = match gvk.kind.len() {
+            0 | 1 => gvk.kind.to_lowercase(),
+            _ => ApiResource::from_gvk(&gvk).plural,
+        };
+        Self { kind, plural }
+    }
+
     /// As RBAC rules and `kubectl create role` name it: `deployments.apps`.
     #[must_use]
     pub fn rule_name(&self) -> String {
@@ -263,6 +275,17 @@ mod tests {
         assert_eq!(resource.to_string(), text);
         assert_eq!(Resource::parse(text, kind), *resource);
         assert_eq!(resource.kind.api_version(), api_version);
+    }
+
+    #[rstest]
+    #[case("ConfigMap", "configmaps")]
+    #[case("Ingress", "ingresses")]
+    #[case("NetworkPolicy", "networkpolicies")]
+    #[case("Y", "y")]
+    #[case("", "")]
+    #[case("Äy", "Äies")]
+    fn a_kind_has_its_usual_plural(#[case] kind: &str, #[case] plural: &str) {
+        assert_eq!(Resource::usual(Kind::new("v1", kind)).plural, plural);
     }
 
     #[test]
