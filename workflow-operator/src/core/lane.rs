@@ -70,6 +70,9 @@ pub enum Failure {
     /// No clear answer: it may exist.
     #[error("no clear answer: {0}")]
     Unclear(String),
+    /// The namespace is being deleted, and the Workflow with it: of no interest to anybody.
+    #[error("its namespace is being deleted")]
+    NamespaceEnds,
 }
 
 impl Book {
@@ -159,6 +162,8 @@ impl Book {
         lane.attempts += 1;
         self.changed = true;
         lane.refused = match failure {
+            // Tried again all the same: a new namespace of the same name may seem to end for a moment.
+            Failure::NamespaceEnds => None,
             Failure::Refused(message) => {
                 lane.sequence = lane.sequence.filter(|_| lane.unclear);
                 Some(message)
@@ -313,6 +318,16 @@ mod tests {
                 delete: false,
             }),
         }
+    }
+
+    #[test]
+    fn nothing_is_said_where_the_namespace_ends() {
+        let uid = Uid::from("uid");
+        let mut book = Book::new(Uid::from("workflow"), Ledger::default(), 0);
+        assert!(book.observe(&uid, live(0)).is_some());
+        assert_eq!(book.failed(&uid, Failure::NamespaceEnds), Some(1));
+        assert_eq!(book.refused(), None);
+        assert!(book.retry(&uid).is_some());
     }
 
     #[test]

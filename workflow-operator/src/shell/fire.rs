@@ -10,7 +10,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Inbox, Input, metrics::Metrics, said, steady::pause};
+use super::{
+    Inbox, Input,
+    metrics::Metrics,
+    said::{namespace_ends, said},
+    steady::pause,
+};
 use crate::core::{
     engine::{Creation, Retry},
     lane::Failure,
@@ -55,27 +60,26 @@ impl Fires {
                 workplan,
             } = creation;
             let created = create(client, &workplan).await;
-            let result = if created.is_ok() {
-                Outcome::Success
-            } else {
-                Outcome::Error
+            let workplan = workplan.name_any();
+            let result = match &created {
+                Ok(()) | Err(Failure::NamespaceEnds) => Outcome::Success,
+                Err(failure) => {
+                    tracing::warn!(workplan, "not created, tried again: {failure}");
+                    Outcome::Error
+                }
             };
             metrics.runtime.reconciled(result, begun.elapsed());
-            let workplan = workplan.name_any();
             let input = match created {
                 Ok(()) => Input::Created {
                     workflow,
                     object,
                     workplan,
                 },
-                Err(failure) => {
-                    tracing::warn!(workplan, "not created, tried again: {failure}");
-                    Input::NotCreated {
-                        workflow,
-                        object,
-                        failure,
-                    }
-                }
+                Err(failure) => Input::NotCreated {
+                    workflow,
+                    object,
+                    failure,
+                },
             };
             // Nobody listens any more only if the process stops; the next one does it again.
             let _ = inbox.send(input).await;
@@ -98,6 +102,7 @@ async fn create(client: Client, workplan: &Workplan) -> Result<(), Failure> {
     match api.create(&PostParams::default(), workplan).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(kube::Error::Api(status)) if namespace_ends(&status) => Err(Failure::NamespaceEnds),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
             Err(Failure::Refused(status.message.clone()))
         }

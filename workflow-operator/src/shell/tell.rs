@@ -11,7 +11,7 @@ use kube::{
 use kubeci_api::Workflow;
 use serde_json::{Map, Value, json};
 
-use super::said;
+use super::said::{namespace_ends, said};
 use crate::core::{
     conditions::Problem,
     engine::{Reference, Report},
@@ -98,8 +98,10 @@ impl Teller {
             action: "Watch".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &regarding).await {
-            tracing::warn!("an Event was not recorded: {}", said(&error));
+        match self.recorder.publish(&event, &regarding).await {
+            Ok(()) => {}
+            Err(kube::Error::Api(status)) if namespace_ends(&status) => {}
+            Err(error) => tracing::warn!("an Event was not recorded: {}", said(&error)),
         }
     }
 }
