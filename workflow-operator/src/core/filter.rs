@@ -44,6 +44,11 @@ pub enum Unreadable {
         "spec.triggers[{0}].apiVersion: {1:?} is not a group and version; write it as in the object's manifest, such as v1 or apps/v1"
     )]
     ApiVersion(usize, String),
+    #[error(
+        "spec.triggers[{0}].kind: an Event cannot trigger: it is a message that expires, and each run brings about more of them; \
+         name the kind of the object that the Event is about"
+    )]
+    Event(usize),
     #[error("spec.triggers[{0}].selector.matchExpressions[{1}]: {2}")]
     Selector(usize, usize, &'static str),
 }
@@ -54,6 +59,9 @@ impl Filter {
         let kind = Kind::new(&trigger.api_version, &trigger.kind);
         if kind.version.is_empty() || kind.group.contains('/') {
             return Err(Unreadable::ApiVersion(index, trigger.api_version.clone()));
+        }
+        if is_event(&kind) {
+            return Err(Unreadable::Event(index));
         }
         let place = match trigger.namespace.as_deref() {
             None => Place::Own(own.to_owned()),
@@ -91,6 +99,11 @@ impl Filter {
             delete: self.on_delete,
         }
     }
+}
+
+/// Whether objects of this kind are the cluster's log, to which every pod of a Workplan adds.
+fn is_event(kind: &Kind) -> bool {
+    kind.name == "Event" && matches!(kind.group.as_str(), "" | "events.k8s.io")
 }
 
 /// What any of the filters that match the object wants of it; nothing if none matches.
@@ -255,6 +268,22 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[rstest]
+    #[case("v1", "Event", true)]
+    #[case("events.k8s.io/v1", "Event", true)]
+    #[case("eventing.example/v1", "Event", false)]
+    #[case("v1", "Pod", false)]
+    fn events_do_not_trigger_since_each_run_makes_more_of_them(
+        #[case] api_version: &str,
+        #[case] kind: &str,
+        #[case] refused: bool,
+    ) {
+        let read = filter(json!({"apiVersion": api_version, "kind": kind}));
+        let message = read.err().map(|wrong| wrong.to_string());
+        assert_eq!(message.is_some(), refused, "{message:?}");
+        assert!(message.is_none_or(|message| message.starts_with("spec.triggers[2].kind: ")));
     }
 
     #[test]
