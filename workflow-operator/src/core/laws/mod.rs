@@ -5,8 +5,9 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use kubeci_api::{Phase, TriggerEvent, names};
+use kubeci_api::{Phase, TriggerEvent, Workplan, names};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::object::Uid;
 use world::{Act, Answer, Object, World, run};
@@ -56,6 +57,43 @@ fn acts(kills: bool) -> impl Strategy<Value = Vec<Act>> {
         2 * breaks => any::<u32>().prop_map(|through| Act::Kill { through }),
     ];
     proptest::collection::vec(act, 1..80)
+}
+
+/// A Workplan that whoever may write in the Workflow's own namespace makes up.
+fn made_up() -> impl Strategy<Value = Workplan> {
+    let heads = || prop_oneof!["", "[abc]", "[a-z2-7]{10}"];
+    let sequence = prop_oneof![
+        (0..9_i64).prop_map(|at| at.to_string()),
+        Just(i64::MAX.to_string()),
+        any::<u64>().prop_map(|at| at.to_string()),
+        "[a-z0-9]{0,9}",
+    ];
+    let event = prop_oneof![Just("add"), Just("update"), Just("delete")];
+    let object = (
+        "uid-[1-4]",
+        "v1|a/b/c|",
+        "ConfigMap|[a-zA-Z]{0,2}",
+        event,
+        "[0-3]",
+    );
+    (sequence, heads(), heads(), object).prop_map(|(sequence, previous, head, object)| {
+        let (uid, api_version, kind, event, token) = object;
+        let workplan = json!({
+            "apiVersion": "kube.ci/v1alpha1", "kind": "Workplan",
+            "metadata": {
+                "name": format!("{sequence}-{previous}-{head}"), "namespace": "own",
+                "ownerReferences": [{
+                    "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow", "name": "w", "uid": "workflow", "controller": true,
+                }],
+                "labels": {"kube.ci/sequence": sequence, "kube.ci/previous-head": previous, "kube.ci/head": head},
+            },
+            "spec": {"tasks": [], "trigger": {
+                "apiVersion": api_version, "kind": kind, "namespace": "own", "name": "object-0",
+                "uid": uid, "event": event, "token": token,
+            }},
+        });
+        serde_json::from_value(workplan).unwrap()
+    })
 }
 
 fn lived(acts: &[Act]) -> World {
@@ -116,6 +154,21 @@ proptest! {
         world.settle();
         let after: Vec<String> = world.cluster.workplans.keys().cloned().collect();
         prop_assert_eq!(before, after);
+    }
+
+    #[test]
+    fn whatever_somebody_makes_up_the_operator_comes_to_rest_and_fires_what_happens_then(
+        acts in acts(true), made_up in proptest::collection::vec(made_up(), 1..30),
+    ) {
+        let mut world = lived(&acts);
+        let named = |workplan: Workplan| (workplan.metadata.name.clone().unwrap(), workplan);
+        world.cluster.workplans.extend(made_up.into_iter().map(named));
+        world.act(&Act::Kill { through: 0 });
+        world.settle();
+        let before = world.cluster.workplans.len();
+        world.act(&Act::Write { object: 7, content: 7 });
+        world.settle();
+        prop_assert_eq!(world.cluster.workplans.len(), before + 1);
     }
 }
 
