@@ -88,7 +88,11 @@ fn chain(runner: &str) -> (Vec<Duration>, u64) {
         .arg("--relay")
         .arg(&relay)
         .args(&names);
-    assert!(install.status().expect("the runner").success());
+    let mut installing = install.spawn().expect("the runner");
+    let mut installed = Command::new(runner);
+    installed.arg("installed").arg("--relay").arg(&relay);
+    assert!(installed.status().expect("the runner").success());
+    assert!(installing.wait().expect("its end").success());
 
     let (gate, opened) = std::io::pipe().expect("a pipe");
     let start = |at: usize| {
