@@ -12,16 +12,19 @@ use super::by_workplan::ByWorkplan;
 
 const LINGER: SignedDuration = SignedDuration::from_millis(100);
 
-/// The steps of a relay follow each other without the operator, which merely tells how far they are.
-const LINGER_IN_RELAY: SignedDuration = SignedDuration::from_secs(10);
+/// The steps of a relay follow each other without the operator, which merely tells how far they are, and not
+/// more often than so.
+const PROGRESS_APART: SignedDuration = SignedDuration::from_secs(10);
 
 /// The statuses of Workplans that are to be written, by their uids.
 #[derive(Default)]
 pub struct Linger(ByWorkplan<Held>);
 
+#[derive(Default)]
 struct Held {
-    since: Timestamp,
-    status: WorkplanStatus,
+    /// What is to be written, and since when.
+    next: Option<(Timestamp, WorkplanStatus)>,
+    written_at: Option<Timestamp>,
 }
 
 impl Linger {
@@ -34,26 +37,27 @@ impl Linger {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let mut all = self.0.all();
-        let held = all
-            .entry(workplan.uid().unwrap_or_default())
-            .or_insert_with(|| Held {
-                since: now,
-                status: WorkplanStatus::default(),
-            });
-        held.status = status.clone();
-        let until = held.since + duration(workplan.spec.order, written, status);
+        let held = all.entry(workplan.uid().unwrap_or_default()).or_default();
+        let since = held.next.as_ref().map_or(now, |(since, _)| *since);
+        held.next = Some((since, status.clone()));
+        let mut until = since + LINGER;
+        if let Some(written_at) = held.written_at
+            && is_progress(workplan.spec.order, written, status)
+        {
+            until = until.max(written_at + PROGRESS_APART);
+        }
         (now < until).then_some(until)
     }
 
     /// The Workplan with the status that it is to have.
     pub fn kept_in_mind(&self, workplan: &Arc<Workplan>) -> Arc<Workplan> {
         let all = self.0.all();
-        let held = workplan.uid().and_then(|uid| all.get(&uid));
+        let held = workplan.uid().and_then(|uid| all.get(&uid)?.next.as_ref());
         held.map_or_else(
             || Arc::clone(workplan),
-            |held| {
+            |(_, status)| {
                 Arc::new(Workplan {
-                    status: Some(held.status.clone()),
+                    status: Some(status.clone()),
                     ..Workplan::clone(workplan)
                 })
             },
@@ -61,19 +65,29 @@ impl Linger {
     }
 
     /// Takes note that nothing is to be written any more.
+    pub fn drop_next(&self, uid: &str) {
+        if let Some(held) = self.0.all().get_mut(uid) {
+            held.next = None;
+        }
+    }
+
+    /// Takes note that a status is written now.
+    pub fn write(&self, uid: &str, now: Timestamp) {
+        let held = Held {
+            next: None,
+            written_at: Some(now),
+        };
+        self.0.all().insert(uid.to_owned(), held);
+    }
+
     pub fn forget(&self, uid: &str) {
         self.0.forget(uid);
     }
 }
 
-/// Mere progress of a relay may wait longest: that it runs is written soon, and what keeps it waiting too.
-fn duration(order: Order, written: &WorkplanStatus, status: &WorkplanStatus) -> SignedDuration {
-    let is_progress = written.phase == status.phase && written.reason == status.reason;
-    if order == Order::Relay && is_progress {
-        LINGER_IN_RELAY
-    } else {
-        LINGER
-    }
+/// Whether it merely tells how far a relay is: that it runs is written soon, and what keeps it waiting too.
+fn is_progress(order: Order, written: &WorkplanStatus, status: &WorkplanStatus) -> bool {
+    order == Order::Relay && written.phase == status.phase && written.reason == status.reason
 }
 
 #[cfg(test)]
@@ -106,7 +120,7 @@ mod tests {
         assert_eq!(until(0), Some(at(100)));
         assert_eq!(until(99), Some(at(100)));
         assert_eq!(until(100), None);
-        linger.forget("uid");
+        linger.write("uid", at(100));
         assert_eq!(until(150), Some(at(250)));
     }
 
@@ -121,8 +135,25 @@ mod tests {
     ) {
         let workplan = workplan(Order::Relay, &["| a"]);
         let (written, next) = (status(Phase::Running, None), status(phase, reason));
-        let until = Linger::default().until(&workplan, &written, &next, at(0));
-        assert_eq!(until, Some(at(expected)));
+        let linger = Linger::default();
+        linger.write("uid", at(0));
+        assert_eq!(
+            linger.until(&workplan, &written, &next, at(0)),
+            Some(at(expected))
+        );
+    }
+
+    #[test]
+    fn a_step_of_a_relay_that_took_long_is_told_at_once() {
+        let linger = Linger::default();
+        let workplan = workplan(Order::Relay, &["| a"]);
+        let running = status(Phase::Running, None);
+        linger.write("uid", at(0));
+        let until = |millis| linger.until(&workplan, &running, &running, at(millis));
+        assert_eq!(until(60_000), Some(at(60_100)));
+        assert_eq!(until(60_100), None);
+        linger.write("uid", at(60_100));
+        assert_eq!(until(61_000), Some(at(70_100)));
     }
 
     #[test]
@@ -133,7 +164,7 @@ mod tests {
         let running = status(Phase::Running, None);
         linger.until(&workplan, &WorkplanStatus::default(), &running, at(0));
         assert_eq!(linger.kept_in_mind(&workplan).status, Some(running));
-        linger.forget("uid");
+        linger.drop_next("uid");
         assert_eq!(linger.kept_in_mind(&workplan).status, None);
     }
 }

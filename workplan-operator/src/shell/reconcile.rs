@@ -189,7 +189,7 @@ impl Reconciler {
         let uid = look.workplan.uid().unwrap_or_default();
         let before = look.written.clone();
         if before == decision.status {
-            self.linger.forget(&uid);
+            self.linger.drop_next(&uid);
             return Ok(None);
         }
         if may_linger(decision)
@@ -199,7 +199,11 @@ impl Reconciler {
         {
             return Ok(Some(until));
         }
-        self.linger.forget(&uid);
+        if decision.status.phase.is_some_and(Phase::is_final) {
+            self.linger.forget(&uid);
+        } else {
+            self.linger.write(&uid, now());
+        }
         let written = look
             .requests
             .write_status(&look.workplan, &decision.status)

@@ -24,5 +24,6 @@ mod processes;
 mod refused_pods;
 mod relay;
 mod replicas;
+mod rights;
 mod workflow;
 mod workspace;
