@@ -37,7 +37,7 @@ fn main() {
         spread(&waits)
     );
     println!(
-        "of which is the start of a process, alone: {}",
+        "what the start of a process adds to that, alone: {}",
         spread(&starts())
     );
 }

@@ -101,7 +101,7 @@ fn lost_dependency(
 fn start(run: &Run, life: &Shared) -> Result<u8, Trouble> {
     // A signal comes before the start or after it, never between.
     let mut held = hold(life);
-    // Before the command, which may have something to say there itself.
+    // Before the command: it may have something to say there itself, and never takes less than is told.
     let started = held.report.clock().elapsed();
     held.report.reach(Stage::Running { started });
     let pid = match command::start(run) {
@@ -116,7 +116,6 @@ fn start(run: &Run, life: &Shared) -> Result<u8, Trouble> {
             return Ok(why.exit_code);
         }
     };
-    let started = held.report.clock().elapsed();
     held.now = Now::Running(pid);
     drop(held);
 

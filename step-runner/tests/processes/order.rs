@@ -1,5 +1,7 @@
 //! Who starts after whom, and who does not.
 
+use std::time::Duration;
+
 use step_runner::exit_code;
 use step_runner::record::{End, Stage};
 
@@ -157,4 +159,14 @@ fn a_runner_that_cannot_tell_of_itself_fails_who_depends_on_it() {
             .message("b")
             .starts_with("a left no record in the relay")
     );
+}
+
+#[test]
+fn a_step_is_never_told_to_take_less_than_its_command() {
+    let relay = Relay::of(&["a"]);
+    assert_eq!(relay.sh("a", &[], "sleep 0.1").code(), 0);
+    let record = relay.record("a");
+    let (started, ended) = (record.started_at().unwrap(), record.ended_at().unwrap());
+    let took = ended.duration_since(started).unwrap();
+    assert!(took >= Duration::from_millis(100), "{took:?}");
 }
