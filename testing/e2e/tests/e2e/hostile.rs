@@ -8,7 +8,7 @@ use kubeci_e2e::{Inspector, Test, all_in, run, run_as, step, workspace_of};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::workflow::{ENDLESS, fire};
+use crate::workflow::{ENDLESS, fire, script, steps};
 
 /// What stands before an attack: a line that succeeds prints itself.
 const TRY: &str = r#"try() { if sh -c "$1" > /dev/null 2>&1; then echo "could: $1"; fi; }
@@ -18,16 +18,8 @@ const TRY: &str = r#"try() { if sh -c "$1" > /dev/null 2>&1; then echo "could: $
 const FORGED: &str =
     "kubeci/1 completed up=2026-01-01T00:00:00.000000Z started=0.000000 ended=1.000000";
 
-fn script(name: &str, script: &str, dependency: &[&str]) -> Value {
-    json!({"name": name, "image": "alpine", "commands": ["sh", "-c", script], "dependency": dependency})
-}
-
 fn attack(name: &str, lines: &str, dependency: &[&str]) -> Value {
     script(name, &format!("{TRY}{lines}"), dependency)
-}
-
-fn steps(steps: &[Value]) -> String {
-    json!(steps).to_string()
 }
 
 async fn log_of(test: &Test, plan: &str, name: &str) -> String {

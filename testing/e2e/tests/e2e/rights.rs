@@ -16,15 +16,7 @@ use kubeci_e2e::{Operator, Test, all_in, client, eventually, manifests, run, run
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::workflow::fire_with;
-
-fn script(name: &str, script: &str, dependency: &[&str]) -> Value {
-    json!({"name": name, "image": "alpine", "commands": ["sh", "-c", script], "dependency": dependency})
-}
-
-fn steps(steps: &[Value]) -> String {
-    json!(steps).to_string()
-}
+use crate::workflow::{fire_with, script, steps};
 
 #[rstest]
 #[case::there("", "test -s $token")]

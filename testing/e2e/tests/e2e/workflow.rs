@@ -2,6 +2,7 @@
 
 use kube::ResourceExt;
 use kubeci_e2e::Test;
+use serde_json::{Value, json};
 
 /// Fires on the ConfigMaps that [`kubeci_e2e::Test::config_map`] makes.
 pub const WATCHED: &str = "{apiVersion: v1, kind: ConfigMap, selector: {matchLabels: {watched: 'yes'}}, onAddOrUpdate: true, onDelete: true}";
@@ -53,4 +54,13 @@ pub async fn fire_with(test: &Test, workflow: &str, steps: &str, settings: &str)
     test.workflow_ready(workflow).await;
     test.config_map("object", "A").await;
     test.workplan(workflow).await.name_any()
+}
+
+/// A step whose script may hold any characters.
+pub fn script(name: &str, script: &str, dependency: &[&str]) -> Value {
+    json!({"name": name, "image": "alpine", "commands": ["sh", "-c", script], "dependency": dependency})
+}
+
+pub fn steps(steps: &[Value]) -> String {
+    json!(steps).to_string()
 }
