@@ -109,14 +109,6 @@ impl PodFacts {
         self.containers.iter().any(|known| known.name == container)
     }
 
-    /// Whether it has a container of this name that has not ended.
-    #[must_use]
-    pub fn may_run(&self, container: &str) -> bool {
-        self.containers
-            .iter()
-            .any(|known| known.name == container && !known.has_ended())
-    }
-
     /// Whether an init container failed, after which the kubelet starts no other.
     fn stopped_early(&self) -> bool {
         self.containers.iter().any(|container| {
@@ -140,7 +132,8 @@ impl PodFacts {
 }
 
 impl ContainerFacts {
-    fn has_ended(&self) -> bool {
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
         matches!(self.state, ContainerState::Ended(_))
     }
 

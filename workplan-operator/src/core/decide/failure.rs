@@ -96,7 +96,7 @@ impl Failure {
         )
     }
 
-    /// Why no step of a pod can run whose init container of ours failed.
+    /// Why no step of a pod can run in which a container of ours failed.
     #[must_use]
     pub fn unprepared(container: &str, failure: &Self) -> Self {
         let (reason, does, undone) = if container == RUNNER_CONTAINER {

@@ -10,7 +10,7 @@ use super::{
     Action, Certainty, Decision, Facts, NodeState, has_finalizer, holds_folder, home, order, relay,
     report, unprepared,
 };
-use crate::core::observe::{Owner, PodFacts};
+use crate::core::observe::{ContainerFacts, Owner, PodFacts};
 use crate::core::plan::Plan;
 use crate::core::refusal::Verdict;
 
@@ -244,12 +244,18 @@ fn was_started(steps: &[StepStatus]) -> bool {
     steps.iter().any(|step| step.phase.has_started())
 }
 
-/// Whether a pod waits for containers whose steps are over already, and nothing else is left in it.
+/// Whether a pod waits for containers whose steps are over already, or for one of ours that comes before
+/// them, and nothing else is left in it.
 pub fn given_up(steps: &[StepStatus], pod: &PodFacts) -> bool {
     let over = |step: &StepStatus| matches!(step.phase, StepPhase::Failed | StepPhase::Skipped);
     let ended = steps.iter().all(|step| step.phase.is_final());
-    let mut waits = steps
-        .iter()
-        .filter(|step| over(step) && pod.may_run(&step.name));
-    ended && !pod.is_quiet() && !pod.deleting && waits.next().is_some()
+    let is_vain = |container: &ContainerFacts| {
+        let step = steps.iter().find(|step| step.name == container.name);
+        let is_over = match step {
+            Some(step) => over(step),
+            None => unprepared::is_ours(container) && steps.iter().any(over),
+        };
+        is_over && !container.has_ended()
+    };
+    ended && !pod.is_quiet() && !pod.deleting && pod.containers.iter().any(is_vain)
 }

@@ -66,7 +66,8 @@ fn steps(pod: &PodFacts) -> impl Iterator<Item = &ContainerFacts> {
     pod.containers.iter().filter(|it| !is_ours(it))
 }
 
-fn is_ours(container: &ContainerFacts) -> bool {
+/// Whether a container is none of the steps', and comes before theirs.
+pub fn is_ours(container: &ContainerFacts) -> bool {
     container.name == OPENER_CONTAINER || container.name == RUNNER_CONTAINER
 }
 
@@ -130,6 +131,16 @@ mod tests {
             let said = step.message.unwrap();
             assert!(said.starts_with("RunnerNotInstalled"), "{said}");
         }
+    }
+
+    /// Its steps have ended, but the kubelet tries for the step runner for ever.
+    #[test]
+    fn law_5_a_pod_whose_step_runner_never_comes_is_deleted() {
+        let plan = workplan_of(relay(&["| a b:a"]));
+        let facts = facts([(0, started_without("wait:ErrImagePull"))]);
+        let given_up = decided(&plan, &facts);
+        assert_eq!(phases(&given_up.status), "fs");
+        assert_eq!(given_up.actions, [Action::DeletePod(0)]);
     }
 
     #[rstest]
