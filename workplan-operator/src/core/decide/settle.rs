@@ -25,7 +25,8 @@ pub fn settle(
         Some(Unprepared::Fails(failure)) => {
             order::end_rest(plan, steps, range.clone(), &failure, Some(now));
         }
-        Some(Unprepared::Waits(failure)) => {
+        Some(Unprepared::Waits) => {
+            let failure = Failure::without_runner();
             let open = steps[range.clone()]
                 .iter_mut()
                 .filter(|it| !it.phase.is_final());

@@ -14,7 +14,7 @@ use crate::core::pod::RUNNER;
 /// What becomes of the steps of a pod that is not prepared.
 pub enum Unprepared {
     /// They wait for the step runner, in this pod or in another.
-    Waits(Failure),
+    Waits,
     Fails(Failure),
 }
 
@@ -26,15 +26,13 @@ pub fn why(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Unprep
     }
     if is_to_be_made_again(pod) {
         notice.trouble(Trouble::made_again(&pod.name));
-        return Some(Unprepared::Waits(Failure::without_runner()));
+        return Some(Unprepared::Waits);
     }
     match verdict(ours, pod, now, notice) {
         Verdict::Failed(failure, _) | Verdict::Removed(failure, _) => {
             Some(Unprepared::Fails(Failure::unprepared(&ours.name, &failure)))
         }
-        Verdict::Waits(Some(_)) if without_runner(pod).next().is_some() => {
-            Some(Unprepared::Waits(Failure::without_runner()))
-        }
+        Verdict::Waits(Some(_)) if without_runner(pod).next().is_some() => Some(Unprepared::Waits),
         Verdict::Waits(_) | Verdict::Runs(_) | Verdict::Completed(_) => None,
     }
 }
