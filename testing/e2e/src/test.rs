@@ -11,7 +11,7 @@ use kubeci_api::{Execution, Workflow, Workplan};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::{apply, create, eventually, manifests, outside};
+use crate::{apply, create, eventually, manifests, outside, step};
 
 /// The kubeconfig of the cluster under test.
 ///
@@ -207,6 +207,13 @@ impl Test {
         };
         let log = self.api::<Pod>().logs(pod, &params).await;
         log.unwrap_or_else(|error| panic!("no log of {container} in {pod}: {error}"))
+    }
+
+    /// What a step of a Workplan has printed.
+    pub async fn log_of(&self, plan: &Workplan, name: &str) -> String {
+        let step = step(plan, name);
+        let (pod, container) = (step.pod.expect("a pod"), step.container.expect("its name"));
+        self.log(&pod, &container).await
     }
 
     async fn describe(&self) {

@@ -2,7 +2,7 @@
 
 use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::Phase;
-use kubeci_e2e::{Operator, example, manifests, run_as, step};
+use kubeci_e2e::{Operator, example, manifests, run_as};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -39,9 +39,7 @@ async fn pod_security_restricted_lets_the_documents_steps_run_in_a_pod_with_a_fo
             .flat_map(|it| it.volumes.iter().flatten());
         let on_node = volumes.filter(|it| it.host_path.is_some());
         assert_eq!(on_node.count(), 0, "no folder of the node");
-        let last = step(&plan, "step-5");
-        let (pod, container) = (last.pod.expect("a pod"), last.container.expect("its name"));
-        let log = test.log(&pod, &container).await;
+        let log = test.log_of(&plan, "step-5").await;
         assert_eq!(log, "step-5\nfile-1\nfile-2\nfile-3\nfile-4\n");
         test.cleaned(&name).await;
     })
@@ -68,9 +66,7 @@ async fn steps_of_several_users_without_any_right_share_a_folder_of_the_node(
         let steps = [writes(1000, ""), writes(0, "user-1000"), writes(2000, "user-1000"), reads];
         let name = fire(test, "users", &format!("[{}]", steps.join(", "))).await;
         let plan = test.ends(&name, Phase::Completed).await;
-        let reads = step(&plan, "reads");
-        let (pod, container) = (reads.pod.expect("a pod"), reads.container.expect("its name"));
-        let log = test.log(&pod, &container).await;
+        let log = test.log_of(&plan, "reads").await;
         let confined = "CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nSeccomp:\t2\n";
         assert_eq!(log, format!("0\n1000\n2000\n{confined}"));
         test.cleaned(&name).await;
@@ -100,9 +96,7 @@ async fn an_image_that_holds_nothing_but_its_program_is_a_step_like_any_other(
         let steps: Value = json!([before, scratch("one", "before"), scratch("two", "one"), after]);
         let name = fire(test, "scratch", &steps.to_string()).await;
         let plan = test.ends(&name, Phase::Completed).await;
-        let two = step(&plan, "two");
-        let (pod, container) = (two.pod.expect("a pod"), two.container.expect("its name"));
-        assert!(test.log(&pod, &container).await.contains("Usage:"));
+        assert!(test.log_of(&plan, "two").await.contains("Usage:"));
         test.cleaned(&name).await;
     })
     .await;

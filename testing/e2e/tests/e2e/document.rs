@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use kubeci_api::{Order, Phase, TriggerEvent, Workflow, Workplan};
-use kubeci_e2e::{Test, chains, create, eventually, example, step};
+use kubeci_e2e::{Test, chains, create, eventually, example};
 
 const WORKFLOW: &str = "my-workflow";
 const CONFIG_MAP: &str = "my-config";
@@ -72,12 +72,7 @@ async fn completes(test: &Test, plan: &str) {
         BTreeSet::from([status.node]),
         "both pods on the plan's node"
     );
-    let last = step(&ended, "step-5");
-    let (pod, container) = (
-        last.pod.expect("a pod"),
-        last.container.expect("a container"),
-    );
-    assert_eq!(test.log(&pod, &container).await, LOG);
+    assert_eq!(test.log_of(&ended, "step-5").await, LOG);
     test.cleaned(plan).await;
     test.assert_folder_gone(WORKFLOW, plan).await;
 }

@@ -41,9 +41,7 @@ async fn document(#[values(Pods, Relay)] execution: Execution) {
         };
         assert_eq!(test.pods_of(&plan.name_any()).await.len(), pods);
         assert_in_order(&plan);
-        let last = step(&plan, "step-5");
-        let (pod, container) = (last.pod.expect("a pod"), last.container.expect("its name"));
-        let log = test.log(&pod, &container).await;
+        let log = test.log_of(&plan, "step-5").await;
         assert_eq!(log, "step-5\nfile-1\nfile-2\nfile-3\nfile-4\n");
     })
     .await;

@@ -24,9 +24,7 @@ fn attack(name: &str, lines: &str, dependency: &[&str]) -> Value {
 
 async fn log_of(test: &Test, plan: &str, name: &str) -> String {
     let plan = test.api().get(plan).await.expect("a Workplan");
-    let step = step(&plan, name);
-    let (pod, container) = (step.pod.expect("a pod"), step.container.expect("its own"));
-    test.log(&pod, &container).await
+    test.log_of(&plan, name).await
 }
 
 #[tokio::test]
