@@ -4,6 +4,9 @@
 mod burst;
 mod by_hand;
 mod fire;
+mod load;
+mod old_plans;
+mod operators;
 mod pod_handover;
 mod reaction;
 mod relay_handover;
@@ -11,7 +14,9 @@ mod requests;
 mod shapes;
 mod side_by_side;
 mod sightings;
+mod simulated_node;
 mod table;
+mod throughput;
 
 use kubeci_e2e::{Test, run};
 
@@ -27,6 +32,14 @@ async fn main() {
     measure("pod-handover", pod_handover::measure).await;
     measure("reaction", reaction::measure).await;
     measure("burst", burst::measure).await;
+    println!();
+    measure("throughput", throughput::measure).await;
+    println!();
+    measure("large-plans", load::large_plans).await;
+    println!();
+    measure("waiting", load::waiting).await;
+    println!();
+    measure("old-plans", old_plans::measure).await;
 }
 
 async fn measure(name: &str, measurement: impl AsyncFnOnce(&Test)) {

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use kubeci_e2e::Test;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::by_hand::ByHand;
 use crate::fire::{clear, completions, create, plan_of, workflow};
 use crate::shapes::{HandMade, Shape, chain, diamond, document};
 use crate::sightings::Sightings;
-use crate::table::{median, spread};
+use crate::table::{mean, spread};
 
 pub fn header() {
     println!("| | `Relay` | one bare pod | ratio | `Pods` | pods by hand |");
@@ -50,8 +51,11 @@ impl Bench<'_> {
         let mut seen = Native::default();
         self.workflow(shape, "Pods").await;
         for round in 0..native {
+            let phase = phase(round, native);
+            sleep(phase).await;
             seen.pods.push(self.kubeci(shape, "Pods", round).await);
             clear(self.test).await;
+            sleep(phase).await;
             seen.by_hand.push(self.in_a_row(shape, round).await);
             clear(self.test).await;
         }
@@ -81,8 +85,11 @@ impl Bench<'_> {
         self.workflow(shape, "Relay").await;
         let (mut relay, mut bare) = (vec![], vec![]);
         for round in 0..rounds {
+            let phase = phase(round, rounds);
+            sleep(phase).await;
             relay.push(self.kubeci(shape, "Relay", round).await);
             clear(self.test).await;
+            sleep(phase).await;
             bare.push(self.together(shape, round).await);
             clear(self.test).await;
         }
@@ -91,7 +98,7 @@ impl Bench<'_> {
             shape.what,
             spread(&relay),
             spread(&bare),
-            median(&relay).div_duration_f64(median(&bare)),
+            mean(&relay).div_duration_f64(mean(&bare)),
             spread(&native.pods),
             spread(&native.by_hand),
         );
@@ -123,6 +130,12 @@ impl Bench<'_> {
         let all = HandMade::together(0..shape.steps.len());
         self.by_hand.run(&name, &shape.steps, &[vec![all]]).await
     }
+}
+
+/// The kubelet looks at its containers once a second, and the round before ended at such a look: the rounds
+/// begin at phases that divide the second evenly.
+fn phase(round: usize, rounds: usize) -> Duration {
+    Duration::from_millis((1000 * round / rounds) as u64)
 }
 
 /// The Workflow of a shape.

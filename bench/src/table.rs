@@ -17,16 +17,15 @@ pub fn row(what: &str, mut samples: Vec<Duration>) {
     );
 }
 
-/// The median of several samples.
-pub fn median(samples: &[Duration]) -> Duration {
-    let mut samples = samples.to_vec();
-    samples.sort();
-    at(&samples, 50)
+/// The mean of several samples.
+pub fn mean(samples: &[Duration]) -> Duration {
+    let count = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+    samples.iter().sum::<Duration>() / count.max(1)
 }
 
-/// The median of several samples, with the least, the greatest and their number.
+/// The mean of several samples, with the least, the greatest and their number.
 pub fn spread(samples: &[Duration]) -> String {
-    let middle = text(median(samples));
+    let middle = text(mean(samples));
     let (least, greatest) = (samples.iter().min(), samples.iter().max());
     match (least, greatest) {
         (Some(least), Some(greatest)) if samples.len() > 1 => format!(

@@ -169,17 +169,31 @@ impl Operator {
         patched.expect("a scaled Deployment");
     }
 
+    /// The most memory that the leader's process has held so far, in bytes; none while there is no such process.
+    pub async fn peak_memory(self, client: &Client) -> Option<u64> {
+        let leader = self.leader(client).await;
+        let pod = pods(client).get_opt(&leader).await.ok()??;
+        let printed = self
+            .on_process(client, &pod, "grep VmHWM $p/status")
+            .await?;
+        let kibibytes = printed.split_whitespace().nth(1)?.parse::<u64>().ok()?;
+        Some(kibibytes * 1024)
+    }
+
     async fn kill_pod(self, client: &Client, pod: &Pod) {
+        self.on_process(client, pod, "kill -9 ${p#/proc/}").await;
+    }
+
+    /// What a command prints on the node of a pod, with `$p` for the folder in `/proc` of the pod's process.
+    async fn on_process(self, client: &Client, pod: &Pod, command: &str) -> Option<String> {
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_ref());
-        let (Some(uid), Some(node)) = (pod.uid(), node) else {
-            return;
-        };
+        let (uid, node) = (pod.uid()?, node?);
         let process = &self.name()[..15]; // as much as the kernel keeps of it
         let cgroup = uid.replace('-', "[-_]");
-        let kill = format!(
-            "for p in /proc/[0-9]*; do grep -qx {process} $p/comm && grep -q {cgroup} $p/cgroup && kill -9 ${{p#/proc/}}; done; true"
+        let each = format!(
+            "for p in /proc/[0-9]*; do grep -qx {process} $p/comm && grep -q {cgroup} $p/cgroup && {command}; done; true"
         );
-        Inspector::get(client).await.node(node).sh(&kill).await;
+        Some(Inspector::get(client).await.node(node).sh(&each).await)
     }
 }
 

@@ -1,0 +1,163 @@
+//! A node without a kubelet: pods that are placed on it end at once, so that nothing but the control plane
+//! and the operators is measured.
+
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Node, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use kubeci_api::names;
+use kubeci_e2e::Test;
+use serde_json::{Value, json};
+use step_runner::record::{End, Record, Stage};
+use tokio::task::JoinSet;
+
+/// A node is taken for dead after 40 s without a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
+/// The most pods whose statuses are written at the same time.
+const AT_ONCE: usize = 32;
+
+pub struct SimulatedNode {
+    client: Client,
+    name: String,
+    running: JoinSet<()>,
+}
+
+impl SimulatedNode {
+    pub async fn start(test: &Test) -> Self {
+        let (client, name) = (test.client.clone(), test.namespace.clone());
+        let nodes = Api::<Node>::all(client.clone());
+        let created = nodes.create(&PostParams::default(), &node(&name)).await;
+        created.expect("a node");
+        write_status(&nodes, &name).await;
+        let mut running = JoinSet::new();
+        running.spawn(stay_alive(nodes, name.clone()));
+        running.spawn(end_pods(client.clone(), name.clone()));
+        Self {
+            client,
+            name,
+            running,
+        }
+    }
+
+    /// What a pod says to be placed on this node and on no other.
+    pub fn placement(&self) -> Value {
+        json!({
+            "nodeSelector": {"kubernetes.io/hostname": self.name},
+            "tolerations": [{"key": "kube.ci/simulated", "operator": "Exists"}],
+        })
+    }
+
+    pub async fn stop(mut self) {
+        self.running.shutdown().await;
+        let nodes = Api::<Node>::all(self.client);
+        let deleted = nodes.delete(&self.name, &DeleteParams::default()).await;
+        deleted.expect("a node");
+    }
+}
+
+fn node(name: &str) -> Node {
+    let node = json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": {"taints": [{"key": "kube.ci/simulated", "effect": "NoSchedule"}]},
+    });
+    serde_json::from_value(node).expect("a node")
+}
+
+async fn stay_alive(nodes: Api<Node>, name: String) {
+    loop {
+        tokio::time::sleep(SIGN_OF_LIFE).await;
+        write_status(&nodes, &name).await;
+    }
+}
+
+async fn write_status(nodes: &Api<Node>, name: &str) {
+    let (now, room) = (
+        Timestamp::now(),
+        json!({"cpu": "10k", "memory": "64Ti", "pods": "100k"}),
+    );
+    let status = json!({"status": {
+        "capacity": room, "allocatable": room,
+        "conditions": [{"type": "Ready", "status": "True", "reason": "Simulated",
+            "lastHeartbeatTime": now, "lastTransitionTime": now}],
+    }});
+    let (params, patch) = (PatchParams::default(), Patch::Merge(status));
+    let written = nodes.patch_status(name, &params, &patch).await;
+    written.expect("the node's status");
+}
+
+async fn end_pods(client: Client, node: String) {
+    let placed = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
+    let pods = watcher(Api::<Pod>::all(client.clone()), placed).applied_objects();
+    pods.for_each_concurrent(AT_ONCE, async |pod| {
+        end(&client, &pod.expect("a watch of pods")).await;
+    })
+    .await;
+}
+
+/// What a kubelet does of which the API server hears, in one write.
+async fn end(client: &Client, pod: &Pod) {
+    let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
+    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
+    let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+    let answer = if pod.metadata.deletion_timestamp.is_some() {
+        let now = DeleteParams::default().grace_period(0);
+        pods.delete(&name, &now).await.map(drop)
+    } else if phase != Some("Succeeded") {
+        let patch = Patch::Merge(json!({"status": succeeded(pod)}));
+        let params = PatchParams::default();
+        pods.patch_status(&name, &params, &patch).await.map(drop)
+    } else {
+        Ok(())
+    };
+    match answer {
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+        answer => answer.expect("a pod that ends"),
+    }
+}
+
+fn succeeded(pod: &Pod) -> Value {
+    let spec = pod.spec.clone().unwrap_or_default();
+    let is_relay = |it: &Container| it.name == names::RUNNER_CONTAINER;
+    let relay = spec.containers.iter().any(is_relay);
+    let ended = |all: Vec<Container>| {
+        let ended = all.into_iter().map(|it| {
+            let now = Timestamp::now();
+            json!({
+                "name": it.name, "image": it.image, "imageID": "simulated", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now,
+                    "finishedAt": now, "message": message(pod, relay && !is_relay(&it))}},
+            })
+        });
+        ended.collect::<Vec<_>>()
+    };
+    json!({
+        "phase": "Succeeded", "startTime": Timestamp::now(),
+        "initContainerStatuses": ended(spec.init_containers.unwrap_or_default()),
+        "containerStatuses": ended(spec.containers),
+    })
+}
+
+/// The last words of a container: a sweep's report, a relay step's record, or none.
+fn message(pod: &Pod, of_relay_step: bool) -> String {
+    if pod.labels().contains_key(names::SWEEP_LABEL) {
+        return json!({"failed": [], "error": ""}).to_string();
+    }
+    if !of_relay_step {
+        return String::new();
+    }
+    let started = Duration::ZERO;
+    let record = Record {
+        up: SystemTime::now(),
+        stage: Stage::Ended {
+            ended: started,
+            end: End::Completed { started },
+            message: String::new(),
+        },
+    };
+    record.to_string()
+}
