@@ -41,8 +41,9 @@
 //! # Running
 //! The command gets what the runner got: environment, folder, standard streams, no other open files. All
 //! signals that can be caught are passed on to it; while there is none, those that would end it end the
-//! waiting. As the first process of its container the runner reaps what is left to it. It exits as the
-//! command did; [`exit_code`] lists the exceptions.
+//! waiting. A signal that was ignored when the runner started stays ignored, by it and by the command; all
+//! others, and SIGCHLD and SIGPIPE in any case, have their default in the command. As the first process of its
+//! container the runner reaps what is left to it. It exits as the command did; [`exit_code`] lists the exceptions.
 //!
 //! # Times
 //! The time of day is read once, when the runner comes up; all else is counted from it by a clock that

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use step_runner::record::{End, Exit, Stage};
 
-use crate::relay::{Relay, children, prepared, until};
+use crate::relay::{Relay, children, ignoring, prepared, until};
 
 #[test]
 fn its_exit_code_or_signal_is_passed_on_and_told() {
@@ -93,29 +93,57 @@ fn what_cannot_be_started_is_said_in_the_log_and_in_the_record() {
     }
 }
 
+/// Prints what a command is started with: open files, environment, folder, arguments, blocked and ignored signals.
+/// The C library of the tests ignores two real-time signals in what it starts, and bash SIGQUIT in itself.
+const SURROUNDINGS: &str = r#"ls /proc/self/fd; env | grep -v '^_='; pwd; echo "$@"
+    while read key value; do case $key in
+        SigBlk:) echo $value;; SigIgn:) echo $((0x$value & 0x7fffffff));;
+    esac; done <<< "$(cat /proc/self/status)""#;
+
+fn surroundings(mut command: Command) -> String {
+    let output = command
+        .env_clear()
+        .envs([("PATH", "/usr/bin:/bin"), ("X", "y")])
+        .current_dir("/usr")
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn its_surroundings_are_untouched() {
     let relay = Relay::of(&["a"]);
-    // Open files, environment, folder, arguments, blocked and ignored signals. The C library of the tests
-    // ignores two real-time signals in what it starts.
-    let script = r#"ls /proc/self/fd; env | grep -v '^_='; pwd; echo "$@"
-        while read key value; do case $key in
-            SigBlk:) echo $value;; SigIgn:) echo $((0x$value & 0x7fffffff));;
-        esac; done < /proc/self/status"#;
-    let words = ["env", "bash", "-c", script, "sh", "x y", ""];
-    let run = |mut command: Command| {
-        command
-            .env_clear()
-            .envs([("PATH", "/usr/bin:/bin"), ("X", "y")])
-            .current_dir("/usr")
-            .output()
-            .unwrap()
-            .stdout
-    };
-    let mut bare = Command::new(words[0]);
-    bare.args(&words[1..]);
-    let through = run(relay.command("a", &[], &words));
-    assert_eq!(String::from_utf8(through), String::from_utf8(run(bare)));
+    let words = ["env", "bash", "-c", SURROUNDINGS, "sh", "x y", ""];
+    let bare = words.map(ToOwned::to_owned);
+    let through = relay.command("a", &[], &words);
+    assert_eq!(surroundings(through), surroundings(prepared(&bare)));
+}
+
+#[test]
+fn signals_ignored_at_the_start_stay_ignored() {
+    // As a background job of a script, after nohup, and all that can be; PIPE and CHLD are as without them.
+    for ignored in [
+        "INT QUIT",
+        "HUP",
+        "1 2 3 6 10 12 14 15 18 20 21 22 23 24 25 26 28 29 30",
+    ] {
+        let relay = Relay::of(&["a"]);
+        let words = ["bash", "-c", SURROUNDINGS];
+        let bare = words.map(ToOwned::to_owned);
+        let through = relay.words("a", &[], &words);
+        assert_eq!(
+            surroundings(ignoring(ignored, &through)),
+            surroundings(ignoring(ignored, &bare)),
+        );
+    }
+}
+
+#[test]
+fn its_end_is_seen_with_ignored_sigchld() {
+    let relay = Relay::of(&["a"]);
+    let words = relay.words("a", &[], &["sh", "-c", "exit 3"]);
+    let status = ignoring("CHLD PIPE", &words).status().unwrap();
+    assert_eq!(status.code(), Some(3));
 }
 
 #[test]

@@ -225,10 +225,19 @@ impl Drop for Running {
     }
 }
 
+/// A command that is started as in a container, whatever started the tests: with no signal ignored.
 pub fn prepared(words: &[String]) -> Command {
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).stdin(Stdio::null());
+    let mut command = Command::new("env");
+    command.arg("--default-signal").args(words);
+    command.stdin(Stdio::null());
     command
+}
+
+/// A command that is started with these signals ignored.
+pub fn ignoring(signals: &str, words: &[String]) -> Command {
+    let script = format!("trap '' {signals}; exec \"$@\"");
+    let shell = ["bash", "-c", &script, "bash"].map(ToOwned::to_owned);
+    prepared(&[&shell, words].concat())
 }
 
 pub fn kill(pid: u32, signal: &str) {

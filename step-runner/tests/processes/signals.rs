@@ -2,7 +2,7 @@
 
 use step_runner::exit_code;
 
-use crate::relay::{Relay, Running, children, kill, until};
+use crate::relay::{Relay, Running, children, ignoring, kill, until};
 
 /// Says when it is ready, and ends with exit code 42 by the signal.
 fn trap(relay: &Relay, signal: &str) -> String {
@@ -93,4 +93,19 @@ fn what_would_not_end_the_command_does_not_end_the_waiting() {
     assert_eq!(relay.message("c"), "b was skipped");
     relay.release("a");
     assert_eq!(a.code(), 0);
+}
+
+#[test]
+fn an_ignored_signal_does_not_end_the_waiting() {
+    let relay = Relay::of(&["a", "b"]);
+    let a = relay.held("a", &[], ":");
+    let b = Running(
+        ignoring("INT", &relay.words("b", &["a"], &["true"]))
+            .spawn()
+            .unwrap(),
+    );
+    b.until_blocked();
+    b.signal("INT");
+    relay.release("a");
+    assert_eq!((a.code(), b.code()), (0, 0));
 }
