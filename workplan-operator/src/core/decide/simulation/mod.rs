@@ -355,8 +355,6 @@ fn undisturbed(scenario: &Scenario, dice: &[u32]) -> BTreeMap<String, StepPhase>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     #[test]
     fn undisturbed_plans_end_as_the_reference_says(
         scenario in scenario(),
