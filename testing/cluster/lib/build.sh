@@ -9,21 +9,31 @@ binary_dir() {
   echo "${XDG_CACHE_HOME:-$HOME/.cache}/kubeci/cluster/$kubernetes_version-$hash"
 }
 
+is_built() { [[ -x $(binary_dir)/cluster ]]; }
+
 # use_binary: sets $cache and $binary, builds if need be.
 use_binary() {
   cache=$(binary_dir)
   binary=$cache/cluster
-  [[ -x $binary ]] || build_binary
+  is_built || build_binary
 }
 
 build_binary() {
-  local version=k8s.io/component-base/version minor
-  command -v go >/dev/null || fail "needs Go 1.24 or later to build Kubernetes: https://go.dev/doc/install"
-  minor=${kubernetes_version#v1.}
+  local version=k8s.io/component-base/version minor=${kubernetes_version#v1.} total
   mkdir -p "$cache"
-  say "building Kubernetes $kubernetes_version from source, about 4 minutes, once"
-  (cd "$here" && go build -trimpath -o "$binary.$$" -ldflags "-s -w \
-    -X $version.gitVersion=$kubernetes_version -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*}" .) 9>&- ||
-    fail "the build failed"
+  total=$(packages_of_kubernetes | wc -l)
+  part kubernetes "packages/$total" "building Kubernetes $kubernetes_version, once" go -C "$here" build -v -trimpath \
+    -o "$binary.$$" -ldflags "-s -w -X $version.gitVersion=$kubernetes_version -X $version.gitMajor=1 \
+    -X $version.gitMinor=${minor%%.*}" . || fail "Kubernetes could not be built"
   mv "$binary.$$" "$binary"
+}
+
+packages_of_kubernetes() { go -C "$here" list -deps .; }
+
+go_architecture() {
+  case $(uname -m) in
+    x86_64) echo amd64 ;;
+    aarch64) echo arm64 ;;
+    *) uname -m ;;
+  esac
 }

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # What every script here needs: where things are, and how to speak.
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-state_root=${KUBECI_STATE_DIR:-$(cd "$here/../.." && pwd)/target/cluster}
+# shellcheck source=/dev/null
+for part in environment progress; do . "$(dirname "${BASH_SOURCE[0]}")/../../lib/$part.sh"; done
 
-# The clients below talk to addresses of this machine only.
-unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+here=$root/testing/cluster
+state_root=${KUBECI_STATE_DIR:-$root/target/cluster}
 
 # use_cluster NAME: sets the variables that the rest of the library works on.
 use_cluster() {
@@ -27,20 +27,6 @@ lock_clusters() {
   exec 9<"$state_root"
   flock 9
 }
-
-say() {
-  local ms=$((($(date +%s%N) - started_at) / 1000000))
-  printf '%3d.%d s  %s\n' $((ms / 1000)) $((ms % 1000 / 100)) "$*"
-}
-started_at=$(date +%s%N)
-
-fail() {
-  echo "$(basename "$0"): $*" >&2
-  exit 1
-}
-
-# usage_of FILE: a script's help is the comment that it starts with.
-usage_of() { sed -n '2,/^[^#]/{/^#/!d; s/^# \{0,1\}//; p}' "$1"; }
 
 # wait_for SECONDS WHAT COMMAND...
 wait_for() {

@@ -32,14 +32,6 @@ make_archive() {
   "$binary" image --tag "$reference" --output "$file" --architecture "$(go_architecture)" "$@"
 }
 
-go_architecture() {
-  case $(uname -m) in
-    x86_64) echo amd64 ;;
-    aarch64) echo arm64 ;;
-    *) uname -m ;;
-  esac
-}
-
 make_busybox_layer() {
   local root
   root=$(mktemp -d)

@@ -61,6 +61,14 @@ start_in() {
 
 child_of() { pgrep -P "$(cat "$1")" -o; }
 
+cni_plugins() {
+  local dir
+  for dir in /usr/lib/cni /opt/cni/bin /usr/libexec/cni; do
+    [[ -x $dir/bridge && -x $dir/host-local && -x $dir/portmap ]] && echo "$dir" && return
+  done
+  return 0
+}
+
 write_containerd_config() {
   local node=$1 dir=$state/$1
   mkdir -p "$dir/certs.d/_default" "$dir/cni"
@@ -98,14 +106,14 @@ write_kubelet_config() {
   cat >"$dir/kubelet.yaml" <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $state/pki/ca.crt}}
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: "$state/pki/ca.crt"}}
 authorization: {mode: Webhook}
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 cgroupDriver: cgroupfs
 cgroupRoot: /$cgroup/$1
 clusterDNS: [$dns_ip]
 clusterDomain: cluster.local
-resolvConf: $dir/resolv.conf
+resolvConf: "$dir/resolv.conf"
 # a developer's machine: swap, a full disk or old cgroups are no reason to refuse pods
 failSwapOn: false
 failCgroupV1: false

@@ -4,11 +4,12 @@
 
 mark() { echo "KUBECI_CLUSTER_STATE=$state"; }
 
-# start NAME COMMAND...: in the background, with log/NAME.log and pid/NAME
+# start NAME COMMAND...: in the background, with log/NAME.log and pid/NAME. Containers inherit which signals are ignored, and
+# nothing depends on the environment of whoever starts a cluster.
 start() {
   local process=$1
   shift
-  env "$(mark)" setsid "$@" >>"$state/log/$process.log" 2>&1 </dev/null 9>&- &
+  env -i --default-signal PATH="$PATH" HOME="$HOME" "$(mark)" setsid "$@" >>"$state/log/$process.log" 2>&1 </dev/null 9>&- &
   echo $! >"$state/pid/$process"
   disown
 }
