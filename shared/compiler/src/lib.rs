@@ -16,6 +16,7 @@ mod cycles;
 mod empty_dir;
 mod error;
 mod graph;
+mod limits;
 mod order;
 mod partition;
 mod peak;
@@ -33,8 +34,9 @@ use kubeci_api::{Execution, Order, Step, Task, WorkflowSpec, WorkspaceKind};
 use graph::Graph;
 
 pub use error::{CompileError, Problem};
+pub use limits::{Limits, Need, pod_requests};
 pub use peak::{first_pod_requests, widest_moment};
-pub use relay::{Apart, RelayRoom, Room, relay_apart, relay_pod_requests, relay_room};
+pub use relay::{Apart, Room, relay_apart, relay_pod_requests, relay_room, relay_shares};
 pub use requests::Requests;
 pub use settings::Settings;
 pub use workplan::{head, workplan};

@@ -26,6 +26,16 @@ impl Requests {
             .fold(together, Self::max)
     }
 
+    /// The requests as a container, or a quota, states them.
+    #[must_use]
+    pub fn of_quantities(quantities: &BTreeMap<String, Quantity>) -> Self {
+        let milli = |(name, quantity): (&String, &Quantity)| {
+            let milli = quantity::milli(&quantity.0).unwrap_or_default();
+            (name.clone(), milli)
+        };
+        quantities.iter().map(milli).collect()
+    }
+
     /// The quantity of a resource in thousandths: of a core for `cpu`, of a byte for `memory`.
     #[must_use]
     pub fn milli(&self, resource: &str) -> u128 {
@@ -43,12 +53,8 @@ impl Requests {
         self.0.is_empty()
     }
 
-    /// Those of them that a pod can state itself, beside its containers: the API server refuses the others.
-    #[must_use]
-    pub fn at_pod_level(&self) -> Self {
-        let stated = [CPU, MEMORY].map(|resource| (resource.to_owned(), self.milli(resource)));
-        stated.into_iter().collect()
-    }
+    /// The resources that a pod can request itself, beside its containers: the API server refuses others.
+    pub const AT_POD_LEVEL: [&'static str; 2] = [CPU, MEMORY];
 
     /// The requests as a container states them.
     #[must_use]

@@ -21,9 +21,30 @@ pub enum Verdict {
 }
 
 impl Refusal {
-    /// Reads the API server's answer; none where it is no answer about the pod, but a failed request.
+    /// Reads the API server's answer about a pod that the namespace's limits, as far as they are known here,
+    /// admit or do not; none where it is no answer about the pod, but a failed request.
     #[must_use]
-    pub fn of(status: &Status) -> Option<Self> {
+    pub fn of(status: &Status, is_admitted: impl FnOnce() -> bool) -> Option<Self> {
+        let refusal = Self::read(status)?;
+        let is_behind =
+            refusal.verdict == Verdict::Never && is_about_resources(status) && is_admitted();
+        Some(if is_behind {
+            let message = format!(
+                "the API server refuses what the pod requests: {}. A LimitRange of the namespace may have \
+                 changed just now; it is tried again",
+                status.message
+            );
+            Self {
+                verdict: Verdict::Later,
+                reason: "LimitsChanged",
+                message,
+            }
+        } else {
+            refusal
+        })
+    }
+
+    fn read(status: &Status) -> Option<Self> {
         let text = status.message.as_str();
         let refusal = |verdict, reason, message| {
             Some(Self {
@@ -34,6 +55,8 @@ impl Refusal {
         };
         if is_terminating(status) {
             refusal(Verdict::Over, "NamespaceTerminating", text.to_owned())
+        } else if is_about_resources(status) {
+            refusal(Verdict::Never, "PodRefused", resources(text))
         } else if status.is_invalid() {
             let message =
                 format!("the API server refuses the pod as invalid: {text}. Correct the steps");
@@ -51,11 +74,7 @@ impl Refusal {
         } else if text.contains("violates PodSecurity") {
             refusal(Verdict::Never, "PodRefused", pod_security(text))
         } else if text.contains("exceeded quota") || text.contains("failed quota") {
-            let message = format!(
-                "a ResourceQuota of the namespace has no room: {text}. It is tried again until there is; \
-                 raise the quota, or let the steps request less"
-            );
-            refusal(Verdict::Later, "QuotaExceeded", message)
+            refusal(Verdict::Later, "QuotaExceeded", quota(text))
         } else if text.contains("service account") || text.contains("serviceaccount") {
             let message = format!(
                 "{text}. Create the ServiceAccount, or correct spec.serviceAccountName; it is tried again"
@@ -66,6 +85,69 @@ impl Refusal {
             refusal(Verdict::Never, "PodRefused", message)
         }
     }
+}
+
+fn quota(text: &str) -> String {
+    if text.contains("failed quota") {
+        return format!(
+            "a ResourceQuota of the namespace does not take the pod: {text}. State these requests and limits in the \
+             resources of the steps it names, or give the namespace a LimitRange with defaults; it is tried again"
+        );
+    }
+    let together = if text.contains("limits.") {
+        ". With execution: Relay the limits of all steps of a pod count together, with execution: Pods those of \
+         steps that follow each other count once"
+    } else {
+        ""
+    };
+    format!(
+        "a ResourceQuota of the namespace has no room: {text}. It is tried again until there is; \
+         raise the quota, or let the steps request less{together}"
+    )
+}
+
+/// Whether admission or validation finds fault with the quantities of resources alone.
+fn is_about_resources(status: &Status) -> bool {
+    const OF_LIMIT_RANGES: [&str; 4] = [
+        " usage per Container is ",
+        " usage per Pod is ",
+        " limit to request ratio per Container is ",
+        " limit to request ratio per Pod is ",
+    ];
+    if status.is_forbidden() {
+        return OF_LIMIT_RANGES.iter().any(|it| status.message.contains(it));
+    }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut fields = causes.map(|cause| cause.field.as_str()).peekable();
+    status.is_invalid() && fields.peek().is_some() && fields.all(|it| it.contains(".resources"))
+}
+
+/// Whether the API server finds fault with what a pod requests itself, beside its containers: admission has
+/// added to these, or a quota has no room for it.
+#[must_use]
+pub fn blames_pod_level(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut fields = causes.map(|cause| cause.field.as_str());
+    status.is_invalid() && fields.any(|field| field.starts_with("spec.resources"))
+}
+
+/// Whether a quota has no room for a pod.
+#[must_use]
+pub fn exceeds_quota(status: &Status) -> bool {
+    status.is_forbidden() && status.message.contains("exceeded quota")
+}
+
+fn resources(text: &str) -> String {
+    let of_pod = if text.contains("per Pod is ") {
+        ". In a pod of a relay the limits of all steps add up; with execution: Pods those of steps that follow \
+         each other do not"
+    } else {
+        ""
+    };
+    format!(
+        "the namespace does not allow what the pod requests, or its limits: {text}. Correct the resources of the \
+         steps; what a step does not say comes from the namespace's LimitRange{of_pod}"
+    )
 }
 
 fn pod_security(text: &str) -> String {
@@ -114,7 +196,7 @@ mod tests {
         #[case] expected: Option<(Verdict, &'static str)>,
     ) {
         let status = Status::failure(message, reason).with_code(code);
-        let refusal = Refusal::of(&status);
+        let refusal = Refusal::of(&status, || true);
         assert_eq!(
             refusal
                 .as_ref()

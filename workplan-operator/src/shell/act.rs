@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
 use kubeci_api::{Workplan, WorkplanStatus};
+use kubeci_compiler::Limits;
 use serde_json::{Value, json};
 
 use crate::core::observe::PodFacts;
-use crate::core::refusal::Refusal;
+use crate::core::pod;
+use crate::core::refusal::{Refusal, blames_pod_level, exceeds_quota};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -67,6 +70,7 @@ pub enum Created {
 pub struct Requests {
     workplans: Api<Workplan>,
     pods: Api<Pod>,
+    quotas: Api<ResourceQuota>,
 }
 
 impl Requests {
@@ -75,11 +79,23 @@ impl Requests {
         Self {
             workplans: Api::namespaced(client.clone(), &namespace),
             pods: Api::namespaced(client.clone(), &namespace),
+            quotas: Api::namespaced(client.clone(), &namespace),
         }
     }
 
-    pub async fn create_pod(&self, workplan: &Workplan, pod: &Pod) -> Result<Created, Error> {
-        match self.pods.create(&PostParams::default(), pod).await {
+    pub async fn create_pod(
+        &self,
+        workplan: &Workplan,
+        pod: &Pod,
+        limits: &Limits,
+    ) -> Result<Created, Error> {
+        let mut created = self.pods.create(&PostParams::default(), pod).await;
+        if let Err(kube::Error::Api(status)) = &created
+            && let Some(pod) = self.with_less_room(pod, status).await?
+        {
+            created = self.pods.create(&PostParams::default(), &pod).await;
+        }
+        match created {
             Ok(_) => Ok(Created::Yes),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let there = self.pods.get_opt(&pod.name_any()).await;
@@ -87,11 +103,28 @@ impl Requests {
                 let facts = there.map(|there| Box::new(PodFacts::of(&there, workplan)));
                 Ok(facts.map_or(Created::Yes, Created::Exists))
             }
-            Err(kube::Error::Api(status)) => match Refusal::of(&status) {
-                Some(refusal) => Ok(Created::Refused(refusal)),
-                None => Err(failed("creating a pod")(kube::Error::Api(status))),
-            },
+            Err(kube::Error::Api(status)) => {
+                match Refusal::of(&status, || pod::is_admitted(pod, limits)) {
+                    Some(refusal) => Ok(Created::Refused(refusal)),
+                    None => Err(failed("creating a pod")(kube::Error::Api(status))),
+                }
+            }
             Err(error) => Err(failed("creating a pod")(error)),
+        }
+    }
+
+    /// A pod that was refused for the room that it holds for others, with as much as it may hold.
+    async fn with_less_room(&self, pod: &Pod, status: &Status) -> Result<Option<Pod>, Error> {
+        if !pod::holds_room(pod) {
+            Ok(None)
+        } else if blames_pod_level(status) {
+            Ok(Some(pod::without_room(pod)))
+        } else if exceeds_quota(status) {
+            let quotas = self.quotas.list(&ListParams::default()).await;
+            let quotas = quotas.map_err(failed("listing quotas"))?;
+            Ok(pod::with_room_within(pod, &quotas.items))
+        } else {
+            Ok(None)
         }
     }
 

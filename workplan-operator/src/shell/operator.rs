@@ -37,8 +37,6 @@ const CONCURRENCY: u16 = 64;
 pub enum OperatorError {
     #[error("a watch ended that never should: {0}")]
     WatchEnded(String),
-    #[error("the API server does not tell its version: {0}")]
-    NoVersion(String),
     #[error("the queues ended that never should")]
     QueuesEnded,
     #[error(
@@ -61,8 +59,12 @@ pub async fn operate(context: Context, image: Option<String>) -> Result<(), Oper
         Some(image) => image,
         None => own_image(&context).await?,
     };
-    let pod_level = has_pod_level(&context).await?;
-    let listed = ["workplans listed", "pods listed", "nodes listed"];
+    let listed = [
+        "workplans listed",
+        "pods listed",
+        "nodes listed",
+        "limit ranges listed",
+    ];
     let listed = listed.map(|what| context.readiness.condition(what));
     let pulse = context.liveness.heartbeat("main loop", PULSE * 6);
 
@@ -81,6 +83,7 @@ pub async fn operate(context: Context, image: Option<String>) -> Result<(), Oper
             client: context.client.clone(),
             pods: watches.pods.clone(),
             nodes: watches.nodes.clone(),
+            limit_ranges: watches.limit_ranges.clone(),
             sweeps: Arc::clone(&sweeps),
             fresh: Fresh::default(),
             linger: Linger::default(),
@@ -88,7 +91,6 @@ pub async fn operate(context: Context, image: Option<String>) -> Result<(), Oper
             announcer: Announcer::new(context.client.clone(), context.identity.clone()),
             metrics: metrics.clone(),
             image: image.clone(),
-            pod_level,
         },
         workplans_due,
     );
@@ -99,6 +101,7 @@ pub async fn operate(context: Context, image: Option<String>) -> Result<(), Oper
             namespace: context.namespace,
             image,
             pods: watches.sweep_pods.clone(),
+            limit_ranges: watches.limit_ranges.clone(),
             sweeps,
             workplans: Arc::clone(&watches.workplan_queue),
             metrics,
@@ -134,18 +137,6 @@ async fn own_image(context: &Context) -> Result<String, OperatorError> {
     let mut containers = pod.spec.into_iter().flat_map(|spec| spec.containers);
     let image = containers.next().and_then(|container| container.image);
     image.ok_or_else(|| unknown("it names none".into()))
-}
-
-/// Whether pods can request resources themselves: unless turned off, from 1.34 on. Where it is turned off
-/// the API server drops the request, and those of the containers, which add up to the same, are what counts.
-async fn has_pod_level(context: &Context) -> Result<bool, OperatorError> {
-    let version = context.client.apiserver_version().await;
-    let version = version.map_err(|error| OperatorError::NoVersion(said(&error)))?;
-    let number = |text: &str| {
-        let digits = text.trim_end_matches(|it: char| !it.is_ascii_digit());
-        digits.parse::<u32>().unwrap_or_default()
-    };
-    Ok((number(&version.major), number(&version.minor)) >= (1, 34))
 }
 
 async fn run_workplans(

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, Node, Pod};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, StepPhase, Workplan, WorkplanStatus};
+use kubeci_compiler::{Limits, first_pod_requests};
 
 use super::act::{self, Created, Error, Requests};
 use super::announce::Announcer;
@@ -30,6 +31,7 @@ pub struct Reconciler {
     pub client: Client,
     pub pods: Store<Pod>,
     pub nodes: Store<Node>,
+    pub limit_ranges: Store<LimitRange>,
     pub sweeps: Arc<Sweeps>,
     pub fresh: Fresh,
     pub linger: Linger,
@@ -37,8 +39,6 @@ pub struct Reconciler {
     pub announcer: Announcer,
     pub metrics: Metrics,
     pub image: String,
-    /// Whether pods of this cluster can request resources themselves.
-    pub pod_level: bool,
 }
 
 impl Reconciler {
@@ -112,9 +112,10 @@ impl Reconciler {
         let pods: Vec<_> = tasks
             .map(|task| (task, self.build(look, decision, task)))
             .collect();
-        let creations = pods
-            .iter()
-            .map(|(_, pod)| look.requests.create_pod(&look.workplan, pod));
+        let creations = pods.iter().map(|(_, pod)| {
+            look.requests
+                .create_pod(&look.workplan, pod, &look.facts.limits)
+        });
         let outcomes = join_all(creations).await;
         let mut changed = false;
         for ((task, pod), outcome) in pods.iter().zip(outcomes) {
@@ -150,20 +151,20 @@ impl Reconciler {
 
     fn build(&self, look: &Look, decision: &Decision, task: usize) -> Pod {
         let node = home(&look.workplan, &look.facts.pods);
-        let spec = &look.workplan.spec;
-        let requests = || kubeci_compiler::first_pod_requests(spec.order, &spec.tasks);
+        let limits = &look.facts.limits;
+        let room = || {
+            let spec = look.workplan.spec.clone();
+            let tasks = spec.tasks.into_iter().map(|task| limits.complete(task));
+            first_pod_requests(spec.order, &tasks.collect::<Vec<_>>())
+        };
         let first = node.is_none() && task == 0;
         let mut steps = decision.status.steps.iter();
         let placement = Placement {
             node,
             fresh: !steps.any(|step| step.phase.has_started()),
-            requests: first
-                .then(requests)
-                .flatten()
-                .map(|requests| requests.at_pod_level().quantities())
-                .filter(|requests| !requests.is_empty()),
+            room: first.then(room).flatten(),
+            limits,
             image: &self.image,
-            pod_level: self.pod_level,
         };
         let skipped: HashSet<&str> = decision
             .status
@@ -260,10 +261,17 @@ impl Reconciler {
             refusals: self.refused.held(&workplan.uid().unwrap_or_default(), now),
             node: self.node_state(workplan, &pods).await?,
             sweep: self.sweep_state(workplan, &pods),
-            pod_level: self.pod_level,
+            limits: self.limits(workplan),
             now,
             pods,
         })
+    }
+
+    fn limits(&self, workplan: &Workplan) -> Limits {
+        let namespace = workplan.namespace();
+        let all = self.limit_ranges.state();
+        let of_namespace = all.iter().filter(|range| range.namespace() == namespace);
+        Limits::of(of_namespace.map(|range| &**range))
     }
 
     /// Whether a plan of which nothing is left to clean up may have a pod that waits in vain.

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, Node, Pod};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use kubeci_api::Workplan;
+use kubeci_compiler::Limits;
 
 use super::act::said;
 use super::metrics::{Metrics, SweepResult};
@@ -69,6 +70,7 @@ pub struct Sweeper {
     pub namespace: String,
     pub image: String,
     pub pods: Store<Pod>,
+    pub limit_ranges: Store<LimitRange>,
     pub sweeps: Arc<Sweeps>,
     pub workplans: Arc<Queue<Workplan>>,
     pub metrics: Metrics,
@@ -95,7 +97,13 @@ impl Sweeper {
         node: &str,
         folders: &[Folder],
     ) -> Result<Option<Timestamp>, kube::Error> {
-        let pod = pod::build(node, &self.namespace, &self.image, folders);
+        let all = self.limit_ranges.state();
+        let own = Some(&self.namespace);
+        let limits = all
+            .iter()
+            .filter(|it| it.metadata.namespace.as_ref() == own);
+        let limits = Limits::of(limits.map(|range| &**range));
+        let pod = pod::build(node, &self.namespace, &self.image, &limits, folders);
         match self.api().create(&PostParams::default(), &pod).await {
             Ok(created) => {
                 tracing::info!(node, folders = folders.len(), "sweep started");

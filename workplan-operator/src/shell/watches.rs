@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Node, NodeStatus, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, LimitRange, Node, NodeStatus, Pod, PodSpec};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
@@ -24,6 +24,7 @@ pub struct Watches {
     pub pods: Store<Pod>,
     pub sweep_pods: Store<Pod>,
     pub nodes: Store<Node>,
+    pub limit_ranges: Store<LimitRange>,
     pub workplan_queue: Arc<Queue<Workplan>>,
     pub node_queue: Arc<Queue<Node>>,
 }
@@ -39,11 +40,13 @@ impl Watches {
         let (pods, pods_in) = store();
         let (sweep_pods, sweep_pods_in) = store();
         let (nodes, nodes_in) = store();
+        let (limit_ranges, limit_ranges_in) = store();
         let watches = Self {
             workplans,
             pods,
             sweep_pods,
             nodes,
+            limit_ranges,
             workplan_queue: Arc::new(workplan_queue),
             node_queue: Arc::new(node_queue),
         };
@@ -86,10 +89,21 @@ impl Watches {
         let notice = watches.on_node();
         watching.spawn(follow(
             api,
-            all,
+            all.clone(),
             nodes_in,
             metrics.clone(),
             slim_node,
+            notice,
+        ));
+        let api = Api::all(client.clone());
+        // What was refused by one is tried again after a while, so nobody is concerned.
+        let notice = |_: Change<LimitRange>| {};
+        watching.spawn(follow(
+            api,
+            all,
+            limit_ranges_in,
+            metrics.clone(),
+            |_| {},
             notice,
         ));
         (watches, watching)
@@ -100,7 +114,8 @@ impl Watches {
         self.workplans.wait_until_ready().await.map_err(dropped)?;
         self.pods.wait_until_ready().await.map_err(dropped)?;
         self.sweep_pods.wait_until_ready().await.map_err(dropped)?;
-        self.nodes.wait_until_ready().await.map_err(dropped)
+        self.nodes.wait_until_ready().await.map_err(dropped)?;
+        self.limit_ranges.wait_until_ready().await.map_err(dropped)
     }
 
     fn on_workplan(&self) -> impl FnMut(Change<Workplan>) + Send + 'static {

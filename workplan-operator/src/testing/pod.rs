@@ -2,15 +2,18 @@
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use kubeci_api::Workplan;
+use kubeci_compiler::Limits;
 
 use crate::core::pod::{Placement, build};
+
+static NO_LIMITS: Limits = Limits::NONE;
 
 pub const FIRST: Placement = Placement {
     node: None,
     fresh: true,
-    requests: None,
+    room: None,
+    limits: &NO_LIMITS,
     image: "operator",
-    pod_level: true,
 };
 
 pub fn later(node: &str) -> Placement<'_> {

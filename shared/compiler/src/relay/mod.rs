@@ -16,7 +16,7 @@ use crate::relay::groups::largest_exact;
 
 pub(crate) use apart::apart;
 pub use apart::{Apart, relay_apart};
-pub use room::{RelayRoom, Room, relay_pod_requests, relay_room};
+pub use room::{Room, relay_pod_requests, relay_room, relay_shares};
 
 /// The tasks, each after all that it depends on; their steps are in the order in which containers should
 /// start: each after all that it depends on, and first those that the most steps in a row wait for.

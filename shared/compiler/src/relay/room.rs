@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kubeci_api::Task;
+use kubeci_api::{Step, Task};
 
+use crate::limits::{self, Limits};
 use crate::peak::widest;
 use crate::precedence::inside;
 use crate::quantity;
-use crate::requests::{CPU, Requests, is_handed_on, quantities};
+use crate::requests::{Requests, is_handed_on, quantities};
 
 /// How a relay pod asks for its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
     /// Its containers request what their steps say, which is no more than what runs together.
     AsWritten,
-    /// The pod itself requests what runs together, and its containers their shares of that.
-    PodLevel,
     /// Its containers request shares that add up to what runs together.
     Spread,
 }
@@ -26,26 +26,9 @@ impl fmt::Display for Room {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str(match self {
             Self::AsWritten => "its containers request what the steps say",
-            Self::PodLevel => {
-                "the pod requests what its steps need at the same time, its containers a share of that each"
-            }
-            Self::Spread => {
-                "its containers request shares of what the steps need at the same time, because this cluster has no pod-level resources"
-            }
+            Self::Spread => "its containers request shares of what the steps need at the same time",
         })
     }
-}
-
-/// What a relay pod and its containers request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RelayRoom {
-    /// Which way was chosen.
-    pub room: Room,
-    /// What the pod itself requests, if it does.
-    pub pod: Option<Requests>,
-    /// What each container requests, in the order of the task's steps; zero where a step has a limit that
-    /// the API server would otherwise take for the request. Never more than the step says.
-    pub containers: Vec<BTreeMap<String, Quantity>>,
 }
 
 /// What a relay task's pod requests altogether: the most that steps of it which may run at the same time
@@ -67,40 +50,35 @@ pub fn relay_pod_requests(task: &Task) -> Option<Requests> {
     (!sum.is_empty()).then(|| sum.resources().map(of_pod).collect())
 }
 
-/// How a relay task's pod asks for what [`relay_pod_requests`] says, in a cluster that has pod-level
-/// resources or has not. The API server refuses a pod that requests less than its containers together, so
-/// the containers request shares either way; beside each other they weigh as their steps' requests do.
+/// How a relay task's pod asks for what [`relay_pod_requests`] says.
 #[must_use]
-pub fn relay_room(task: &Task, has_pod_level: bool) -> RelayRoom {
+pub fn relay_room(task: &Task) -> Room {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
     let together = relay_pod_requests(task).unwrap_or_default();
-    let room = match (sum(&steps) == together, has_pod_level) {
-        (true, _) => Room::AsWritten,
-        (false, true) => Room::PodLevel,
-        (false, false) => Room::Spread,
-    };
-    RelayRoom {
-        room,
-        pod: (room == Room::PodLevel).then(|| together.at_pod_level()),
-        containers: shares(task, &steps, &together),
+    if sum(&steps) == together {
+        Room::AsWritten
+    } else {
+        Room::Spread
     }
 }
 
-fn sum(steps: &[Requests]) -> Requests {
-    steps
-        .iter()
-        .cloned()
-        .fold(Requests::default(), Requests::plus)
-}
-
-/// What the pod requests, dealt out to its containers in proportion to what their steps say.
-fn shares(task: &Task, steps: &[Requests], together: &Requests) -> Vec<BTreeMap<String, Quantity>> {
-    let mut containers = vec![BTreeMap::new(); steps.len()];
+/// What each container of a relay task requests, in the order of its steps: shares of what [`relay_pod_requests`]
+/// says, which beside each other weigh as the steps' requests do. Zero where a step has a limit that the API
+/// server would otherwise take for the request. Never more than the step says; but where that is enough, no
+/// less than the namespace's limits ask of a container, and of the pod, in which kubeci has a container of its own.
+#[must_use]
+pub fn relay_shares(
+    task: &Task,
+    limits: &Limits,
+    own: Option<&ResourceRequirements>,
+) -> Vec<BTreeMap<String, Quantity>> {
+    let together = relay_pod_requests(task).unwrap_or_default();
+    let mut containers = vec![BTreeMap::new(); task.steps().count()];
     let named = task.steps().flat_map(quantities);
     let resources: BTreeSet<&str> = named.map(|(_, resource, _)| resource).collect();
     for resource in resources {
-        let asked: Vec<u128> = steps.iter().map(|step| step.milli(resource)).collect();
-        let dealt = dealt_out(&asked, together.milli(resource), unit(resource, &asked));
+        let shares = Shares::of(task, resource, limits, own);
+        let dealt = shares.deal(together.milli(resource));
         for ((container, step), share) in containers.iter_mut().zip(task.steps()).zip(dealt) {
             if quantities(step).any(|(_, name, _)| name == resource) {
                 container.insert(resource.to_owned(), quantity::from_milli(share));
@@ -110,10 +88,78 @@ fn shares(task: &Task, steps: &[Requests], together: &Requests) -> Vec<BTreeMap<
     containers
 }
 
-/// The least that can be requested of a resource, in thousandths: a thousandth of a core, else one.
-fn unit(resource: &str, asked: &[u128]) -> u128 {
-    let whole = asked.iter().all(|milli| milli.is_multiple_of(1000));
-    if resource != CPU && whole { 1000 } else { 1 }
+fn sum(steps: &[Requests]) -> Requests {
+    steps
+        .iter()
+        .cloned()
+        .fold(Requests::default(), Requests::plus)
+}
+
+/// What the containers of a relay may request of one resource.
+struct Shares {
+    /// What each step says.
+    asked: Vec<u128>,
+    /// The least that each container may request.
+    least: Vec<u128>,
+    /// The least that they may request together.
+    least_together: u128,
+    unit: u128,
+}
+
+impl Shares {
+    fn of(
+        task: &Task,
+        resource: &str,
+        limits: &Limits,
+        own: Option<&ResourceRequirements>,
+    ) -> Self {
+        let asked: Vec<u128> = task
+            .steps()
+            .map(|step| Requests::of_step(step).milli(resource))
+            .collect();
+        let unit = if asked.iter().all(|milli| milli.is_multiple_of(1000)) {
+            limits::unit(resource)
+        } else {
+            1
+        };
+        let limit = |step: &Step| limit_of(step.resources.as_ref(), resource);
+        let least = task.steps().zip(&asked).map(|(step, &asked)| {
+            let least = limits.least_of_container(resource, limit(step));
+            least.next_multiple_of(unit).min(asked)
+        });
+        let of_pod = task.steps().map(limit).chain([limit_of(own, resource)]);
+        let of_pod = of_pod.flatten().reduce(|sum, limit| sum + limit);
+        let of_own = own.and_then(|own| own.requests.as_ref()?.get(resource));
+        let of_own = of_own.and_then(|own| quantity::milli(&own.0));
+        let least_of_pod = limits.least_of_pod(resource, of_pod);
+        Self {
+            least: least.collect(),
+            least_together: least_of_pod
+                .saturating_sub(of_own.unwrap_or_default())
+                .next_multiple_of(unit),
+            asked,
+            unit,
+        }
+    }
+
+    fn deal(&self, together: u128) -> Vec<u128> {
+        let least: u128 = self.least.iter().sum();
+        let more = self.asked.iter().zip(&self.least);
+        let more: Vec<u128> = more.map(|(asked, least)| asked - least).collect();
+        let rest = together.max(self.least_together).saturating_sub(least);
+        let rest = rest.min(more.iter().sum());
+        let dealt = dealt_out(&more, rest, self.unit);
+        dealt
+            .iter()
+            .zip(&self.least)
+            .map(|(dealt, least)| dealt + least)
+            .collect()
+    }
+}
+
+fn limit_of(resources: Option<&ResourceRequirements>, resource: &str) -> Option<u128> {
+    let limit = resources?.limits.as_ref()?.get(resource)?;
+    quantity::milli(&limit.0)
 }
 
 /// Shares of `total` in whole units that add up to it, none more than what was asked for.

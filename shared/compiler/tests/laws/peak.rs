@@ -155,16 +155,6 @@ fn a_limit_without_a_request_is_the_request() {
 }
 
 #[test]
-fn a_pod_states_only_what_the_api_server_takes_from_a_pod() {
-    let mut step = step("a", "1", &[]);
-    let requests = step.resources.as_mut().unwrap().requests.as_mut().unwrap();
-    requests.insert("ephemeral-storage".to_owned(), Quantity("1Gi".to_owned()));
-    requests.insert("example.com/device".to_owned(), Quantity("1".to_owned()));
-    let stated = Requests::of_task(&task([], [step])).at_pod_level();
-    assert_eq!(stated.resources().collect::<Vec<_>>(), ["cpu"]);
-}
-
-#[test]
 fn tasks_in_a_row_never_meet() {
     let tasks = [
         task([], [step("a", "3", &[])]),

@@ -2,7 +2,8 @@ use k8s_openapi::api::core::v1::{ResourceRequirements, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::{Execution, Order, PodSettings, Step, Task, WorkflowSpec};
 use kubeci_compiler::{
-    Settings, compile_workflow, first_pod_requests, relay_apart, relay_room, widest_moment,
+    Limits, Settings, compile_workflow, first_pod_requests, relay_apart, relay_shares,
+    widest_moment,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -81,7 +82,7 @@ proptest! {
         let steps: usize = tasks.iter().map(|task| task.steps().count()).sum();
         prop_assert!(relay_apart(&tasks).len() <= steps);
         for task in &tasks {
-            prop_assert_eq!(relay_room(task, true).containers, relay_room(task, false).containers);
+            prop_assert_eq!(relay_shares(task, &Limits::NONE, None).len(), task.steps().count());
         }
     }
 }

@@ -24,6 +24,7 @@ mod processes;
 mod refused_pods;
 mod relay;
 mod replicas;
+mod resources;
 mod rights;
 mod workflow;
 mod workspace;

@@ -16,7 +16,7 @@ pub fn facts(pods: impl IntoIterator<Item = (usize, PodFacts)>) -> Facts {
         refusals: BTreeMap::new(),
         node: NodeState::Ready,
         sweep: SweepState::NotAsked,
-        pod_level: true,
+        limits: Limits::NONE,
         now: now(),
     }
 }

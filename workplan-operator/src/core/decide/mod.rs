@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use kube::Resource;
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan, WorkplanStatus, WorkspaceKind};
+use kubeci_compiler::Limits;
 
 use crate::core::observe::{Owner, PodFacts};
 use crate::core::plan::Plan;
@@ -47,8 +48,8 @@ pub struct Facts {
     /// The node that [`home`] names.
     pub node: NodeState,
     pub sweep: SweepState,
-    /// Whether pods of this cluster can request resources themselves, beside their containers.
-    pub pod_level: bool,
+    /// What the namespace gives to containers and asks of them.
+    pub limits: Limits,
     /// In whole microseconds, as the API keeps times.
     pub now: Timestamp,
 }

@@ -1,7 +1,7 @@
 //! How much of a plan hands over inside pods, and what these ask for: said once, when it starts.
 
 use kubeci_api::{Order, Task};
-use kubeci_compiler::{Room, relay_apart, relay_room};
+use kubeci_compiler::{Limits, Room, relay_apart, relay_room};
 
 use crate::core::plan::is_relay;
 
@@ -15,7 +15,7 @@ pub struct Relayed {
     pub message: String,
 }
 
-pub fn say(tasks: &[Task], pod_level: bool) -> Relayed {
+pub fn say(tasks: &[Task], limits: &Limits) -> Relayed {
     let relays = || {
         let relays = tasks.iter().enumerate();
         relays.filter(|(_, task)| is_relay(Order::Relay, task.steps().count()))
@@ -33,9 +33,9 @@ pub fn say(tasks: &[Task], pod_level: bool) -> Relayed {
         tasks.len()
     );
     let rooms: Vec<(usize, Room)> = relays()
-        .map(|(task, steps)| (task, relay_room(steps, pod_level).room))
+        .map(|(task, steps)| (task, relay_room(&limits.complete(steps.clone()))))
         .collect();
-    let rooms = [Room::AsWritten, Room::PodLevel, Room::Spread]
+    let rooms = [Room::AsWritten, Room::Spread]
         .into_iter()
         .filter_map(|room| {
             let pods = rooms.iter().filter(|(_, known)| *known == room);
@@ -98,7 +98,7 @@ mod tests {
                 step.commands.clear();
             }
         }
-        let said = say(&tasks, true);
+        let said = say(&tasks, &Limits::NONE);
         assert_eq!((said.reason, said.message.as_str()), (reason, message));
     }
 }

@@ -92,7 +92,7 @@ pub fn running(
         facts.now,
     );
     if plan.order == Order::Relay && !has_condition(&status, RELAYED) {
-        let said = relayed::say(&workplan.spec.tasks, facts.pod_level);
+        let said = relayed::say(&workplan.spec.tasks, &facts.limits);
         condition(
             &mut status,
             RELAYED,

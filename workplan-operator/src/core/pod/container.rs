@@ -1,8 +1,11 @@
 //! What the containers of all pods have in common.
 
-use k8s_openapi::api::core::v1::{Capabilities, Container, SecurityContext, VolumeMount};
-use kubeci_api::Step;
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ResourceRequirements, SecurityContext, VolumeMount,
+};
 use kubeci_api::names::{WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
+use kubeci_api::{Step, Task};
+use kubeci_compiler::{Limits, Need};
 
 /// The container of a step as it was written, with the shared folder.
 pub fn container(step: &Step) -> Container {
@@ -23,6 +26,34 @@ pub fn container(step: &Step) -> Container {
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     }
+}
+
+/// What the containers need that prepare a pod: a moment of work at its start.
+const PREPARES: [Need; 3] = [
+    need("cpu", 1000, 100),
+    need("memory", 64 << 20, 32 << 20),
+    need("ephemeral-storage", 64 << 20, 16 << 20),
+];
+
+/// A core in thousandths, or bytes.
+const fn need(resource: &'static str, limit: u128, least_limit: u128) -> Need {
+    let unit = if resource.len() == "cpu".len() {
+        1
+    } else {
+        1000
+    };
+    Need {
+        resource,
+        request: 0,
+        limit: limit * unit,
+        least_limit: least_limit * unit,
+    }
+}
+
+/// The resources of a container that prepares the pod of a task.
+pub fn preparing(task: &Task, limits: &Limits, together: bool) -> Option<ResourceRequirements> {
+    let steps = task.steps().filter_map(|step| step.resources.clone());
+    limits.own(&PREPARES, &steps.collect::<Vec<_>>(), together)
 }
 
 /// Root with these capabilities alone, whatever the pod says.

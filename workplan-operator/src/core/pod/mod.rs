@@ -1,25 +1,27 @@
 //! The pod of a task.
 
+#[cfg(test)]
+mod admission_laws;
 mod container;
 mod native;
 mod relay;
+mod room;
 
 pub use container::as_root;
 pub use relay::IN_STEPS as RUNNER;
-
-use std::collections::BTreeMap;
+pub use room::{holds_room, is_admitted, with_room_within, without_room};
 
 use k8s_openapi::api::core::v1::{
     Affinity, Container, EmptyDirVolumeSource, HostPathVolumeSource, NodeAffinity, NodeSelector,
-    NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, ResourceRequirements, Volume,
+    NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Volume,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
 use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
 
 use container::some;
+use kubeci_compiler::{Limits, Requests};
 
 use crate::core::plan::is_relay;
 use crate::core::workspace::{Folder, workflow};
@@ -35,11 +37,11 @@ pub struct Placement<'a> {
     /// Whether no step of the plan has run yet, so that the folder may have to be opened.
     pub fresh: bool,
     /// What the first pod asks for, so that its node has room for the pods after it.
-    pub requests: Option<BTreeMap<String, Quantity>>,
+    pub room: Option<Requests>,
+    /// What the namespace gives to containers and asks of them.
+    pub limits: &'a Limits,
     /// The operator's own image.
     pub image: &'a str,
-    /// Whether a pod can request resources itself, beside its containers.
-    pub pod_level: bool,
 }
 
 /// The name of a task's pod.
@@ -59,34 +61,37 @@ pub fn build(
     let opens = placement.fresh && has_other_users(workplan);
     let parts = parts(workplan, task, runs, &placement, opens);
     let settings = workplan.spec.pod.clone();
+    let mut spec = PodSpec {
+        init_containers: some(parts.init),
+        containers: parts.main,
+        restart_policy: Some("Never".into()),
+        enable_service_links: Some(false),
+        service_account_name: settings.service_account_name,
+        automount_service_account_token: settings.automount_service_account_token,
+        node_selector: (!settings.node_selector.is_empty()).then_some(settings.node_selector),
+        tolerations: some(settings.tolerations),
+        affinity: match placement.node {
+            Some(node) => Some(on_node(settings.affinity, node)),
+            None => settings.affinity,
+        },
+        image_pull_secrets: some(settings.image_pull_secrets),
+        security_context: settings.security_context,
+        volumes: Some(
+            settings
+                .volumes
+                .into_iter()
+                .chain([workspace(workplan)])
+                .chain(parts.volumes)
+                .collect(),
+        ),
+        ..PodSpec::default()
+    };
+    spec.resources = placement
+        .room
+        .and_then(|room| room::held(&room, &spec, placement.limits));
     Pod {
         metadata: metadata(workplan, task, parts.default_container),
-        spec: Some(PodSpec {
-            init_containers: some(parts.init),
-            containers: parts.main,
-            restart_policy: Some("Never".into()),
-            enable_service_links: Some(false),
-            service_account_name: settings.service_account_name,
-            automount_service_account_token: settings.automount_service_account_token,
-            node_selector: (!settings.node_selector.is_empty()).then_some(settings.node_selector),
-            tolerations: some(settings.tolerations),
-            affinity: match placement.node {
-                Some(node) => Some(on_node(settings.affinity, node)),
-                None => settings.affinity,
-            },
-            image_pull_secrets: some(settings.image_pull_secrets),
-            security_context: settings.security_context,
-            volumes: Some(
-                settings
-                    .volumes
-                    .into_iter()
-                    .chain([workspace(workplan)])
-                    .chain(parts.volumes)
-                    .collect(),
-            ),
-            resources: placement.requests.or(parts.requests).map(requesting),
-            ..PodSpec::default()
-        }),
+        spec: Some(spec),
         status: None,
     }
 }
@@ -117,7 +122,6 @@ struct Parts {
     init: Vec<Container>,
     main: Vec<Container>,
     volumes: Vec<Volume>,
-    requests: Option<BTreeMap<String, Quantity>>,
     /// The container that `kubectl logs` shows when none is named; the first if absent.
     default_container: Option<String>,
 }
@@ -133,21 +137,14 @@ fn parts(
         return Parts::default();
     };
     let left = |steps: &[Step]| steps.iter().filter(|step| runs(step)).cloned().collect();
-    let left = Task {
+    let left = placement.limits.complete(Task {
         serial_steps: left(&task.serial_steps),
         parallel_steps: left(&task.parallel_steps),
-    };
+    });
     if is_relay(workplan.spec.order, task.steps().count()) {
         relay::parts(&left, placement, opens)
     } else {
         native::parts(&left, placement, opens)
-    }
-}
-
-fn requesting(requests: BTreeMap<String, Quantity>) -> ResourceRequirements {
-    ResourceRequirements {
-        requests: Some(requests),
-        ..ResourceRequirements::default()
     }
 }
 
@@ -279,16 +276,21 @@ mod tests {
 
     #[test]
     fn the_first_pod_asks_for_the_widest_moment() {
-        let workplan = workplan(Order::Linear, &["a"]);
-        let requests = BTreeMap::from([("cpu".to_owned(), Quantity("2".into()))]);
+        let mut workplan = workplan(Order::Linear, &["a"]);
+        workplan.spec.tasks[0].serial_steps[0].resources =
+            serde_json::from_value(json!({"requests": {"cpu": "1", "memory": "1Mi"}})).unwrap();
+        let room = [("cpu", 2000), ("memory", 1000 << 20), ("gpu/one", 1000)];
+        let room = room.map(|(resource, milli)| (resource.to_owned(), milli));
         let placement = Placement {
-            requests: Some(requests.clone()),
+            room: Some(room.into_iter().collect()),
             ..FIRST
         };
-        let resources = spec(&workplan, 0, placement).resources.unwrap();
+        let resources = spec(&workplan, 0, placement).resources;
+        let resources = serde_json::to_value(resources).unwrap();
         assert_eq!(
-            (resources.requests, resources.limits),
-            (Some(requests), None)
+            resources,
+            json!({"requests": {"cpu": "2"}}),
+            "only what is more"
         );
     }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Container;
 use kubeci_api::names::{OPENER_CONTAINER, WORKSPACE_MOUNT_PATH};
 use kubeci_api::{Step, Task};
 
-use super::container::{as_root, container, mount};
+use super::container::{as_root, container, mount, preparing};
 use super::{Parts, Placement};
 
 /// Init containers and containers. A pod needs a container: where no parallel step is left, the last
@@ -16,7 +16,10 @@ pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
     if main.is_empty() {
         main.extend(init.pop());
     }
-    let opener = opens.then(|| opener(placement.image));
+    let opener = opens.then(|| Container {
+        resources: preparing(task, placement.limits, false),
+        ..opener(placement.image)
+    });
     Parts {
         init: opener.into_iter().chain(init).collect(),
         main,

@@ -10,9 +10,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
 use kubeci_api::{Step, Task};
-use kubeci_compiler::relay_room;
+use kubeci_compiler::relay_shares;
 
-use super::container::{as_root, container, mount, some};
+use super::container::{as_root, container, mount, preparing, some};
 use super::{Parts, Placement};
 
 /// The step runner in the operator's own image.
@@ -32,16 +32,20 @@ const RELAY_SIZE: &str = "8Mi";
 const NOBODY: i64 = 65532;
 
 pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
-    let room = relay_room(task, placement.pod_level);
-    let containers = task.steps().zip(room.containers);
+    let own = preparing(task, placement.limits, true);
+    let shares = relay_shares(task, placement.limits, own.as_ref());
+    let containers = task.steps().zip(shares);
+    let installer = Container {
+        resources: own,
+        ..installer(task, placement.image, opens)
+    };
     Parts {
         default_container: task.steps().next().map(|step| step.name.clone()),
-        main: [installer(task, placement.image, opens)]
+        main: [installer]
             .into_iter()
             .chain(containers.map(|(step, requests)| waiting(task, step, requests)))
             .collect(),
         volumes: volumes(),
-        requests: room.pod.map(|requests| requests.quantities()),
         ..Parts::default()
     }
 }
@@ -320,8 +324,7 @@ mod tests {
                     .unwrap();
         }
         let spec = spec(&plan, |_| true);
-        let pod = spec.resources.unwrap().requests.unwrap();
-        assert_eq!(pod["cpu"], Quantity("1".into()));
+        assert_eq!(spec.resources, None, "its containers add up to that");
         for container in spec.containers.into_iter().skip(1) {
             let resources = container.resources.unwrap();
             assert_eq!(resources.requests.unwrap()["cpu"], Quantity("500m".into()));

@@ -5,15 +5,31 @@ use k8s_openapi::api::core::v1::{
     Container, HostPathVolumeSource, Pod, PodSpec, ResourceRequirements, Toleration, Volume,
     VolumeMount,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kubeci_api::names::{SWEEP_LABEL, WORKSPACE_HOST_PATH};
+use kubeci_compiler::{Limits, Need};
 use sha2::{Digest, Sha256};
 
 use super::report::SweepReport;
 use crate::core::pod::as_root;
 use crate::core::workspace::Folder;
+
+/// It works on one core at most.
+const NEEDS: [Need; 2] = [
+    Need {
+        resource: "cpu",
+        request: 10,
+        limit: 1000,
+        least_limit: 100,
+    },
+    Need {
+        resource: "memory",
+        request: 1000 * (16 << 20),
+        limit: 1000 * (128 << 20),
+        least_limit: 1000 * (128 << 20),
+    },
+];
 
 const CONTAINER: &str = "sweep";
 const VOLUME: &str = "workspaces";
@@ -49,7 +65,7 @@ pub fn name(node: &str) -> String {
 }
 
 #[must_use]
-pub fn build(node: &str, namespace: &str, image: &str, folders: &[Folder]) -> Pod {
+pub fn build(node: &str, namespace: &str, image: &str, limits: &Limits, folders: &[Folder]) -> Pod {
     let args = ["sweep".to_owned()]
         .into_iter()
         .chain(folders.iter().map(ToString::to_string));
@@ -71,7 +87,7 @@ pub fn build(node: &str, namespace: &str, image: &str, folders: &[Folder]) -> Po
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(5),
-            containers: vec![container(image, args.collect())],
+            containers: vec![container(image, limits.own_alone(&NEEDS), args.collect())],
             volumes: Some(vec![Volume {
                 name: VOLUME.into(),
                 host_path: Some(HostPathVolumeSource {
@@ -86,24 +102,13 @@ pub fn build(node: &str, namespace: &str, image: &str, folders: &[Folder]) -> Po
     }
 }
 
-fn container(image: &str, args: Vec<String>) -> Container {
-    let quantity = |amount: &str| Quantity(amount.into());
+fn container(image: &str, resources: ResourceRequirements, args: Vec<String>) -> Container {
     Container {
         name: CONTAINER.into(),
         image: Some(image.into()),
         image_pull_policy: Some("IfNotPresent".into()),
         args: Some(args),
-        resources: Some(ResourceRequirements {
-            requests: Some(
-                [
-                    ("cpu".into(), quantity("10m")),
-                    ("memory".into(), quantity("16Mi")),
-                ]
-                .into(),
-            ),
-            limits: Some([("memory".into(), quantity("128Mi"))].into()),
-            ..ResourceRequirements::default()
-        }),
+        resources: Some(resources),
         // Steps leave files of any user, in folders of any mode.
         security_context: Some(as_root(&["DAC_OVERRIDE", "FOWNER"])),
         volume_mounts: Some(vec![VolumeMount {
@@ -189,7 +194,13 @@ mod tests {
     #[test]
     fn a_sweep_pod_is_read_back() {
         let folders = ["ns/flow/a", "ns/_/b"].map(|text| text.parse().unwrap());
-        let pod = build("node-1", "kubeci-system", "operator", &folders);
+        let pod = build(
+            "node-1",
+            "kubeci-system",
+            "operator",
+            &Limits::NONE,
+            &folders,
+        );
         let facts = SweepFacts::of(&pod);
         assert_eq!(facts.folders, folders);
         assert_eq!(facts.state, SweepPodState::Underway(None));
@@ -222,7 +233,7 @@ mod tests {
                 .unwrap()
                 .extend(rest.as_object().unwrap().clone());
         }
-        let mut pod = build("node-1", "kubeci-system", "operator", &[]);
+        let mut pod = build("node-1", "kubeci-system", "operator", &Limits::NONE, &[]);
         pod.status = serde_json::from_value(status).unwrap();
         assert_eq!(SweepFacts::of(&pod).state, expected);
     }

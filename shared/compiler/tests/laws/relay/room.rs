@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::Task;
-use kubeci_compiler::{Requests, Room, relay_pod_requests, relay_room};
+use kubeci_compiler::{Limits, Requests, Room, relay_pod_requests, relay_room, relay_shares};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -8,9 +10,8 @@ use super::{plan, requesting};
 use crate::graphs::{graphs, with_commands};
 
 /// What containers with these requests ask for in all, and each.
-fn requests_of(task: &Task, has_pod_level: bool) -> Vec<Requests> {
-    let room = relay_room(task, has_pod_level);
-    let steps = task.steps().zip(room.containers);
+fn requests_of(task: &Task) -> Vec<Requests> {
+    let steps = task.steps().zip(shares(task));
     let single = steps.map(|(step, requests)| {
         let mut step = step.clone();
         step.resources.get_or_insert_default().requests = Some(requests);
@@ -20,6 +21,10 @@ fn requests_of(task: &Task, has_pod_level: bool) -> Vec<Requests> {
         })
     });
     single.collect()
+}
+
+fn shares(task: &Task) -> Vec<BTreeMap<String, Quantity>> {
+    relay_shares(task, &Limits::NONE, None)
 }
 
 fn chain_of_two(quantities: [[(&'static str, &'static str); 2]; 2]) -> Task {
@@ -36,7 +41,6 @@ proptest! {
     fn the_containers_requests_add_up_to_the_pods_and_none_is_more_than_its_steps(
         dependencies in graphs(1..=40),
         amounts in vec((0..9000_u64, 0..1_u64 << 50), 40),
-        has_pod_level: bool,
     ) {
         let steps = requesting(with_commands(&dependencies), |at| {
             let (cpu, memory) = amounts[at];
@@ -44,7 +48,7 @@ proptest! {
         });
         for task in plan(&steps).tasks {
             let pod = relay_pod_requests(&task).unwrap_or_default();
-            let containers = requests_of(&task, has_pod_level);
+            let containers = requests_of(&task);
             for resource in ["cpu", "memory", "ephemeral-storage"] {
                 let sum: u128 = containers.iter().map(|container| container.milli(resource)).sum();
                 prop_assert_eq!(sum, pod.milli(resource));
@@ -54,8 +58,6 @@ proptest! {
                     prop_assert!(resource == "cpu" || container.milli(resource) % 1000 == 0);
                 }
             }
-            let room = relay_room(&task, has_pod_level);
-            prop_assert_eq!(room.pod.is_some(), room.room == Room::PodLevel);
         }
     }
 }
@@ -66,16 +68,12 @@ fn shares_are_as_what_the_steps_say_is() {
         [("cpu", "3"), ("memory", "1Gi")],
         [("cpu", "1"), ("memory", "1Gi")],
     ]);
-    let room = relay_room(&task, false);
     let quantity = |text: &str| Quantity(text.to_owned());
-    assert_eq!(room.room, Room::Spread);
-    assert_eq!(room.pod, None);
-    assert_eq!(room.containers[0]["cpu"], quantity("2250m"));
-    assert_eq!(room.containers[1]["cpu"], quantity("750m"));
-    assert_eq!(room.containers[0]["memory"], quantity("536870912"));
-    let pod = relay_room(&task, true).pod.unwrap().quantities();
-    assert_eq!(pod["cpu"], quantity("3"));
-    assert_eq!(pod["memory"], quantity("1073741824"));
+    assert_eq!(relay_room(&task), Room::Spread);
+    let containers = shares(&task);
+    assert_eq!(containers[0]["cpu"], quantity("2250m"));
+    assert_eq!(containers[1]["cpu"], quantity("750m"));
+    assert_eq!(containers[0]["memory"], quantity("536870912"));
 }
 
 #[test]
@@ -84,9 +82,8 @@ fn what_never_adds_up_too_high_stays_as_it_is_written() {
         [("cpu", "3"), ("memory", "0")],
         [("cpu", "0"), ("memory", "1Gi")],
     ]);
-    let room = relay_room(&task, true);
-    assert_eq!((room.room, room.pod), (Room::AsWritten, None));
-    assert_eq!(room.containers[0]["cpu"], Quantity("3".to_owned()));
+    assert_eq!(relay_room(&task), Room::AsWritten);
+    assert_eq!(shares(&task)[0]["cpu"], Quantity("3".to_owned()));
 }
 
 #[test]
@@ -99,8 +96,7 @@ fn a_limit_without_a_request_never_becomes_one_that_adds_up() {
         let resources = step.resources.as_mut().unwrap();
         resources.limits = resources.requests.take();
     }
-    let containers = relay_room(&task, false).containers;
-    for container in containers {
+    for container in shares(&task) {
         assert_eq!(container["cpu"], Quantity("500m".to_owned()));
         assert_eq!(container["memory"], Quantity("0".to_owned()));
     }
@@ -112,8 +108,6 @@ fn a_device_is_requested_by_every_container_that_uses_it() {
         [("cpu", "1"), ("gpu/one", "0")],
         [("cpu", "1"), ("gpu/one", "2")],
     ]);
-    let room = relay_room(&task, true);
-    assert_eq!(room.containers[1]["gpu/one"], Quantity("2".to_owned()));
-    assert_eq!(room.pod.unwrap().milli("gpu/one"), 0);
+    assert_eq!(shares(&task)[1]["gpu/one"], Quantity("2".to_owned()));
     assert_eq!(relay_pod_requests(&task).unwrap().milli("gpu/one"), 2000);
 }

@@ -177,7 +177,7 @@ impl World {
             refusals: BTreeMap::new(),
             node: NodeState::Ready,
             sweep: self.operator.sweep.clone(),
-            pod_level: true,
+            limits: Limits::NONE,
             now: self.now,
         };
         let mut decision = self.decide(&facts);
@@ -246,9 +246,9 @@ impl World {
                 let placement = crate::core::pod::Placement {
                     node,
                     fresh: !status.steps.iter().any(|step| step.phase.has_started()),
-                    requests: None,
+                    room: None,
                     image: "operator",
-                    pod_level: true,
+                    limits: &facts.limits,
                 };
                 let pod = crate::core::pod::build(&self.workplan, task, left, placement);
                 self.cluster.create(task, &pod);
