@@ -20,7 +20,7 @@ Usage:
       Ends when the pod is prepared. As that container's postStart hook it holds
       the others back until then.
 
-  step-runner run --relay DIR --step NAME [--needs STEP,...] -- COMMAND [ARG...]
+  step-runner run --relay DIR --step NAME [--needs STEP,...] [--dir DIR] -- COMMAND [ARG...]
       Runs COMMAND once all needed steps have completed. Their common volume is
       mounted read-only at DIR, its subPath NAME writable at DIR/NAME.
 
@@ -29,6 +29,8 @@ Options:
       --relay DIR            The volume that the steps of the pod share
       --step NAME            The step that is run
       --needs STEP,...       The steps that must have completed before
+      --dir DIR              The command's working directory, an absolute path;
+                             created if it is missing when the command starts
       --termination-log FILE Where to say how the step ended, for the kubelet
                              [default: /dev/termination-log]
   -h, --help                 Print this
@@ -38,7 +40,7 @@ Exit codes of run:
   COMMAND's own, or 128 and the signal that killed it;
   77   skipped: a needed step did not complete, or stopped while it waited
   125  step-runner itself failed; its message says what to do
-  126  COMMAND cannot be executed
+  126  COMMAND cannot be executed, or its working directory not be entered
   127  COMMAND was not found
 ";
 
@@ -63,6 +65,8 @@ pub struct Run {
     pub relay: PathBuf,
     pub step: String,
     pub needs: Vec<String>,
+    /// The command's working directory; absent: the runner's own.
+    pub dir: Option<PathBuf>,
     pub termination_log: PathBuf,
     pub program: OsString,
     pub args: Vec<OsString>,
@@ -117,7 +121,7 @@ fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Tr
 }
 
 fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble> {
-    let (mut relay, mut step, mut needs) = (None, None, OsString::new());
+    let (mut relay, mut step, mut needs, mut dir) = (None, None, OsString::new(), None);
     let mut termination_log = OsString::from(TERMINATION_LOG);
     while let Some(word) = words.next() {
         match word.to_str() {
@@ -125,6 +129,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble>
             Some("--relay") => relay = Some(value(words, "--relay")?),
             Some("--step") => step = Some(value(words, "--step")?),
             Some("--needs") => needs = value(words, "--needs")?,
+            Some("--dir") => dir = Some(absolute(value(words, "--dir")?)?),
             Some("--termination-log") => termination_log = value(words, "--termination-log")?,
             Some("--") => break,
             _ => return usage(format!("unknown argument '{}'", word.display())),
@@ -134,6 +139,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble>
     Ok(Arguments::Run(Run {
         relay: required(relay, "--relay")?.into(),
         needs: names(&needs, &step)?,
+        dir,
         step,
         termination_log: termination_log.into(),
         program: required(words.next(), "a command after --")?,
@@ -149,6 +155,17 @@ fn value(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<OsStrin
 
 fn required(value: Option<OsString>, what: &str) -> Result<OsString, Trouble> {
     value.map_or_else(|| usage(format!("{what} is missing")), Ok)
+}
+
+fn absolute(path: OsString) -> Result<PathBuf, Trouble> {
+    let path = PathBuf::from(path);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    usage(format!(
+        "the working directory '{}' is no absolute path",
+        path.display()
+    ))
 }
 
 fn names(list: &OsStr, own: &str) -> Result<Vec<String>, Trouble> {
@@ -242,6 +259,10 @@ mod tests {
                 "step b cannot need itself",
             ),
             ("run --step b --relay /r sh", "unknown argument 'sh'"),
+            (
+                "run --step b --relay /r --dir src -- x",
+                "the working directory 'src' is no absolute path",
+            ),
             ("install --relay /r a", "--bin is missing"),
             (
                 "install --bin /b --relay /r --force a",

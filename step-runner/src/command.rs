@@ -1,5 +1,6 @@
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -21,9 +22,26 @@ pub struct NotStarted {
 /// Starts the step's command with all that the runner itself was started with. It has been executed when
 /// this returns.
 pub fn start(run: &Run) -> Result<Pid, NotStarted> {
+    if let Some(dir) = &run.dir {
+        enter(dir)?;
+    }
     let child = Command::new(&run.program).args(&run.args).spawn();
     let child = child.map_err(|error| not_started(&run.program, &error))?;
     Ok(Pid::from_child(&child))
+}
+
+/// Goes where the command is to run, as late as this: an earlier step may have made the folder. As a container
+/// runtime does, it makes one that is missing.
+fn enter(dir: &Path) -> Result<(), NotStarted> {
+    let made = fs::create_dir_all(dir).and_then(|()| env::set_current_dir(dir));
+    made.map_err(|error| NotStarted {
+        exit_code: exit_code::NOT_EXECUTABLE,
+        message: format!(
+            "the working directory {} cannot be entered: {error}; let an earlier step make it for the \
+             container's user, or correct workingDir",
+            dir.display()
+        ),
+    })
 }
 
 /// Waits until the command has ended, and reaps whatever else was left to the runner meanwhile.

@@ -39,7 +39,8 @@
 //! user, and root's are shared by all pods whose steps run as root, and the kubelet.
 //!
 //! # Running
-//! The command gets what the runner got: environment, folder, standard streams, no other open files. All
+//! The command gets what the runner got: environment, folder, standard streams, no other open files. A working
+//! directory that an earlier step may make is entered, and made if it is missing, when the command starts. All
 //! signals that can be caught are passed on to it; while there is none, those that would end it end the
 //! waiting. A signal that was ignored when the runner started stays ignored, by it and by the command; all
 //! others, and SIGCHLD and SIGPIPE in any case, have their default in the command. As the first process of its

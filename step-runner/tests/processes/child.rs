@@ -147,6 +147,36 @@ fn its_end_is_seen_with_ignored_sigchld() {
 }
 
 #[test]
+fn its_working_directory_is_one_that_an_earlier_step_makes() {
+    let relay = Relay::of(&["a", "b", "c"]);
+    let dir = relay.path("workspace/src");
+    let shown = dir.display();
+    let a = relay.held("a", &[], &format!("mkdir {shown} && touch {shown}/here"));
+    let b = relay.start_in(&dir, "b", &["a"], "test -e here && pwd");
+    relay.until_up("b");
+    assert!(!dir.exists(), "it is not made before its step's turn");
+    relay.release("a");
+    assert_eq!((a.code(), b.code()), (0, 0));
+    let missing = dir.join("of/c");
+    let c = relay.start_in(&missing, "c", &["b"], "touch made");
+    assert_eq!(c.code(), 0);
+    assert!(missing.join("made").exists());
+}
+
+#[test]
+fn a_working_directory_that_cannot_be_entered_is_said() {
+    let relay = Relay::of(&["a", "b"]);
+    let file = relay.path("workspace/file");
+    fs::write(&file, "").unwrap();
+    assert_eq!(relay.start_in(&file, "a", &[], ":").code(), 126);
+    let said = relay.message("a");
+    let expected = format!("the working directory {} cannot be entered", file.display());
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(relay.record("a").started_at(), None);
+    assert_eq!(relay.sh("b", &["a"], ":").code(), 77);
+}
+
+#[test]
 fn a_gigabyte_passes_unharmed() {
     let relay = Relay::of(&["a"]);
     let mut command = relay.command("a", &[], &["head", "-c", "1G", "/dev/zero"]);

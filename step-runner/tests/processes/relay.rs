@@ -96,6 +96,14 @@ impl Relay {
         self.start(step, needs, &["sh", "-c", script])
     }
 
+    /// A script in a working directory that is entered when its turn comes.
+    pub fn start_in(&self, dir: &Path, step: &str, needs: &[&str], script: &str) -> Running {
+        let mut words = self.words(step, needs, &["sh", "-c", script]);
+        let own = ["--dir".to_owned(), dir.to_str().unwrap().to_owned()];
+        words.splice(2..2, own);
+        Running(prepared(&words).spawn().unwrap())
+    }
+
     /// A step that a test lets end: with the script, once `release` is called.
     pub fn held(&self, step: &str, needs: &[&str], script: &str) -> Running {
         let gate = self.path(&format!("workspace/{step}.gate"));

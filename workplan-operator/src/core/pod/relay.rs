@@ -2,6 +2,7 @@
 //! command waits for the steps that it depends on.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, ExecAction, Lifecycle, LifecycleHandler,
@@ -102,7 +103,8 @@ fn held_until_installed() -> Lifecycle {
 /// The container of a step as it was written, with the step runner in front of its command.
 fn waiting(task: &Task, step: &Step, requests: BTreeMap<String, Quantity>) -> Container {
     let mut container = container(step);
-    let command = container.command.replace(runner(task, step));
+    let late = container.working_dir.take_if(|dir| is_shared(step, dir));
+    let command = container.command.replace(runner(task, step, late));
     let words = command.into_iter().chain(container.args.take()).flatten();
     container.args = Some(words.collect());
     container.resources = resources(container.resources.take(), requests);
@@ -124,7 +126,15 @@ fn waiting(task: &Task, step: &Step, requests: BTreeMap<String, Quantity>) -> Co
     container
 }
 
-fn runner(task: &Task, step: &Step) -> Vec<String> {
+/// Whether an earlier step may make a folder: the runtime, which makes it when the container starts, would be
+/// too early. In the image's own files nobody is earlier.
+fn is_shared(step: &Step, dir: &str) -> bool {
+    let user = step.volume_mounts.iter().map(|it| it.mount_path.as_str());
+    let mut mounts = user.chain([WORKSPACE_MOUNT_PATH]);
+    mounts.any(|mount| Path::new(dir).starts_with(mount))
+}
+
+fn runner(task: &Task, step: &Step, dir: Option<String>) -> Vec<String> {
     let here = |name: &&String| task.steps().any(|other| other.name == **name);
     let needs: Vec<&str> = step
         .dependency
@@ -133,10 +143,13 @@ fn runner(task: &Task, step: &Step) -> Vec<String> {
         .map(String::as_str)
         .collect();
     let needs = (!needs.is_empty()).then(|| ["--needs".to_owned(), needs.join(",")]);
+    // The kubelet expands variables in a command, and none in a working directory.
+    let dir = dir.map(|dir| ["--dir".to_owned(), dir.replace('$', "$$")]);
     let run = [IN_STEPS, "run", "--relay", RELAY_PATH, "--step", &step.name];
     run.map(Into::into)
         .into_iter()
         .chain(needs.into_iter().flatten())
+        .chain(dir.into_iter().flatten())
         .chain(["--".to_owned()])
         .collect()
 }
@@ -239,6 +252,28 @@ mod tests {
             (command(2), args(2)),
             (format!("{run} c --needs a,b --"), "run -- $(X)".into())
         );
+    }
+
+    #[rstest]
+    #[case::shared_folder("/kubeci/src", Some("/kubeci/src"))]
+    #[case::shared_folder_itself("/kubeci", Some("/kubeci"))]
+    #[case::volume("/cache/$(X)", Some("/cache/$$(X)"))]
+    #[case::image("/app", None)]
+    #[case::another_name("/kubeci-src", None)]
+    #[case::relative("src", None)]
+    fn a_folder_that_an_earlier_step_may_make_is_entered_late(
+        #[case] dir: &str,
+        #[case] late: Option<&str>,
+    ) {
+        let mut plan = workplan_of(relay(&["| a b:a"]));
+        let step = &mut plan.spec.tasks[0].parallel_steps[1];
+        step.working_dir = Some(dir.into());
+        step.volume_mounts = vec![volume_mount("cache", "/cache")];
+        let container = spec(&plan, |_| true).containers[2].clone();
+        let expected = late.map_or("--".to_owned(), |dir| format!("--dir {dir} --"));
+        let command = words(container.command.as_ref());
+        assert!(command.ends_with(&format!("--needs a {expected}")), "{command}");
+        assert_eq!(container.working_dir.is_none(), late.is_some());
     }
 
     #[test]
