@@ -99,6 +99,6 @@ pub struct TriggeredBy {
     pub uid: String,
     /// What happened to it.
     pub event: TriggerEvent,
-    /// The object's state: its `metadata.generation`, or a hash of its content where it has none.
+    /// The object's state: a hash of its content outside `metadata` and `status`.
     pub token: String,
 }

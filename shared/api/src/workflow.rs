@@ -71,8 +71,8 @@ pub struct WorkflowStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_observed_generation: Option<i64>,
 
-    /// The state in which each matching object was last seen, by the object's uid: its
-    /// `metadata.generation`, or a hash of its content where it has none.
+    /// The state in which each matching object was last seen, by the object's uid: a hash of its content
+    /// outside `metadata` and `status`; behind a dot its `metadata.generation` where that counts all changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub last_observed_resource_generation: Option<BTreeMap<String, String>>,

@@ -106,7 +106,8 @@ fn is_event(kind: &Kind) -> bool {
     kind.name == "Event" && matches!(kind.group.as_str(), "" | "events.k8s.io")
 }
 
-/// What any of the filters that match the object wants of it; nothing if none matches.
+/// What any of the filters that match the object wants of it; nothing if none matches. Of an object whose
+/// deletion has begun nobody wants more than its end.
 #[must_use]
 pub fn wants(filters: &[Filter], workflow: &str, seen: &Seen) -> Option<Wants> {
     let own = match &seen.origin {
@@ -117,7 +118,11 @@ pub fn wants(filters: &[Filter], workflow: &str, seen: &Seen) -> Option<Wants> {
     let matching =
         |filter: &&Filter| filter.covers(&seen.object) && filter.selector.matches(&seen.labels);
     let matching = filters.iter().filter(matching).map(Filter::wants);
-    if own { None } else { matching.reduce(either) }
+    let wanted = if own { None } else { matching.reduce(either) };
+    wanted.map(|wants| Wants {
+        add_or_update: wants.add_or_update && !seen.ending,
+        ..wants
+    })
 }
 
 /// Whether some filter that covers the object still wants its deletion.
@@ -162,7 +167,7 @@ fn selector(index: usize, selector: Option<&LabelSelector>) -> Result<Selector, 
 #[allow(clippy::needless_pass_by_value)] // rstest passes values
 mod tests {
     use super::*;
-    use crate::core::object::Resource;
+    use crate::core::{fingerprint::Fingerprint, object::Resource};
     use rstest::rstest;
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -194,7 +199,8 @@ mod tests {
             uid: "u".into(),
             object,
             labels,
-            token: "1".to_owned(),
+            fingerprint: Fingerprint::named("1"),
+            ending: false,
             origin: Origin::Other,
         }
     }
@@ -296,6 +302,21 @@ mod tests {
             delete: true,
         };
         assert_eq!(wants(&[delete, update], "w", &object), Some(both));
+    }
+
+    #[test]
+    fn of_an_ending_object_only_its_end_is_wanted() {
+        let both = filter(json!({"onDelete": true})).unwrap();
+        let update = filter(json!({})).unwrap();
+        let mut object = seen("ConfigMap", Some("own"), &[]);
+        object.ending = true;
+        for (filter, delete) in [(both, true), (update, false)] {
+            let end = Wants {
+                add_or_update: false,
+                delete,
+            };
+            assert_eq!(wants(&[filter], "w", &object), Some(end));
+        }
     }
 
     #[test]

@@ -7,7 +7,10 @@ use std::{
 
 use kubeci_api::{LedgerEntry, TriggerEvent, TriggeredBy, WorkflowStatus};
 
-use super::object::{Kind, ObjectRef, Resource, Uid};
+use super::{
+    fingerprint::token_of,
+    object::{Kind, ObjectRef, Resource, Uid},
+};
 
 /// The most objects that a Workflow keeps track of.
 pub const ENTRIES_MAX: usize = 3000;
@@ -22,7 +25,7 @@ pub struct Entry {
     pub object: ObjectRef,
     /// The last event that fired.
     pub head: Option<String>,
-    /// The state in which it was last seen to match.
+    /// The state in which it was last seen to match, as its fingerprint is remembered.
     pub token: Option<String>,
     /// Whether its deletion fires.
     pub on_delete: bool,
@@ -36,6 +39,15 @@ impl Entry {
         let kind = &self.object.resource.kind;
         let resource = kind.group.len() + kind.name.len() + self.object.resource.plural.len();
         ENTRY_BYTES + self.object.name.len() + resource + texts
+    }
+
+    /// Whether the next process does the same with either. A generation that moved alone is not worth a
+    /// status write: some objects' moves with every write of their own status.
+    fn serves_as(&self, other: &Self) -> bool {
+        let [token, other_token] = [self, other].map(|entry| entry.token.as_deref().map(token_of));
+        token == other_token
+            && (&self.object, &self.head, self.on_delete)
+                == (&other.object, &other.head, other.on_delete)
     }
 
     /// An object that fired once and does not match now.
@@ -100,18 +112,22 @@ impl Ledger {
         self.entries.iter()
     }
 
-    /// Remembers or forgets; whether that changed anything.
+    /// Remembers or forgets; whether that is worth telling.
     pub fn set(&mut self, uid: &Uid, entry: Option<Entry>) -> bool {
-        if self.entries.get(uid) == entry.as_ref() {
+        let before = self.entries.get(uid);
+        if before == entry.as_ref() {
             return false;
         }
+        let same = before
+            .zip(entry.as_ref())
+            .is_some_and(|(before, entry)| before.serves_as(entry));
         self.bytes += entry.as_ref().map_or(0, Entry::bytes);
         let before = match entry {
             Some(entry) => self.entries.insert(uid.clone(), entry),
             None => self.entries.remove(uid),
         };
         self.bytes -= before.as_ref().map_or(0, Entry::bytes);
-        true
+        !same
     }
 
     /// What a Workflow's status tells.

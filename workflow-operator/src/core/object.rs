@@ -9,7 +9,7 @@ use std::{
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kubeci_api::{GROUP, names};
 
-use super::token::token;
+use super::fingerprint::Fingerprint;
 
 /// The uid of an object.
 pub type Uid = Arc<str>;
@@ -173,7 +173,9 @@ pub struct Seen {
     pub uid: Uid,
     pub object: ObjectRef,
     pub labels: BTreeMap<String, String>,
-    pub token: String,
+    pub fingerprint: Fingerprint,
+    /// Whether its deletion has begun: it waits for its finalizers, or its containers to end.
+    pub ending: bool,
     pub origin: Origin,
 }
 
@@ -202,7 +204,8 @@ impl Seen {
             uid: metadata.uid.as_deref()?.into(),
             object: object_ref,
             labels: metadata.labels.clone().unwrap_or_default(),
-            token: token(object),
+            fingerprint: Fingerprint::of(object),
+            ending: metadata.deletion_timestamp.is_some(),
             origin: Origin::of(resource, object),
         })
     }

@@ -3,7 +3,12 @@
 use kubeci_api::TriggerEvent;
 use kubeci_compiler::head;
 
-use super::{filter::Wants, ledger::Entry, object::ObjectRef};
+use super::{
+    filter::Wants,
+    fingerprint::{Fingerprint, token_of},
+    ledger::Entry,
+    object::ObjectRef,
+};
 
 /// What is known of an object now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,11 +16,33 @@ pub enum Observation {
     /// It exists in this state; `wants` is what matching triggers want of it, nothing if none matches.
     Live {
         object: ObjectRef,
-        token: String,
+        fingerprint: Fingerprint,
         wants: Option<Wants>,
     },
     /// It exists no more; whether some trigger that covers it still wants to know.
     Gone { wanted: bool },
+}
+
+impl Observation {
+    /// Whether `later` shows nothing else.
+    #[must_use]
+    pub fn is_again(&self, later: &Self) -> bool {
+        match (self, later) {
+            (
+                Self::Live {
+                    object,
+                    fingerprint,
+                    wants,
+                },
+                Self::Live {
+                    object: later_object,
+                    fingerprint: later,
+                    wants: later_wants,
+                },
+            ) => object == later_object && wants == later_wants && fingerprint.same_state(later),
+            _ => self == later,
+        }
+    }
 }
 
 /// An event to create a Workplan for.
@@ -39,7 +66,8 @@ pub struct Step {
 ///
 /// Matching without a token is *add*, with another token *update*, gone with a token *delete*. What no
 /// longer matches loses its token and keeps its head, so that coming back is an *add* with a new name.
-/// What the triggers leave out moves the token, not the head.
+/// What the triggers leave out moves the token, not the head; so does all that happens to an object whose
+/// deletion has begun, of which nothing but its end is wanted.
 #[must_use]
 pub fn step(workflow: &str, uid: &str, entry: Option<&Entry>, observation: &Observation) -> Step {
     let head_of = |entry: Option<&Entry>| entry.and_then(|entry| entry.head.clone());
@@ -58,19 +86,19 @@ pub fn step(workflow: &str, uid: &str, entry: Option<&Entry>, observation: &Obse
         }
         Observation::Live {
             object,
-            token,
+            fingerprint,
             wants: Some(wants),
         } => {
-            let known = entry.and_then(|entry| entry.token.as_ref());
+            let known = entry.and_then(|entry| entry.token.as_deref());
             let event = match known {
-                Some(known) if known == token => None,
+                Some(known) if fingerprint.is(known) => None,
                 Some(_) => Some(TriggerEvent::Update),
                 None => Some(TriggerEvent::Add),
             };
             let fire = event.filter(|_| wants.add_or_update).map(|event| Fire {
                 object: object.clone(),
                 event,
-                token: token.clone(),
+                token: fingerprint.token().to_owned(),
                 previous: head_of(entry),
             });
             let head = match &fire {
@@ -81,7 +109,7 @@ pub fn step(workflow: &str, uid: &str, entry: Option<&Entry>, observation: &Obse
             let next = Entry {
                 object: object.clone(),
                 head,
-                token: Some(token.clone()),
+                token: Some(fingerprint.remembered()),
                 on_delete,
             };
             Step {
@@ -97,7 +125,7 @@ fn deletion(entry: Option<&Entry>, wanted: bool) -> Option<Fire> {
     Some(Fire {
         object: entry.object.clone(),
         event: TriggerEvent::Delete,
-        token: entry.token.clone()?,
+        token: token_of(entry.token.as_deref()?).to_owned(),
         previous: entry.head.clone(),
     })
 }
@@ -148,13 +176,14 @@ mod tests {
     fn live(token: &str, wants: Option<Wants>) -> Observation {
         Observation::Live {
             object: object(),
-            token: token.to_owned(),
+            fingerprint: Fingerprint::named(token),
             wants,
         }
     }
 
     fn entry(head: Option<&str>, token: Option<&str>, on_delete: bool) -> Entry {
-        let [head, token] = [head, token].map(|text| text.map(str::to_owned));
+        let head = head.map(str::to_owned);
+        let token = token.map(|token| Fingerprint::named(token).remembered());
         Entry {
             object: object(),
             head,
@@ -205,7 +234,50 @@ mod tests {
         assert_eq!(fire.previous.as_deref(), Some("h"));
         let next = step.next.unwrap();
         assert_eq!(next.head, Some(fire.head("w", "u")));
-        assert_eq!((next.token.as_deref(), next.on_delete), (Some("2"), true));
+        assert_eq!((next.token.as_deref(), next.on_delete), (Some("h2"), true));
+    }
+
+    /// The entry, as an operator that kept generations left it.
+    fn older(token: &str) -> Entry {
+        Entry {
+            token: Some(token.to_owned()),
+            ..entry(Some("h"), None, true)
+        }
+    }
+
+    #[rstest]
+    #[case::same("7", 7, None)]
+    #[case::moved("7", 8, Some(Update))]
+    #[case::hash("h1", 7, None)]
+    fn what_is_known_by_an_older_token_fires_only_when_it_moved(
+        #[case] token: &str,
+        #[case] generation: i64,
+        #[case] event: Option<TriggerEvent>,
+    ) {
+        let fingerprint = Fingerprint::named("1").at(generation);
+        let observation = Observation::Live {
+            object: object(),
+            fingerprint,
+            wants: Some(BOTH),
+        };
+        let step = step("w", "u", Some(&older(token)), &observation);
+        assert_eq!(step.fire.as_ref().map(|fire| fire.event), event);
+        let next = step.next.unwrap();
+        assert_eq!(next.token, Some(format!("h1.{generation}")));
+        assert_eq!(next.head.as_deref() == Some("h"), event.is_none());
+    }
+
+    #[test]
+    fn a_workplan_names_the_state_without_its_generation() {
+        let fired = |observation| step("w", "u", Some(&older("h0.7")), &observation).fire;
+        let update = Observation::Live {
+            object: object(),
+            fingerprint: Fingerprint::named("1").at(8),
+            wants: Some(BOTH),
+        };
+        assert_eq!(fired(update).unwrap().token, "h1");
+        let deletion = fired(Observation::Gone { wanted: true }).unwrap();
+        assert_eq!(deletion.token, "h0");
     }
 
     #[test]

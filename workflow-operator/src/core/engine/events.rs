@@ -19,10 +19,10 @@ impl Engine {
             if wants.is_none() && !record.book.knows(&seen.uid) {
                 continue;
             }
-            let (object, token) = (seen.object.clone(), seen.token.clone());
+            let (object, fingerprint) = (seen.object.clone(), seen.fingerprint.clone());
             let live = Observation::Live {
                 object,
-                token,
+                fingerprint,
                 wants,
             };
             self.observe(&workflow, [(seen.uid.clone(), live)]);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Engine, Reference, Trouble, WatchOrder};
 use crate::core::{
+    fingerprint::Fingerprint,
     ledger::ENTRIES_MAX,
     object::{Kind, ObjectRef, Origin, Resource, Scope, Seen, Uids, WatchKey},
     standing::{KindState, Served},
@@ -90,7 +91,8 @@ fn see_in(
         uid: name.into(),
         object: object(name, namespace),
         labels: std::collections::BTreeMap::new(),
-        token: token.to_owned(),
+        fingerprint: Fingerprint::named(token),
+        ending: false,
         origin: Origin::Other,
     };
     engine.seen(key, *run, &seen);

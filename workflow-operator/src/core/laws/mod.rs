@@ -22,9 +22,10 @@ fn expected(world: &World, uid: &Uid) -> Vec<(TriggerEvent, String)> {
         .iter()
         .filter(|(_, object, _)| object.uid == *uid)
     {
-        let token = object.content.to_string();
+        let token = object.token();
         match (&known, exists, object.labelled) {
             (Some(last), false, _) => events.push((TriggerEvent::Delete, last.clone())),
+            _ if object.ending => {}
             (None, true, true) => events.push((TriggerEvent::Add, token.clone())),
             (Some(last), true, true) if *last != token => {
                 events.push((TriggerEvent::Update, token.clone()));
@@ -44,10 +45,14 @@ fn acts(kills: bool) -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Answer::Lost),
     ];
     let breaks = u32::from(kills);
-    let act = prop_oneof![
+    let change = prop_oneof![
         6 => (0..3_usize, 0..3_u8).prop_map(|(object, content)| Act::Write { object, content }),
         2 => (0..3_usize, any::<bool>()).prop_map(|(object, on)| Act::Label { object, on }),
+        1 => (0..3_usize).prop_map(|object| Act::End { object }),
         2 => (0..3_usize).prop_map(|object| Act::Delete { object }),
+    ];
+    let act = prop_oneof![
+        11 => change,
         6 => (1..4_usize).prop_map(|events| Act::Show { events }),
         8 => (0..8_usize, answer).prop_map(|(creation, answer)| Act::Answer { creation, answer }),
         2 => Just(Act::Retry),
@@ -132,8 +137,8 @@ proptest! {
             }
             let last = fired.last();
             match live.get(&uid) {
-                Some(object) if object.labelled => {
-                    prop_assert_eq!(last.map(|last| last.token.clone()), Some(object.content.to_string()));
+                Some(object) if object.labelled && !object.ending => {
+                    prop_assert_eq!(last.map(|last| last.token.clone()), Some(object.token()));
                     prop_assert_ne!(last.map(|last| last.event), Some(TriggerEvent::Delete));
                 }
                 Some(_) => prop_assert_ne!(last.map(|last| last.event), Some(TriggerEvent::Delete)),
@@ -144,6 +149,23 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn law_3_once_what_older_tokens_say_does_not_fire_again(acts in acts(true)) {
+        let mut world = lived(&acts);
+        let before = world.cluster.workplans.len();
+        world.remember_as_before();
+        world.act(&Act::Kill { through: 0 });
+        world.settle();
+        prop_assert_eq!(world.cluster.workplans.len(), before);
+        world.act(&Act::Write { object: 7, content: 7 });
+        world.settle();
+        world.remember_as_before();
+        world.act(&Act::Write { object: 7, content: 8 });
+        world.act(&Act::Kill { through: 0 });
+        world.settle();
+        prop_assert_eq!(world.cluster.workplans.len(), before + 2);
     }
 
     #[test]
@@ -181,7 +203,7 @@ fn law_3_once_a_return_to_an_earlier_state_is_a_new_event() {
         .into_iter()
         .map(|trigger| trigger.token)
         .collect();
-    assert_eq!(tokens, ["1", "2", "1"]);
+    assert_eq!(tokens, ["h1", "h2", "h1"]);
 }
 
 #[test]
@@ -198,6 +220,51 @@ fn law_3_once_a_label_that_comes_back_while_its_object_stays_the_same_is_an_add_
         .map(|trigger| trigger.event)
         .collect();
     assert_eq!(events, [TriggerEvent::Add, TriggerEvent::Add]);
+}
+
+#[test]
+fn law_3_once_a_deletion_fires_when_it_is_done() {
+    use TriggerEvent::{Add, Delete};
+    let write = |content| Act::Write { object: 0, content };
+    let [end, gone] = [Act::End { object: 0 }, Act::Delete { object: 0 }];
+    let [kill, show] = [Act::Kill { through: 0 }, Act::Show { events: 9 }];
+    let [off, on] = [false, true].map(|on| Act::Label { object: 0, on });
+    let answer = Act::Answer {
+        creation: 0,
+        answer: Answer::Done,
+    };
+    let known = [write(1), show.clone(), answer, Act::Tell];
+    let ends = |more: &[&Act]| -> Vec<Act> {
+        let more = more.iter().copied().cloned();
+        known.iter().chain([&end]).cloned().chain(more).collect()
+    };
+    let unseen = [write(1), end.clone(), kill.clone(), gone.clone()];
+    let cases: [(&str, Vec<Act>, &[TriggerEvent]); 7] = [
+        ("waits", ends(&[]), &[Add]),
+        (
+            "waits and changes",
+            ends(&[&write(2), &off, &show, &on]),
+            &[Add],
+        ),
+        ("is done", ends(&[&show, &gone]), &[Add, Delete]),
+        (
+            "is done while no operator runs",
+            ends(&[&gone, &kill]),
+            &[Add, Delete],
+        ),
+        (
+            "waits through a restart",
+            ends(&[&show, &kill, &gone]),
+            &[Add, Delete],
+        ),
+        ("no longer matches", ends(&[&off, &show, &gone]), &[Add]),
+        ("began before it was seen", unseen.to_vec(), &[Delete]),
+    ];
+    for (case, acts, events) in cases {
+        let fired = lived(&acts).fired("uid-1").into_iter();
+        let fired: Vec<TriggerEvent> = fired.map(|trigger| trigger.event).collect();
+        assert_eq!(fired, events, "it {case}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::core::{
     engine::{Creation, Engine, Retry, WatchOrder},
+    fingerprint::Fingerprint,
     lane::Failure,
     object::{Kind, ObjectRef, Origin, Seen, Uid, WatchKey},
     run::Run,
@@ -24,6 +25,10 @@ pub enum Act {
     Label {
         object: usize,
         on: bool,
+    },
+    /// Its deletion begins, and waits.
+    End {
+        object: usize,
     },
     Delete {
         object: usize,
@@ -67,6 +72,19 @@ pub struct Object {
     pub uid: Uid,
     pub content: u8,
     pub labelled: bool,
+    pub ending: bool,
+    /// Moves with every write, as a Deployment's does with its annotations.
+    pub generation: i64,
+}
+
+impl Object {
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::named(&self.content.to_string()).at(self.generation)
+    }
+
+    pub fn token(&self) -> String {
+        self.fingerprint().token().to_owned()
+    }
 }
 
 #[derive(Default)]
@@ -108,7 +126,8 @@ fn seen(key: &WatchKey, name: usize, object: &Object) -> Seen {
         uid: object.uid.clone(),
         object: object_ref(key, name),
         labels: object.labelled.then_some(label).into_iter().collect(),
-        token: object.content.to_string(),
+        fingerprint: object.fingerprint(),
+        ending: object.ending,
         origin: Origin::Other,
     }
 }
@@ -174,6 +193,9 @@ impl World {
             Act::Label { object, on } if self.cluster.objects.contains_key(&object) => {
                 self.write(object, |object| object.labelled = on);
             }
+            Act::End { object } if self.cluster.objects.contains_key(&object) => {
+                self.write(object, |object| object.ending = true);
+            }
             Act::Delete { object: name } => {
                 if let Some(object) = self.cluster.objects.remove(&name) {
                     self.cluster.history.push((name, object, false));
@@ -187,7 +209,7 @@ impl World {
             Act::Forge { creation, sequence } if !self.creations.is_empty() => {
                 self.forge(creation % self.creations.len(), sequence);
             }
-            Act::Label { .. } | Act::Answer { .. } | Act::Forge { .. } => {}
+            Act::Label { .. } | Act::End { .. } | Act::Answer { .. } | Act::Forge { .. } => {}
             Act::Retry => self.retry(),
             Act::Tell => self.tell(),
             Act::Kill { through } => self.kill(through),
@@ -204,9 +226,12 @@ impl World {
                 uid: format!("uid-{}", cluster.uids).into(),
                 content: 0,
                 labelled: true,
+                ending: false,
+                generation: 0,
             }
         });
         change(object);
+        object.generation += 1;
         cluster.history.push((name, object.clone(), true));
     }
 
@@ -293,6 +318,17 @@ impl World {
                 self.engine
                     .failed(&workflow, &object, Failure::Unclear(String::new()));
             }
+        }
+    }
+
+    /// The status, as operators wrote it that kept nothing of an object but its generation.
+    pub fn remember_as_before(&mut self) {
+        let objects = self.cluster.objects.values();
+        let generation = |object: &Object| (object.uid.to_string(), object.generation.to_string());
+        let generations: BTreeMap<String, String> = objects.map(generation).collect();
+        let tokens = &mut self.cluster.status.last_observed_resource_generation;
+        for (uid, token) in tokens.iter_mut().flatten() {
+            token.clone_from(&generations[uid]);
         }
     }
 
