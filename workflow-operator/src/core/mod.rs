@@ -7,6 +7,7 @@
 pub mod advice;
 pub mod conditions;
 pub mod engine;
+pub mod existing;
 pub mod filter;
 pub mod fingerprint;
 pub mod lane;

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::core::{
     engine::{Creation, Retry},
+    existing::{is_same_event, name_taken},
     lane::Failure,
 };
 
@@ -96,16 +97,25 @@ impl Fires {
     }
 }
 
-/// Never applied: that it exists already means that an earlier attempt made it.
+/// Never applied: an earlier attempt may have made it.
 async fn create(client: Client, workplan: &Workplan) -> Result<(), Failure> {
     let api: Api<Workplan> = Api::namespaced(client, &workplan.namespace().unwrap_or_default());
     match api.create(&PostParams::default(), workplan).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => exists(&api, workplan).await,
         Err(kube::Error::Api(status)) if namespace_ends(&status) => Err(Failure::NamespaceEnds),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
             Err(Failure::Refused(status.message.clone()))
         }
+        Err(error) => Err(Failure::Unclear(said(&error))),
+    }
+}
+
+/// A Workplan of this name exists: the event's own, or something else, which must not pass for it.
+async fn exists(api: &Api<Workplan>, workplan: &Workplan) -> Result<(), Failure> {
+    match api.get_metadata(&workplan.name_any()).await {
+        Ok(existing) if is_same_event(workplan, &existing.metadata) => Ok(()),
+        Ok(_) => Err(Failure::Refused(name_taken(workplan))),
         Err(error) => Err(Failure::Unclear(said(&error))),
     }
 }

@@ -1,0 +1,76 @@
+//! Whether a Workplan that exists already is the one that was to be created.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::ResourceExt;
+use kubeci_api::{Workplan, names};
+
+/// Whether an earlier attempt at the same event made it: the same Workflow controls it, and it is the same link
+/// of the object's chain.
+#[must_use]
+pub fn is_same_event(ours: &Workplan, existing: &ObjectMeta) -> bool {
+    let of = |metadata: &ObjectMeta| {
+        let head = metadata.labels.as_ref()?.get(names::HEAD_LABEL)?.clone();
+        let mut owners = metadata.owner_references.iter().flatten();
+        let owner = owners.find(|owner| owner.controller == Some(true))?;
+        let OwnerReference { kind, uid, .. } = owner.clone();
+        Some((kind, uid, head))
+    };
+    of(existing).is_some_and(|existing| Some(existing) == of(&ours.metadata))
+}
+
+/// What is said where the name of a Workplan is taken.
+#[must_use]
+pub fn name_taken(ours: &Workplan) -> String {
+    let (name, namespace) = (ours.name_any(), ours.namespace().unwrap_or_default());
+    format!(
+        "the name {name} is taken by a Workplan that is not of this event; \
+         delete that one: kubectl delete workplan {name} -n {namespace}"
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // rstest passes values
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn workplan(change: &Value) -> Workplan {
+        let owner = json!({
+            "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow", "name": "w", "uid": "1", "controller": true,
+        });
+        let mut workplan = json!({
+            "apiVersion": "kube.ci/v1alpha1", "kind": "Workplan",
+            "metadata": {"name": "w-h", "namespace": "own", "ownerReferences": [owner], "labels": {
+                "kube.ci/head": "h", "kube.ci/sequence": "1",
+            }},
+            "spec": {"tasks": []},
+        });
+        for (path, value) in change.as_object().unwrap() {
+            *workplan["metadata"].pointer_mut(path).unwrap() = value.clone();
+        }
+        serde_json::from_value(workplan).unwrap()
+    }
+
+    #[rstest]
+    #[case::again(json!({}), true)]
+    #[case::with_another_number(json!({"/labels/kube.ci~1sequence": "2"}), true)]
+    #[case::of_another_workflow(json!({"/ownerReferences/0/uid": "2"}), false)]
+    #[case::of_another_kind(json!({"/ownerReferences/0/kind": "Thing"}), false)]
+    #[case::not_controlled(json!({"/ownerReferences/0/controller": false}), false)]
+    #[case::of_another_event(json!({"/labels/kube.ci~1head": "i"}), false)]
+    #[case::by_hand(json!({"/ownerReferences": null, "/labels": null}), false)]
+    fn a_workplan_counts_only_for_its_own_event(#[case] change: Value, #[case] same: bool) {
+        let existing = workplan(&change).metadata;
+        assert_eq!(is_same_event(&workplan(&json!({})), &existing), same);
+    }
+
+    #[test]
+    fn a_taken_name_says_what_to_delete() {
+        let said = name_taken(&workplan(&json!({})));
+        assert!(
+            said.ends_with("kubectl delete workplan w-h -n own"),
+            "{said}"
+        );
+    }
+}
