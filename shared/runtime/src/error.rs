@@ -19,6 +19,13 @@ pub enum Error {
     #[error("cannot use the configured cluster; check the kubeconfig's user and certificates: {0}")]
     Client(#[source] kube::Error),
 
+    /// The kubeconfig names a proxy that cannot be used.
+    #[error(
+        "cannot use the proxy {0}; write proxy-url (or HTTPS_PROXY) as http://HOST:PORT, https://HOST:PORT \
+         or socks5://HOST:PORT"
+    )]
+    Proxy(String),
+
     /// The admin server cannot listen.
     #[error("cannot serve on {address}; give a free address with --admin-address: {source}")]
     Admin {

@@ -24,6 +24,7 @@
 
 mod admin;
 mod args;
+mod backoff;
 mod client;
 mod error;
 mod lease;
@@ -35,6 +36,7 @@ mod shutdown;
 mod telemetry;
 
 pub use args::{LogFormat, RuntimeArgs};
+pub use backoff::backoff;
 pub use error::Error;
 pub use liveness::{Heartbeat, Liveness};
 pub use metrics::{Metrics, Outcome};

@@ -26,6 +26,9 @@ pub struct Metrics {
     watch_restarts: Family<WatchLabels, Counter>,
     leader: Gauge,
     api_requests: Family<ApiRequest, Counter>,
+    api_slots: Gauge,
+    api_slots_used: Gauge,
+    api_requests_waiting: Gauge,
 }
 
 /// How a reconciliation ended.
@@ -67,6 +70,9 @@ impl Metrics {
             watch_restarts: Family::default(),
             leader: Gauge::default(),
             api_requests: Family::default(),
+            api_slots: Gauge::default(),
+            api_slots_used: Gauge::default(),
+            api_requests_waiting: Gauge::default(),
         };
         metrics.register(|registry| metrics.register_shared(registry));
         metrics
@@ -121,6 +127,12 @@ impl Metrics {
         self.api_requests.get_or_create(request).inc();
     }
 
+    pub(crate) fn in_flight(&self, slots: i64, used: i64, waiting: i64) {
+        self.api_slots.set(slots);
+        self.api_slots_used.set(used);
+        self.api_requests_waiting.set(waiting);
+    }
+
     /// All families, in the `OpenMetrics` text format.
     pub(crate) fn exposition(&self) -> Result<String, std::fmt::Error> {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,6 +168,21 @@ impl Metrics {
             "api_requests",
             "Requests to the API server, each attempt counted",
             self.api_requests.clone(),
+        );
+        registry.register(
+            "api_slots",
+            "Slots for requests in flight; fewer when the API server is slow",
+            self.api_slots.clone(),
+        );
+        registry.register(
+            "api_slots_used",
+            "Slots that requests in flight hold",
+            self.api_slots_used.clone(),
+        );
+        registry.register(
+            "api_requests_waiting",
+            "Requests that wait for slots",
+            self.api_requests_waiting.clone(),
         );
     }
 }

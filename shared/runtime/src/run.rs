@@ -8,9 +8,9 @@ use tower::BoxError;
 use crate::{
     Error, Liveness, Metrics, Readiness, RuntimeArgs,
     admin::Admin,
-    client,
+    client::Clients,
     error::with_causes,
-    lease::{Candidate, Held},
+    lease::{Candidate, Fence, Held},
     shutdown, telemetry,
 };
 
@@ -21,7 +21,9 @@ const GRACE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Context {
     /// Talks to the API server. Every answer is waited for within bounds and every attempt is counted;
-    /// what fails in passing and can be repeated safely is, with backoff. 404 and 409 never are.
+    /// what fails in passing and can be repeated safely is, with backoff. 404 and 409 never are. Fewer
+    /// requests are in flight when the API server is slow, and what changes something waits while the lease
+    /// may be another's; such a wait has no bound.
     pub client: Client,
     /// What `/metrics` serves.
     pub metrics: Metrics,
@@ -42,7 +44,8 @@ pub struct Context {
 ///
 /// Standing by it serves `/healthz`, `/readyz` (ready) and `/metrics` too. The process must exit with
 /// the code that is returned: success only if it was asked to stop and did; a log line says why
-/// otherwise. It ends when the lease is lost, lest it act beside the next leader.
+/// otherwise. It ends when another process has taken the lease. Where the API server does not answer, requests
+/// wait instead.
 pub async fn run<F, Fut, E>(name: &str, args: RuntimeArgs, operate: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
@@ -65,12 +68,14 @@ where
     Fut: Future<Output = Result<(), E>> + Send + 'static,
     E: Into<BoxError> + Send + 'static,
 {
-    let context = prepare(name, args).await?;
+    let fence = Fence::closed();
+    let (context, lease_client) = prepare(name, args, &fence).await?;
     let candidate = Candidate::new(
-        context.client.clone(),
+        lease_client,
         &context.namespace,
         &format!("kubeci-{name}"),
         &context.identity,
+        fence,
     );
     let shutdown = context.shutdown.clone();
     let acquired = shutdown.run_until_cancelled(candidate.acquire(&context.readiness));
@@ -84,7 +89,11 @@ where
     while_held(held, operator, &shutdown).await
 }
 
-async fn prepare(name: &str, args: &RuntimeArgs) -> Result<Context, Error> {
+async fn prepare(
+    name: &str,
+    args: &RuntimeArgs,
+    fence: &Fence,
+) -> Result<(Context, Client), Error> {
     let shutdown = shutdown::on_signal()?;
     let admin = Admin {
         liveness: Liveness::default(),
@@ -98,8 +107,9 @@ async fn prepare(name: &str, args: &RuntimeArgs) -> Result<Context, Error> {
         admin = %address,
         "starting"
     );
-    let client = client::connect(name, &admin.metrics).await?;
-    Ok(Context {
+    let clients = Clients::connect(name, &admin.metrics, fence).await?;
+    let client = clients.operator;
+    let context = Context {
         identity: args.identity()?,
         namespace: args.namespace_or(client.default_namespace()),
         client,
@@ -107,7 +117,8 @@ async fn prepare(name: &str, args: &RuntimeArgs) -> Result<Context, Error> {
         readiness: admin.readiness,
         liveness: admin.liveness,
         shutdown,
-    })
+    };
+    Ok((context, clients.lease))
 }
 
 /// Renews the lease beside the operator and hands it back only once the operator has stopped cleanly;

@@ -1,57 +1,66 @@
-//! The API client: every attempt bounded and counted, passing failures retried.
+//! The API clients: every attempt bounded and counted, passing failures retried, and fewer requests in flight
+//! when the API server is slow.
 
 mod attempt;
+mod latency;
+mod limit;
+mod limited;
 mod request;
 mod retry;
-
-use std::time::Duration;
+mod transport;
 
 use http::{HeaderValue, header::USER_AGENT};
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
-use kube::{Client, Config, client::ConfigExt as _};
-use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
+use kube::{Client, Config};
+use tower::{ServiceBuilder, retry::RetryLayer};
 
-use crate::{Error, Metrics};
+use crate::{Error, Metrics, lease::Fence};
 use attempt::Attempts;
+use limit::Limit;
+use limited::Limited;
 use retry::Retries;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Finds a dead connection under a quiet watch long before the watch's own timeout.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// Makes a client of the kubeconfig, else of the pod's service account.
-pub async fn connect(operator: &str, metrics: &Metrics) -> Result<Client, Error> {
-    let mut config = Config::infer().await.map_err(Error::NoCluster)?;
-    let agent = format!("kubeci-{operator}/{}", env!("CARGO_PKG_VERSION"));
-    if let Ok(agent) = HeaderValue::try_from(agent) {
-        config.headers.push((USER_AGENT, agent));
-    }
-    build(config, metrics).map_err(Error::Client)
+/// The clients of one process.
+pub struct Clients {
+    /// For all that the operator does.
+    pub operator: Client,
+    /// For the lease alone, over connections of its own: nothing else holds its requests up, and nobody but
+    /// the leader election repeats them.
+    pub lease: Client,
 }
 
-/// kube's own stack has no timeout, delays small writes (Nagle) and retries creations, so this is ours.
-fn build(config: Config, metrics: &Metrics) -> kube::Result<Client> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(KEEPALIVE));
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let tls = config.rustls_https_connector_with_connector(tcp)?;
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(tls);
+impl Clients {
+    /// Makes the clients of the kubeconfig, else of the pod's service account.
+    pub async fn connect(operator: &str, metrics: &Metrics, fence: &Fence) -> Result<Self, Error> {
+        let mut config = Config::infer().await.map_err(Error::NoCluster)?;
+        let agent = format!("kubeci-{operator}/{}", env!("CARGO_PKG_VERSION"));
+        if let Ok(agent) = HeaderValue::try_from(agent) {
+            config.headers.push((USER_AGENT, agent));
+        }
+        Ok(Self {
+            operator: for_operator(&config, metrics, fence)?,
+            lease: for_lease(&config, metrics)?,
+        })
+    }
+}
+
+fn for_operator(config: &Config, metrics: &Metrics, fence: &Fence) -> Result<Client, Error> {
+    let limit = Limit::new(metrics.clone());
     let service = ServiceBuilder::new()
         .layer(RetryLayer::new(Retries::default()))
+        .layer_fn(|inner| Limited::new(inner, limit.clone(), fence.clone()))
         .layer_fn(|inner| Attempts::new(inner, metrics.clone()))
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(http);
-    Ok(Client::new(service, config.default_namespace))
+        .service(transport::connect(config)?);
+    Ok(Client::new(service, &*config.default_namespace))
+}
+
+fn for_lease(config: &Config, metrics: &Metrics) -> Result<Client, Error> {
+    let service = Attempts::new(transport::connect(config)?, metrics.clone());
+    Ok(Client::new(service, &*config.default_namespace))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{net::SocketAddr, time::Duration};
 
     use futures::StreamExt as _;
     use k8s_openapi::api::core::v1::ConfigMap;
@@ -62,6 +71,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
+        time::Instant,
     };
 
     use super::*;
@@ -82,17 +92,24 @@ mod tests {
         address
     }
 
-    async fn read_head(stream: &mut TcpStream) {
+    async fn read_head(stream: &mut TcpStream) -> String {
         let mut head = Vec::new();
         while !head.windows(4).any(|four| four == b"\r\n\r\n") {
             assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
         }
+        String::from_utf8(head).unwrap()
+    }
+
+    fn open() -> Fence {
+        let fence = Fence::closed();
+        fence.open_until(Instant::now() + Duration::from_hours(1));
+        fence
     }
 
     fn client(address: SocketAddr) -> (Client, Metrics) {
         let metrics = Metrics::new();
-        let uri = format!("http://{address}").parse().unwrap();
-        (build(Config::new(uri), &metrics).unwrap(), metrics)
+        let client = for_operator(&config(address), &metrics, &open()).unwrap();
+        (client, metrics)
     }
 
     /// Runs with the clock going faster, yet slowly enough for real I/O to happen.
@@ -174,5 +191,113 @@ mod tests {
         assert!(hastened(maps.get("x")).await.is_err());
         let text = metrics.exposition().unwrap();
         assert!(text.contains(r#"code="error"} 5"#), "{text}");
+    }
+
+    fn config(address: SocketAddr) -> Config {
+        Config::new(format!("http://{address}").parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn changes_wait_while_the_lease_is_in_doubt() {
+        let fence = Fence::closed();
+        let metrics = Metrics::new();
+        let address = server(&[CONFIG_MAP, CONFIG_MAP]).await;
+        let client = for_operator(&config(address), &metrics, &fence).unwrap();
+        let maps: Api<ConfigMap> = Api::default_namespaced(client);
+        maps.get("x").await.unwrap();
+        let create = tokio::spawn(async move {
+            let (params, map) = (PostParams::default(), ConfigMap::default());
+            maps.create(&params, &map).await
+        });
+        hastened(tokio::time::sleep(Duration::from_mins(1))).await;
+        assert!(!create.is_finished());
+        fence.open_until(Instant::now() + Duration::from_hours(1));
+        create.await.unwrap().unwrap();
+        let text = metrics.exposition().unwrap();
+        assert!(
+            text.contains(r#"verb="create",resource="configmaps",code="200"} 1"#),
+            "{text}"
+        );
+        assert!(text.contains("kubeci_api_slots_used 0\n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn too_many_requests_hold_all_others_back() {
+        const TOO_MANY: &str = "HTTP/1.1 429 Slow\r\nRetry-After: 3\r\nConnection: close\r\n\
+            Content-Length: 0\r\n\r\n";
+        let (client, metrics) = client(server(&[TOO_MANY, CONFIG_MAP, CONFIG_MAP]).await);
+        let maps: Api<ConfigMap> = Api::default_namespaced(client);
+        let first = tokio::spawn({
+            let maps = maps.clone();
+            async move { maps.get("x").await }
+        });
+        while !metrics.exposition().unwrap().contains(r#"code="429""#) {
+            tokio::task::yield_now().await;
+        }
+        let begun = Instant::now();
+        hastened(maps.get("x")).await.unwrap();
+        assert!(
+            begun.elapsed() > Duration::from_millis(2500),
+            "{:?}",
+            begun.elapsed()
+        );
+        hastened(first).await.unwrap().unwrap();
+    }
+
+    /// A proxy that answers one request to connect, and goes on as the API server; tells what it was asked.
+    async fn proxy() -> (SocketAddr, tokio::task::JoinHandle<[String; 2]>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let connect = read_head(&mut stream).await;
+            stream
+                .write_all(b"HTTP/1.1 200 Connected\r\n\r\n")
+                .await
+                .unwrap();
+            let request = read_head(&mut stream).await;
+            stream.write_all(CONFIG_MAP.as_bytes()).await.unwrap();
+            [connect, request]
+        });
+        (address, asked)
+    }
+
+    #[tokio::test]
+    async fn requests_go_through_the_proxy() {
+        let (address, asked) = proxy().await;
+        let mut config = Config::new("http://kubernetes.test:6443".parse().unwrap());
+        config.proxy_url = Some(format!("http://me:p%40ss@{address}").parse().unwrap());
+        let client = for_operator(&config, &Metrics::new(), &open()).unwrap();
+        let maps: Api<ConfigMap> = Api::default_namespaced(client);
+        maps.get("x").await.unwrap();
+        let [connect, request] = asked.await.unwrap();
+        assert!(
+            connect.starts_with("CONNECT kubernetes.test:6443 HTTP/1.1\r\n"),
+            "{connect}"
+        );
+        assert!(connect.contains("Basic bWU6cEBzcw=="), "{connect}");
+        assert!(
+            request.starts_with("GET /api/v1/namespaces/default/configmaps/x"),
+            "{request}"
+        );
+    }
+
+    #[tokio::test]
+    async fn headers_and_impersonation_of_the_kubeconfig_are_sent() {
+        let (address, asked) = proxy().await;
+        let mut config = Config::new("http://kubernetes.test".parse().unwrap());
+        config.proxy_url = Some(format!("http://{address}").parse().unwrap());
+        config.auth_info.impersonate = Some("jane".into());
+        config.auth_info.token = Some("secret".to_owned().into());
+        let client = for_lease(&config, &Metrics::new()).unwrap();
+        Api::<ConfigMap>::default_namespaced(client)
+            .get("x")
+            .await
+            .unwrap();
+        let [_, request] = asked.await.unwrap();
+        let request = request.to_lowercase();
+        for header in ["impersonate-user: jane", "authorization: bearer secret"] {
+            assert!(request.contains(header), "{request}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, Uri};
 
 /// The API server's own verbs, by which roles are written too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
     Get,
     List,
@@ -37,6 +37,12 @@ impl Verb {
     /// its name may be the server's choice.
     pub fn repeatable(self) -> bool {
         !matches!(self, Self::Create | Self::Watch | Self::Other)
+    }
+
+    /// Whether it changes nothing. A create may be a mere question, such as an access review; it is not told
+    /// apart.
+    pub fn reads(self) -> bool {
+        matches!(self, Self::Get | Self::List | Self::Watch)
     }
 
     /// How long the answer may take to begin, and then each further piece of it.

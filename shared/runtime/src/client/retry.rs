@@ -77,7 +77,8 @@ impl Passing {
     }
 }
 
-fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
+/// How long the server asks to wait.
+pub fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(seconds.parse().ok()?))
 }

@@ -1,27 +1,45 @@
 //! What to do about a lease; pure, on the local monotonic clock alone. Another machine's timestamps are
-//! never compared with ours: a lease has expired when we have not seen it change for its duration.
+//! never compared with ours: a lease has expired when we have not seen it change for its duration, while the
+//! API server answered. Where it does not answer us, it may not answer the leader either.
 
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use tokio::time::Instant;
 
-use super::{DURATION, RENEW, RENEWED_WITHIN, RETRY};
+use super::{DURATION, record};
 
 /// The lease as the API server showed it, and since when it has been just so.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub lease: Lease,
     pub since: Instant,
+    /// Whether the API server has failed to show it since.
+    pub lost: bool,
 }
 
 impl Seen {
-    /// Adds the latest look: only a lease that has changed begins its time anew.
+    /// Adds what the API server shows now: a lease that has changed begins its time anew, and so does one that
+    /// was out of sight.
     pub fn update(before: Option<Self>, lease: Lease, now: Instant) -> Self {
         match before {
-            Some(seen) if version(&seen.lease) == version(&lease) => seen,
-            _ => Self { lease, since: now },
+            Some(seen) if version(&seen.lease) == version(&lease) && !seen.lost => seen,
+            _ => Self {
+                lease,
+                since: now,
+                lost: false,
+            },
         }
+    }
+
+    /// When it expires, unless it changes before.
+    pub fn expires(&self) -> Instant {
+        let spec = self.lease.spec.as_ref();
+        let duration = spec
+            .and_then(|spec| spec.lease_duration_seconds)
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map_or(DURATION, Duration::from_secs);
+        self.since + duration
     }
 }
 
@@ -39,32 +57,13 @@ pub enum Bid {
 }
 
 pub fn bid(seen: &Seen, identity: &str, now: Instant) -> Bid {
-    let spec = seen.lease.spec.as_ref();
-    let holder = spec
-        .and_then(|spec| spec.holder_identity.as_deref())
-        .unwrap_or_default();
-    let duration = spec
-        .and_then(|spec| spec.lease_duration_seconds)
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .map_or(DURATION, Duration::from_secs);
-    // One's own name is that of an earlier process in the same pod, which is gone.
-    if holder.is_empty() || holder == identity || now >= seen.since + duration {
-        return Bid::Take;
+    match record::holder(&seen.lease) {
+        // One's own name is that of an earlier process in the same pod, which is gone.
+        Some(holder) if holder != identity && now < seen.expires() => Bid::Wait {
+            holder: holder.to_owned(),
+        },
+        _ => Bid::Take,
     }
-    Bid::Wait {
-        holder: holder.to_owned(),
-    }
-}
-
-/// When a leader tries its next renewal, or `None` when it must stop acting.
-///
-/// `renewed` is when the last successful renewal was *sent*, which is before anyone saw it.
-pub fn next_renewal(renewed: Instant, failed: Option<Instant>) -> Option<Instant> {
-    let next = match failed {
-        None => renewed + RENEW,
-        Some(at) => at + RETRY,
-    };
-    (next < renewed + RENEWED_WITHIN).then_some(next)
 }
 
 #[cfg(test)]
@@ -130,14 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_renews_and_gives_up_before_another_may_take_over() {
-        let renewed = Instant::now();
-        assert_eq!(next_renewal(renewed, None), Some(renewed + RENEW));
-        let failed = renewed + RENEW;
-        assert_eq!(next_renewal(renewed, Some(failed)), Some(failed + RETRY));
-        let last = renewed + RENEWED_WITHIN - RETRY;
-        assert_eq!(next_renewal(renewed, Some(last)), None);
-        // Others count from when they saw the renewal, which is after it was sent.
-        assert!(RENEWED_WITHIN < DURATION);
+    fn time_out_of_sight_counts_for_nobody() {
+        let start = Instant::now();
+        let mut seen = Seen::update(None, lease("1", Some("other")), start);
+        seen.lost = true;
+        let back = start + SECOND * 60;
+        let seen = Seen::update(Some(seen), lease("1", Some("other")), back);
+        assert_eq!(bid(&seen, "me", back + SECOND * 14), wait("other"));
+        assert_eq!(bid(&seen, "me", back + SECOND * 15), Bid::Take);
     }
 }

@@ -30,8 +30,8 @@ pub fn taken(mut lease: Lease, identity: &str, now: Timestamp) -> Lease {
     lease.spec = Some(LeaseSpec {
         holder_identity: Some(identity.to_owned()),
         lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-        acquire_time: Some(MicroTime(now)),
-        renew_time: Some(MicroTime(now)),
+        acquire_time: Some(micros(now)),
+        renew_time: Some(micros(now)),
         lease_transitions: Some(transitions),
         ..before
     });
@@ -39,7 +39,7 @@ pub fn taken(mut lease: Lease, identity: &str, now: Timestamp) -> Lease {
 }
 
 pub fn renewed(mut lease: Lease, now: Timestamp) -> Lease {
-    lease.spec.get_or_insert_default().renew_time = Some(MicroTime(now));
+    lease.spec.get_or_insert_default().renew_time = Some(micros(now));
     lease
 }
 
@@ -47,6 +47,17 @@ pub fn renewed(mut lease: Lease, now: Timestamp) -> Lease {
 pub fn released(mut lease: Lease) -> Lease {
     lease.spec.get_or_insert_default().holder_identity = None;
     lease
+}
+
+/// Whether both are the same renewal; each has a time of its own.
+pub fn same_renewal(one: &Lease, other: &Lease) -> bool {
+    let renewed = |lease: &Lease| lease.spec.as_ref()?.renew_time.clone();
+    renewed(one).is_some() && renewed(one) == renewed(other)
+}
+
+/// As exact as the API server keeps it.
+fn micros(now: Timestamp) -> MicroTime {
+    MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))
 }
 
 pub fn holder(lease: &Lease) -> Option<&str> {

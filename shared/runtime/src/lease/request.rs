@@ -1,20 +1,17 @@
-//! Requests about a lease: short, since a leader has little time.
+//! How a request about a lease failed.
 
 use kube::core::Status;
-use tokio::time::timeout;
 
-use super::REQUEST;
 use crate::error::with_causes;
 
-/// A request about a lease failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    #[error("the API server did not answer within {} s", REQUEST.as_secs())]
-    Unanswered,
     #[error("{}", .0.message)]
     Refused(Box<Status>),
     #[error("{}", with_causes(.0))]
     Failed(kube::Error),
+    #[error("the watch ended as soon as it began")]
+    Ended,
 }
 
 impl Failure {
@@ -31,9 +28,4 @@ impl From<kube::Error> for Failure {
             error => Self::Failed(error),
         }
     }
-}
-
-pub async fn bounded<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-    let answer = timeout(REQUEST, request).await;
-    Ok(answer.map_err(|_| Failure::Unanswered)??)
 }

@@ -1,0 +1,127 @@
+//! Lets each attempt at a request wait for its turn.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Body;
+use tokio::time::Instant;
+use tower::{BoxError, Service};
+
+use super::{
+    latency::Latency,
+    limit::{Answer, Limit, Permit, slots},
+    request::{Verb, classify},
+    retry::retry_after,
+};
+use crate::lease::Fence;
+
+/// The slots of a request for many objects at once.
+const SLOTS_OF_LIST: u32 = 8;
+
+/// Bounds the requests in flight. What changes something waits until the lease is surely held, too. A watch
+/// waits for neither: it lasts, and its watcher has a backoff.
+#[derive(Clone)]
+pub struct Limited<S> {
+    inner: S,
+    turns: Turns,
+}
+
+impl<S> Limited<S> {
+    pub fn new(inner: S, limit: Limit, fence: Fence) -> Self {
+        let turns = Turns {
+            limit,
+            fence,
+            latency: Arc::default(),
+        };
+        Self { inner, turns }
+    }
+}
+
+impl<S, Req, Res> Service<Request<Req>> for Limited<S>
+where
+    S: Service<Request<Req>, Response = Response<Res>, Error = BoxError> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    Req: Body + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Req>) -> Self::Future {
+        let (verb, resource) = classify(request.method(), request.uri());
+        if verb == Verb::Watch {
+            return Box::pin(self.inner.call(request));
+        }
+        let slots = match verb {
+            Verb::List | Verb::DeleteCollection => SLOTS_OF_LIST,
+            _ => slots(request.body().size_hint().lower()),
+        };
+        let turns = self.turns.clone();
+        // The one that is ready is called; its clone may not be.
+        let clone = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, clone);
+        Box::pin(async move {
+            let permit = turns.next(verb, slots).await;
+            let sent = Instant::now();
+            let result = ready.call(request).await;
+            permit.answered(turns.answer(verb, &resource, &result, sent.elapsed()));
+            result
+        })
+    }
+}
+
+#[derive(Clone)]
+struct Turns {
+    limit: Limit,
+    fence: Fence,
+    latency: Arc<Latency>,
+}
+
+impl Turns {
+    async fn next(&self, verb: Verb, slots: u32) -> Permit {
+        if verb.reads() {
+            return self.limit.acquire(slots).await;
+        }
+        loop {
+            self.fence.open().await;
+            let permit = self.limit.acquire(slots).await;
+            if self.fence.is_open() {
+                return permit;
+            }
+        }
+    }
+
+    fn answer<B>(
+        &self,
+        verb: Verb,
+        resource: &str,
+        result: &Result<Response<B>, BoxError>,
+        took: Duration,
+    ) -> Answer {
+        let Ok(response) = result else {
+            return Answer::Overloaded { retry_after: None };
+        };
+        let retry_after = retry_after(response);
+        // 503 without it is also how the API server speaks of an aggregated API that is down.
+        if response.status() == StatusCode::TOO_MANY_REQUESTS || retry_after.is_some() {
+            return Answer::Overloaded { retry_after };
+        }
+        // Lists take as long as they are, and discovery asks other servers.
+        let telling = !matches!(verb, Verb::List | Verb::DeleteCollection) && !resource.is_empty();
+        if telling && self.latency.is_slow(verb, resource, took) {
+            Answer::Slow
+        } else {
+            Answer::Prompt
+        }
+    }
+}
