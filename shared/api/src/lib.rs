@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod execution;
+mod history;
 mod manifest;
 mod pod;
 mod quantity;
@@ -19,6 +20,7 @@ mod workspace;
 pub mod names;
 
 pub use execution::Execution;
+pub use history::{History, HistoryStatus};
 pub use manifest::definitions;
 pub use pod::PodSettings;
 pub use step::Step;

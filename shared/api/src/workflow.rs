@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::schema::list_by_type;
-use crate::{Execution, PodSettings, Step, Trigger, WorkspaceKind};
+use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, WorkspaceKind};
 
 /// When and what to run: triggers on Kubernetes resources, and container steps with dependencies.
 /// Each triggering event becomes a Workplan.
@@ -53,6 +53,10 @@ pub struct WorkflowSpec {
     /// pod, where all steps fit into one pod, as most do with `execution: Relay`.
     #[serde(default, skip_serializing_if = "WorkspaceKind::is_host_path")]
     pub workspace: WorkspaceKind,
+
+    /// How many ended Workplans are kept, and for how long. Absent: the operator's defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
 
     /// What holds for every pod.
     #[serde(flatten)]
@@ -103,13 +107,17 @@ pub struct WorkflowStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<i64>,
 
-    /// How many of its Workplans have completed.
+    /// How many of its Workplans have completed, those that `history` has deleted included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<i64>,
 
-    /// How many of its Workplans have failed.
+    /// How many of its Workplans have failed, those that `history` has deleted included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<i64>,
+
+    /// The Workplans that the operator has deleted because they were beyond `spec.history`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryStatus>,
 }
 
 /// What is remembered of one object that a Workflow watches.
