@@ -1,7 +1,7 @@
 //! The events of one Workflow, each object's in order: one creation at a time per object, any number of
 //! objects at a time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::{
     ledger::{Entry, Ledger},
@@ -91,6 +91,11 @@ impl Book {
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The objects of which the ledger has remembered something new since this was last asked.
+    pub fn take_dirty(&mut self) -> HashSet<Uid> {
+        self.ledger.take_dirty()
     }
 
     /// Every Workplan up to this number is in the ledger or will never exist.

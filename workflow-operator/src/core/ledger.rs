@@ -1,9 +1,11 @@
 //! What one Workflow remembers of the objects that it watches, across restarts.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
+
+use serde_json::{Map, Value, json};
 
 use kubeci_api::{LedgerEntry, TriggerEvent, TriggeredBy, WorkflowStatus};
 
@@ -50,6 +52,23 @@ impl Entry {
                 == (&other.object, &other.head, other.on_delete)
     }
 
+    /// What a status says of it, beside its token.
+    fn told(&self) -> LedgerEntry {
+        let ObjectRef {
+            resource,
+            namespace,
+            name,
+        } = &self.object;
+        LedgerEntry {
+            resource: resource.to_string(),
+            kind: resource.kind.name.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            head: self.head.clone(),
+            on_delete: self.on_delete,
+        }
+    }
+
     /// An object that fired once and does not match now.
     #[must_use]
     pub fn unmatched(object: ObjectRef, head: String) -> Self {
@@ -76,6 +95,8 @@ pub struct Link {
 pub struct Ledger {
     entries: HashMap<Uid, Entry>,
     bytes: usize,
+    /// What has changed since it was last asked.
+    dirty: HashSet<Uid>,
 }
 
 /// How much more fits into a ledger.
@@ -127,7 +148,13 @@ impl Ledger {
             None => self.entries.remove(uid),
         };
         self.bytes -= before.as_ref().map_or(0, Entry::bytes);
+        self.dirty.insert(uid.clone());
         !same
+    }
+
+    /// The objects whose entries have changed since this was last asked.
+    pub fn take_dirty(&mut self) -> HashSet<Uid> {
+        std::mem::take(&mut self.dirty)
     }
 
     /// What a Workflow's status tells.
@@ -152,34 +179,38 @@ impl Ledger {
         });
         let entries: HashMap<Uid, Entry> = entries.collect();
         let bytes = entries.values().map(Entry::bytes).sum();
-        Self { entries, bytes }
+        Self {
+            entries,
+            bytes,
+            dirty: HashSet::new(),
+        }
     }
 
-    /// Tells a Workflow's status everything.
-    pub fn write(&self, status: &mut WorkflowStatus) {
-        let tokens = self
-            .entries
-            .iter()
-            .filter_map(|(uid, entry)| Some((uid.to_string(), entry.token.clone()?)));
-        let tokens: BTreeMap<String, String> = tokens.collect();
-        status.last_observed_resource_generation = (!tokens.is_empty()).then_some(tokens);
-        let told = |(uid, entry): (&Uid, &Entry)| {
-            let ObjectRef {
-                resource,
-                namespace,
-                name,
-            } = &entry.object;
-            let told = LedgerEntry {
-                resource: resource.to_string(),
-                kind: resource.kind.name.clone(),
-                namespace: namespace.clone(),
-                name: name.clone(),
-                head: entry.head.clone(),
-                on_delete: entry.on_delete,
-            };
-            (uid.to_string(), told)
-        };
-        status.ledger = self.entries.iter().map(told).collect();
+    /// The merge patch that makes a Workflow's status say what is remembered of these objects.
+    ///
+    /// # Errors
+    /// An entry cannot be serialized, which its types exclude.
+    pub fn patch(
+        &self,
+        uids: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> serde_json::Result<Map<String, Value>> {
+        let (mut tokens, mut entries) = (Map::new(), Map::new());
+        for uid in uids {
+            let uid = uid.as_ref();
+            let entry = self.entries.get(uid);
+            let token = entry.and_then(|entry| entry.token.clone());
+            tokens.insert(uid.to_owned(), token.map_or(Value::Null, Value::from));
+            let told = entry.map(|entry| merged(&entry.told())).transpose()?;
+            entries.insert(uid.to_owned(), told.unwrap_or_default());
+        }
+        let fields = [
+            ("lastObservedResourceGeneration", tokens),
+            ("ledger", entries),
+        ];
+        let changed = fields.into_iter().filter(|(_, patch)| !patch.is_empty());
+        Ok(changed
+            .map(|(field, patch)| (field.to_owned(), Value::from(patch)))
+            .collect())
     }
 
     /// Catches up with Workplans that were created after the status was last told, link by link.
@@ -232,6 +263,16 @@ impl Ledger {
     }
 }
 
+/// An entry as a merge patch, which takes away what an earlier one had and this one has not.
+fn merged(entry: &LedgerEntry) -> serde_json::Result<Value> {
+    let mut patch = json!({"namespace": null, "head": null, "onDelete": null});
+    if let (Value::Object(patch), Value::Object(entry)) = (&mut patch, serde_json::to_value(entry)?)
+    {
+        patch.extend(entry);
+    }
+    Ok(patch)
+}
+
 /// The links of one object's events, each found by the one before it.
 type Chain = HashMap<Option<String>, Vec<Link>>;
 
@@ -268,6 +309,7 @@ fn shared(resources: &mut HashSet<Arc<Resource>>, resource: Resource) -> Arc<Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::patch;
 
     fn link(
         sequence: i64,
@@ -306,13 +348,24 @@ mod tests {
         let mut ledger = Ledger::default();
         let links = [link(1, None, "h1", "1", Add)];
         carried(&mut ledger, &links);
-        let mut status = WorkflowStatus::default();
-        ledger.write(&mut status);
-        assert_eq!(status.ledger["u"].resource, "configmaps.v1");
-        assert_eq!(Ledger::read(&status), ledger);
+        let mut status = json!({});
+        let mut write = |ledger: &mut Ledger| -> WorkflowStatus {
+            let dirty = ledger.take_dirty();
+            patch::apply(&mut status, &ledger.patch(dirty).unwrap().into());
+            serde_json::from_value(status.clone()).unwrap()
+        };
+        let written = write(&mut ledger);
+        assert_eq!(written.ledger["u"].resource, "configmaps.v1");
+        assert_eq!(Ledger::read(&written), ledger);
+        let unmatched = Entry {
+            on_delete: false,
+            token: None,
+            ..ledger.get("u").unwrap().clone()
+        };
+        ledger.set(&"u".into(), Some(unmatched));
+        assert_eq!(Ledger::read(&write(&mut ledger)), ledger);
         ledger.set(&"u".into(), None);
-        ledger.write(&mut status);
-        assert_eq!(status, WorkflowStatus::default());
+        assert_eq!(Ledger::read(&write(&mut ledger)), Ledger::default());
     }
 
     #[test]

@@ -10,12 +10,15 @@ pub mod engine;
 pub mod existing;
 pub mod filter;
 pub mod fingerprint;
+pub mod history;
 pub mod lane;
 pub mod ledger;
 pub mod object;
+pub mod patch;
 pub mod run;
 pub mod standing;
 pub mod step;
+pub mod template;
 
 #[cfg(test)]
 mod laws;

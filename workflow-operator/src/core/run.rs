@@ -1,30 +1,102 @@
 //! What is remembered of the Workplans of one Workflow: how they are doing, and for a Workflow that has
 //! not been read yet the chains of events that they are links of.
 
-use std::collections::HashMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
-use kube::core::Object;
-use kubeci_api::{GROUP, Phase, TriggeredBy, names};
-use serde::{Deserialize, Serialize};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time},
+    jiff::Timestamp,
+};
+use kube::Resource;
+use kubeci_api::{GROUP, Phase, TriggeredBy, Workplan, names};
+use serde::{Deserialize, Deserializer};
 
 use super::{
     ledger::Link,
     object::{Kind, Uid},
 };
 
-/// A Workplan without its tasks.
-pub type PartialWorkplan = Object<TriggerOnly, PhaseOnly>;
-
-/// Of a Workplan's spec only what fired it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TriggerOnly {
-    pub trigger: Option<TriggeredBy>,
+/// A Workplan as far as decisions need it: without its tasks, its steps and who manages which field.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PartialWorkplan {
+    #[serde(deserialize_with = "partial_metadata")]
+    metadata: ObjectMeta,
+    spec: TriggerOnly,
+    status: Option<EndOnly>,
 }
 
-/// Of a Workplan's status only its phase.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct PhaseOnly {
-    pub phase: Option<Phase>,
+#[derive(Clone, Debug, Deserialize)]
+struct TriggerOnly {
+    trigger: Option<TriggeredBy>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EndOnly {
+    phase: Option<Phase>,
+    finished_at: Option<MicroTime>,
+}
+
+fn partial_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Partial {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        labels: Option<std::collections::BTreeMap<String, String>>,
+        owner_references: Option<Vec<OwnerReference>>,
+        finalizers: Option<Vec<String>>,
+        creation_timestamp: Option<Time>,
+        deletion_timestamp: Option<Time>,
+    }
+    let partial = Partial::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name: partial.name,
+        namespace: partial.namespace,
+        uid: partial.uid,
+        resource_version: partial.resource_version,
+        labels: partial.labels,
+        owner_references: partial.owner_references,
+        finalizers: partial.finalizers,
+        creation_timestamp: partial.creation_timestamp,
+        deletion_timestamp: partial.deletion_timestamp,
+        ..ObjectMeta::default()
+    })
+}
+
+impl Resource for PartialWorkplan {
+    type DynamicType = ();
+    type Scope = <Workplan as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        Workplan::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        Workplan::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        Workplan::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        Workplan::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
 }
 
 /// A Workflow as its Workplans name it. No owner is in another namespace than what it owns, though a
@@ -40,9 +112,24 @@ pub struct Owner {
 pub struct Run {
     pub workflow: Owner,
     pub name: String,
-    pub phase: Phase,
+    pub state: RunState,
     /// Absent for one that somebody wrote by hand.
     pub link: Option<Link>,
+}
+
+/// How a Workplan is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunState {
+    pub uid: Uid,
+    pub phase: Phase,
+    /// When it ended, or when it was created if it does not say.
+    pub ended: Timestamp,
+    /// Its number among all that its Workflow fired; absent for one that somebody wrote by hand.
+    pub sequence: Option<i64>,
+    /// Whether its folder may still be on a node.
+    pub held: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
 }
 
 impl Run {
@@ -55,57 +142,113 @@ impl Run {
             owner.controller == Some(true) && kind.group == GROUP && kind.name == "Workflow"
         })?;
         let label = |name: &str| metadata.labels.as_ref()?.get(name).map(String::as_str);
+        let sequence = label(names::SEQUENCE_LABEL).and_then(|label| label.parse().ok());
         let link = || {
             Some(Link {
-                sequence: label(names::SEQUENCE_LABEL)?.parse().ok()?,
+                sequence: sequence?,
                 previous: Some(label(names::PREVIOUS_HEAD_LABEL)?.to_owned())
                     .filter(|head| !head.is_empty()),
                 head: label(names::HEAD_LABEL)?.to_owned(),
                 trigger: workplan.spec.trigger.clone()?,
             })
         };
+        let link = link();
         Some(Self {
             workflow: Owner {
                 namespace: metadata.namespace.clone()?,
                 uid: owner.uid.as_str().into(),
             },
             name: metadata.name.clone()?,
-            phase: workplan
-                .status
-                .as_ref()
-                .and_then(|status| status.phase)
-                .unwrap_or_default(),
-            link: link(),
+            state: RunState::new(workplan, link.as_ref().map(|link| link.sequence)),
+            link,
         })
     }
 }
 
+impl RunState {
+    fn new(workplan: &PartialWorkplan, sequence: Option<i64>) -> Self {
+        let metadata = &workplan.metadata;
+        let status = workplan.status.as_ref();
+        let finished = status.and_then(|status| Some(status.finished_at.as_ref()?.0));
+        let created = || Some(metadata.creation_timestamp.as_ref()?.0);
+        let mut finalizers = metadata.finalizers.iter().flatten();
+        Self {
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            phase: status.and_then(|status| status.phase).unwrap_or_default(),
+            ended: finished.or_else(created).unwrap_or_default(),
+            sequence,
+            held: finalizers.any(|finalizer| finalizer == names::WORKSPACE_FINALIZER),
+            deleting: metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// Where it counts; pending and running count as the same. One that has ended and is being deleted
+    /// counts nowhere.
+    fn counted(&self) -> Option<Counted> {
+        match self.phase {
+            Phase::Pending | Phase::Running => Some(Counted::Active),
+            _ if self.deleting => None,
+            Phase::Completed => Some(Counted::Ended(End::Succeeded)),
+            Phase::Failed => Some(Counted::Ended(End::Failed)),
+        }
+    }
+
+    /// How it ended, if it has and is not being deleted.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        match self.counted() {
+            Some(Counted::Ended(end)) => Some(end),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    Active,
+    Ended(End),
+}
+
+/// How a Workplan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Succeeded,
+    Failed,
+}
+
+/// The Workplans that ended in the same way, the earliest first.
+pub type Ended = BTreeSet<(Timestamp, Arc<str>)>;
+
 /// All Workplans of one Workflow.
 #[derive(Debug, Default)]
 pub struct Runs {
-    phases: HashMap<String, Phase>,
+    states: HashMap<Arc<str>, RunState>,
+    active: usize,
+    succeeded: Ended,
+    failed: Ended,
     /// Only until the Workflow is read.
-    links: HashMap<String, Link>,
-}
-
-/// How many Workplans are in which phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub active: i64,
-    pub succeeded: i64,
-    pub failed: i64,
+    links: HashMap<Arc<str>, Link>,
 }
 
 impl Runs {
-    /// Takes a Workplan in; whether the counts changed.
-    pub fn apply(&mut self, name: String, phase: Phase) -> bool {
-        let before = self.phases.insert(name, phase);
-        before.map(counted_as) != Some(counted_as(phase))
-    }
-
-    /// Remembers which event a Workplan stands for.
-    pub fn link(&mut self, name: &str, link: Option<Link>) {
-        self.links.extend(link.map(|link| (name.to_owned(), link)));
+    /// Takes a Workplan in; whether there is something new for the status or the history.
+    pub fn apply(&mut self, name: &str, state: RunState, link: Option<Link>) -> bool {
+        let before = self.take(name);
+        let changed = before
+            .as_ref()
+            .map(|before| (before.counted(), before.held))
+            != Some((state.counted(), state.held));
+        let name: Arc<str> = name.into();
+        match state.counted() {
+            Some(Counted::Active) => self.active += 1,
+            Some(Counted::Ended(end)) => {
+                self.ended_mut(end).insert((state.ended, name.clone()));
+            }
+            None => {}
+        }
+        self.links.extend(link.map(|link| (name.clone(), link)));
+        self.states.insert(name, state);
+        changed
     }
 
     /// The events that the Workplans stand for.
@@ -116,42 +259,61 @@ impl Runs {
     /// Forgets a Workplan; whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         self.links.remove(name);
-        self.phases.remove(name).is_some()
+        self.take(name).is_some()
     }
 
     /// Forgets all Workplans but these; whether there were others.
     pub fn retain(&mut self, exists: impl Fn(&str) -> bool) -> bool {
-        let before = self.phases.len();
-        self.links.retain(|name, _| exists(name));
-        self.phases.retain(|name, _| exists(name));
-        before != self.phases.len()
+        let gone = self.states.keys().filter(|name| !exists(name));
+        let gone: Vec<Arc<str>> = gone.cloned().collect();
+        for name in &gone {
+            self.remove(name);
+        }
+        !gone.is_empty()
+    }
+
+    fn take(&mut self, name: &str) -> Option<RunState> {
+        let (name, state) = self.states.remove_entry(name)?;
+        match state.counted() {
+            Some(Counted::Active) => self.active -= 1,
+            Some(Counted::Ended(end)) => {
+                self.ended_mut(end).remove(&(state.ended, name));
+            }
+            None => {}
+        }
+        Some(state)
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&RunState> {
+        self.states.get(name)
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.phases.is_empty()
+        self.states.is_empty()
     }
 
+    /// How many are pending or running.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for phase in self.phases.values() {
-            *match phase {
-                Phase::Pending | Phase::Running => &mut counts.active,
-                Phase::Completed => &mut counts.succeeded,
-                Phase::Failed => &mut counts.failed,
-            } += 1;
-        }
-        counts
+    pub fn active(&self) -> usize {
+        self.active
     }
-}
 
-/// Pending and running count as the same.
-fn counted_as(phase: Phase) -> Phase {
-    if phase.is_final() {
-        phase
-    } else {
-        Phase::Pending
+    /// Those that have ended so, the earliest first.
+    #[must_use]
+    pub fn ended(&self, end: End) -> &Ended {
+        match end {
+            End::Succeeded => &self.succeeded,
+            End::Failed => &self.failed,
+        }
+    }
+
+    fn ended_mut(&mut self, end: End) -> &mut Ended {
+        match end {
+            End::Succeeded => &mut self.succeeded,
+            End::Failed => &mut self.failed,
+        }
     }
 }
 

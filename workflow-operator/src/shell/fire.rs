@@ -1,108 +1,155 @@
-//! Creates Workplans.
+//! Creates Workplans: in the order of their events, a bounded number and a bounded size at a time.
 
-use std::{sync::Arc, time::Duration};
-
-use kube::{Api, Client, ResourceExt, api::PostParams};
-use kubeci_api::Workplan;
-use kubeci_runtime::Outcome;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep},
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::pending,
+    time::Duration,
 };
 
+use http::header::ACCEPT;
+use kube::{
+    Api, Client, ResourceExt,
+    api::PostParams,
+    core::{PartialObjectMeta, Request},
+};
+use kubeci_api::Workplan;
+use kubeci_runtime::Outcome;
+use tokio::{task::JoinSet, time::Instant};
+
 use super::{
-    Inbox, Input,
+    METADATA,
     metrics::Metrics,
     said::{namespace_ends, said},
     steady::pause,
+    tasks::joined,
 };
 use crate::core::{
     engine::{Creation, Retry},
     existing::{is_same_event, name_taken},
     lane::Failure,
+    object::Uid,
 };
 
 /// How many creations the API server is asked for at once.
 const AT_ONCE: usize = 32;
+/// How many bytes these have together, but for a single one that has more.
+const BYTES_AT_ONCE: usize = 8 << 20;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 pub struct Fires {
     client: Client,
-    inbox: Inbox,
     metrics: Metrics,
-    slots: Arc<Semaphore>,
+    waiting: VecDeque<Creation>,
+    running: JoinSet<Fired>,
+    bytes: usize,
+    retries: BTreeMap<(Instant, u64), Retry>,
+    last_retry: u64,
+}
+
+/// How a creation went.
+pub struct Fired {
+    pub workflow: Uid,
+    pub object: Uid,
+    /// The name of the Workplan, if it exists now.
+    pub created: Result<String, Failure>,
+    bytes: usize,
 }
 
 impl Fires {
-    pub fn new(client: Client, inbox: Inbox, metrics: Metrics) -> Self {
+    pub fn new(client: Client, metrics: Metrics) -> Self {
         Self {
             client,
-            inbox,
             metrics,
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: VecDeque::new(),
+            running: JoinSet::new(),
+            bytes: 0,
+            retries: BTreeMap::new(),
+            last_retry: 0,
         }
     }
 
-    pub fn create(&self, creation: Creation) {
-        let (client, inbox, metrics) = (
-            self.client.clone(),
-            self.inbox.clone(),
-            self.metrics.clone(),
-        );
-        let slots = self.slots.clone();
-        let begun = Instant::now();
-        tokio::spawn(async move {
-            let Ok(_slot) = slots.acquire().await else {
-                return;
-            };
-            let Creation {
-                workflow,
-                object,
-                workplan,
-            } = creation;
-            let created = create(client, &workplan).await;
-            let workplan = workplan.name_any();
-            let result = match &created {
-                Ok(()) | Err(Failure::NamespaceEnds) => Outcome::Success,
-                Err(failure) => {
-                    tracing::warn!(workplan, "not created, tried again: {failure}");
-                    Outcome::Error
-                }
-            };
-            metrics.runtime.reconciled(result, begun.elapsed());
-            let input = match created {
-                Ok(()) => Input::Created {
-                    workflow,
-                    object,
-                    workplan,
-                },
-                Err(failure) => Input::NotCreated {
-                    workflow,
-                    object,
-                    failure,
-                },
-            };
-            // Nobody listens any more only if the process stops; the next one does it again.
-            let _ = inbox.send(input).await;
-        });
+    /// How many creations wait or are under way.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.running.len()
     }
 
-    pub fn retry_later(&self, retry: Retry) {
-        let inbox = self.inbox.clone();
-        let pause = pause(retry.attempts, LONGEST_PAUSE);
-        tokio::spawn(async move {
-            sleep(pause).await;
-            let _ = inbox.send(Input::Retry(retry)).await;
-        });
+    pub fn create(&mut self, creation: Creation) {
+        self.waiting.push_back(creation);
+        self.start();
+    }
+
+    /// How the next creation went that ends.
+    pub async fn next(&mut self) -> Fired {
+        let Some(fired) = joined(&mut self.running).await else {
+            return pending().await;
+        };
+        self.bytes -= fired.bytes;
+        self.start();
+        fired
+    }
+
+    pub fn retry_later(&mut self, retry: Retry) {
+        let due = Instant::now() + pause(retry.attempts, LONGEST_PAUSE);
+        self.last_retry += 1;
+        self.retries.insert((due, self.last_retry), retry);
+    }
+
+    /// When the next attempt is due.
+    pub fn next_retry(&self) -> Option<Instant> {
+        self.retries.keys().next().map(|(due, _)| *due)
+    }
+
+    /// The attempts that are due.
+    pub fn take_retries(&mut self) -> impl Iterator<Item = Retry> {
+        let later = self.retries.split_off(&(Instant::now(), u64::MAX));
+        std::mem::replace(&mut self.retries, later).into_values()
+    }
+
+    fn start(&mut self) {
+        while let Some(next) = self.waiting.front() {
+            let bytes = next.bytes();
+            let fits = self.bytes == 0 || self.bytes + bytes <= BYTES_AT_ONCE;
+            if !fits || self.running.len() >= AT_ONCE {
+                return;
+            }
+            let Some(creation) = self.waiting.pop_front() else {
+                return;
+            };
+            self.bytes += bytes;
+            let (client, metrics) = (self.client.clone(), self.metrics.clone());
+            self.running.spawn(fire(client, metrics, creation, bytes));
+        }
+    }
+}
+
+async fn fire(client: Client, metrics: Metrics, creation: Creation, bytes: usize) -> Fired {
+    let begun = Instant::now();
+    let outline = creation.outline();
+    let created = create(client, &creation, &outline).await;
+    let name = outline.name_any();
+    let outcome = match &created {
+        Ok(()) | Err(Failure::NamespaceEnds) => Outcome::Success,
+        Err(failure) => {
+            tracing::warn!(workplan = name, "not created, tried again: {failure}");
+            Outcome::Error
+        }
+    };
+    metrics.runtime.reconciled(outcome, begun.elapsed());
+    Fired {
+        workflow: creation.workflow,
+        object: creation.object,
+        created: created.map(|()| name),
+        bytes,
     }
 }
 
 /// Never applied: an earlier attempt may have made it.
-async fn create(client: Client, workplan: &Workplan) -> Result<(), Failure> {
-    let api: Api<Workplan> = Api::namespaced(client, &workplan.namespace().unwrap_or_default());
-    match api.create(&PostParams::default(), workplan).await {
+async fn create(client: Client, creation: &Creation, outline: &Workplan) -> Result<(), Failure> {
+    let api: Api<Workplan> =
+        Api::namespaced(client.clone(), &outline.namespace().unwrap_or_default());
+    match send(&client, &api, creation, outline).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => exists(&api, workplan).await,
+        Err(kube::Error::Api(status)) if status.is_already_exists() => exists(&api, outline).await,
         Err(kube::Error::Api(status)) if namespace_ends(&status) => Err(Failure::NamespaceEnds),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
             Err(Failure::Refused(status.message.clone()))
@@ -118,4 +165,19 @@ async fn exists(api: &Api<Workplan>, workplan: &Workplan) -> Result<(), Failure>
         Ok(_) => Err(Failure::Refused(name_taken(workplan))),
         Err(error) => Err(Failure::Unclear(said(&error))),
     }
+}
+
+async fn send(
+    client: &Client,
+    api: &Api<Workplan>,
+    creation: &Creation,
+    outline: &Workplan,
+) -> kube::Result<PartialObjectMeta<Workplan>> {
+    let body = creation.body(outline).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(api.resource_url());
+    let mut request = request
+        .create(&PostParams::default(), body)
+        .map_err(kube::Error::BuildRequest)?;
+    request.headers_mut().insert(ACCEPT, METADATA);
+    client.request(request).await
 }

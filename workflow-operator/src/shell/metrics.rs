@@ -21,6 +21,7 @@ pub struct Metrics {
     fired: Counter,
     created: Counter,
     refused: Counter,
+    deleted: Counter,
     pub unresolved: Gauge,
     pub watches: Gauge,
     pub workflows: Gauge,
@@ -41,6 +42,7 @@ impl Metrics {
             fired: Counter::default(),
             created: Counter::default(),
             refused: Counter::default(),
+            deleted: Counter::default(),
             unresolved: Gauge::default(),
             watches: Gauge::default(),
             workflows: Gauge::default(),
@@ -52,6 +54,7 @@ impl Metrics {
                 fired,
                 created,
                 refused,
+                deleted,
                 unresolved,
                 watches,
                 workflows,
@@ -79,6 +82,11 @@ impl Metrics {
                 refused,
             );
             registry.register(
+                "workplans_deleted",
+                "Ended Workplans deleted because they were beyond the history that is kept",
+                deleted,
+            );
+            registry.register(
                 "unresolved_kinds",
                 "Kinds that triggers name and the API does not serve",
                 unresolved,
@@ -102,6 +110,10 @@ impl Metrics {
         self.seen
             .get_or_create(&label(if known { resource } else { "other" }))
             .inc();
+    }
+
+    pub fn deleted(&self) {
+        self.deleted.inc();
     }
 
     pub fn count(&self, tally: Tally) {

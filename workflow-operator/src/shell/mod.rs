@@ -7,8 +7,10 @@ mod operate;
 mod permit;
 mod report;
 mod resolve;
+mod retire;
 mod said;
 mod steady;
+mod tasks;
 mod tell;
 mod watch;
 mod workflows;
@@ -17,20 +19,24 @@ mod workplans;
 pub use operate::operate;
 use said::said;
 
-use kube::{core::DeserializeGuard, runtime::watcher::Event};
+use http::HeaderValue;
+use kube::{
+    core::DeserializeGuard,
+    runtime::watcher::{self, Event},
+};
 use kubeci_api::Workflow;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::core::{
-    engine::Retry,
-    lane::Failure,
-    object::{Kind, Uid, WatchKey},
+    object::{Kind, WatchKey},
     run::PartialWorkplan,
     standing::{KindState, Question},
 };
 
 /// What the main loop is told.
 enum Input {
-    Workflow(Box<Event<DeserializeGuard<Workflow>>>),
+    /// With the permit to hold one, which is given back once it is taken.
+    Workflow(Box<Event<DeserializeGuard<Workflow>>>, OwnedSemaphorePermit),
     Workplan(Box<Event<PartialWorkplan>>),
     Kind(Kind, KindState),
     KindGone(Kind),
@@ -40,24 +46,19 @@ enum Input {
         run: u64,
         shown: watch::Shown,
     },
-    Created {
-        workflow: Uid,
-        object: Uid,
-        workplan: String,
-    },
-    NotCreated {
-        workflow: Uid,
-        object: Uid,
-        failure: Failure,
-    },
-    Retry(Retry),
-    Told {
-        workflow: Uid,
-        told: tell::Told,
-    },
 }
 
 type Inbox = tokio::sync::mpsc::Sender<Input>;
 
 /// What the main loop may lag behind before those who tell it something wait.
 const INBOX: usize = 1024;
+
+/// What the API server is to answer to a write: not the whole object.
+const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+/// How every watch lists: in small pages, since a page is held as a whole, and each of its objects may have
+/// more than a megabyte.
+fn watching() -> watcher::Config {
+    watcher::Config::default().page_size(20)
+}

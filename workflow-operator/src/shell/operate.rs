@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     convert::Infallible,
+    future::pending,
     time::Duration,
 };
 
@@ -15,35 +16,35 @@ use kube::{
     },
 };
 use kubeci_api::Workflow;
-use kubeci_compiler::Settings;
 use kubeci_runtime::{Condition, Context};
 use tokio::{
     sync::{mpsc, watch as latest},
     task::AbortHandle,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use super::{
     INBOX, Inbox, Input,
-    fire::Fires,
+    fire::{Fired, Fires},
     metrics::Metrics,
     permit,
     report::Reports,
     resolve::Resolver,
-    tell::Teller,
+    retire::Retirement,
+    tell::{Teller, Told},
     watch::{Shown, Watches},
     workflows, workplans,
 };
 use crate::core::{
-    engine::{Engine, Reference},
-    object::WatchKey,
+    engine::{Engine, Reference, Settings},
+    object::{Uid, WatchKey},
     run::{Owner, PartialWorkplan, Run},
     standing::Question,
 };
 
 /// Changes of what is to be watched within this time are made together.
 const TOGETHER: Duration = Duration::from_millis(20);
-/// How often the main loop turns at least.
+/// How often the main loop turns at least, and how late a Workplan's expiry may be noticed.
 const PULSE: Duration = Duration::from_secs(5);
 /// A loop that has not turned for this long is stuck.
 const STUCK: Duration = Duration::from_mins(1);
@@ -54,18 +55,21 @@ const LAST: Duration = Duration::from_secs(4);
 pub async fn operate(context: Context, settings: Settings) -> Result<(), Infallible> {
     let (inbox, mut incoming) = mpsc::channel(INBOX);
     let heartbeat = context.liveness.heartbeat("main loop", STUCK);
+    let mut pulse = interval(PULSE);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut operator = Operator::new(&context, settings, inbox);
     loop {
         heartbeat.beat();
-        let pulse = Instant::now() + PULSE;
-        let watches_due = operator.watches_due.unwrap_or(pulse);
-        let report_due = operator.reports.next_due().unwrap_or(pulse);
         tokio::select! {
             biased;
             () = context.shutdown.cancelled() => break,
-            () = sleep_until(watches_due) => operator.change_watches(),
-            () = sleep_until(report_due) => operator.report_due(),
-            () = sleep_until(pulse) => {}
+            () = at(operator.changes_due) => operator.make_changes(),
+            () = at(operator.reports.next_due()) => operator.report_due(),
+            () = at(operator.fires.next_retry()) => operator.retry_due(),
+            _ = pulse.tick() => operator.engine.expire(Timestamp::now()),
+            fired = operator.fires.next() => operator.fired(fired),
+            (workflow, told) = operator.reports.next() => operator.told(workflow, told),
+            () = operator.retirement.next() => {}
             input = incoming.recv() => {
                 if let Some(input) = input {
                     operator.take(input);
@@ -74,8 +78,19 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Infalli
         }
         operator.act();
     }
-    operator.stop(incoming).await;
+    // Whoever still has something to say must not wait for a loop that has ended; the next leader is shown
+    // it again.
+    drop(incoming);
+    operator.stop().await;
     Ok(())
+}
+
+/// Waits until this time, if there is one.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
 }
 
 struct Operator {
@@ -88,16 +103,14 @@ struct Operator {
     questions: latest::Sender<BTreeSet<Question>>,
     fires: Fires,
     reports: Reports,
-    /// When to start and stop watches, once there is something to change.
-    watches_due: Option<Instant>,
-    /// Whether kinds may have to be found or questions asked.
-    asks: bool,
+    retirement: Retirement,
+    /// When to change what is watched, found and asked, once there is something to change.
+    changes_due: Option<Instant>,
     workflow_list: HashSet<String>,
     workplan_list: HashSet<(Owner, String)>,
     own_watches: Vec<AbortHandle>,
     workflows_listed: Listed,
     workplans_listed: Listed,
-    creating: i64,
 }
 
 /// Whether the first list is complete.
@@ -139,16 +152,15 @@ impl Operator {
             watches: Watches::new(client(), inbox.clone(), runtime()),
             resolver: Resolver::new(client(), inbox.clone()),
             questions,
-            fires: Fires::new(client(), inbox.clone(), metrics.clone()),
-            reports: Reports::new(teller, inbox.clone()),
-            watches_due: None,
-            asks: false,
+            fires: Fires::new(client(), metrics.clone()),
+            reports: Reports::new(teller),
+            retirement: Retirement::new(client(), metrics.clone()),
+            changes_due: None,
             workflow_list: HashSet::new(),
             workplan_list: HashSet::new(),
             own_watches: vec![workplans.abort_handle()],
             workflows_listed: listed("workflows listed"),
             workplans_listed: listed("workplans listed"),
-            creating: 0,
             metrics,
             inbox,
         }
@@ -156,42 +168,16 @@ impl Operator {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Workflow(event) => self.workflow(*event),
+            Input::Workflow(event, _permit) => self.workflow(*event),
             Input::Workplan(event) => self.workplan(*event),
-            Input::Kind(kind, state) => {
-                self.asks = true;
-                self.engine.kind(&kind, state);
-            }
+            Input::Kind(kind, state) => self.engine.kind(&kind, state),
             Input::KindGone(kind) => self.engine.kind_gone(&kind),
-            Input::Permit(question, allowed) => {
-                self.asks = true;
-                self.engine.permit(&question, allowed);
-            }
+            Input::Permit(question, allowed) => self.engine.permit(&question, allowed),
             Input::Watch { key, run, shown } => self.shown(&key, run, shown),
-            Input::Created {
-                workflow,
-                object,
-                workplan,
-            } => {
-                self.creating -= 1;
-                self.engine
-                    .created(&workflow, &object, workplan, Timestamp::now());
-            }
-            Input::NotCreated {
-                workflow,
-                object,
-                failure,
-            } => {
-                self.creating -= 1;
-                self.engine.failed(&workflow, &object, failure);
-            }
-            Input::Retry(retry) => self.engine.retry(&retry.workflow, &retry.object),
-            Input::Told { workflow, told } => self.reports.told(workflow, told),
         }
     }
 
     fn workflow(&mut self, event: Event<DeserializeGuard<Workflow>>) {
-        self.asks = true;
         match event {
             Event::Init => self.workflow_list.clear(),
             Event::InitApply(workflow) => {
@@ -216,15 +202,7 @@ impl Operator {
 
     fn workflow_applied(&mut self, workflow: DeserializeGuard<Workflow>) {
         match workflow.0 {
-            Ok(workflow) => {
-                let status = workflow.status.as_ref();
-                let told = status.and_then(|status| serde_json::to_value(status).ok());
-                if let Some(uid) = &workflow.metadata.uid {
-                    self.reports
-                        .met(uid.as_str().into(), told.unwrap_or_default());
-                }
-                self.engine.workflow_applied(workflow);
-            }
+            Ok(workflow) => self.engine.workflow_applied(workflow),
             Err(invalid) => {
                 if let Some(reference) = Reference::new(&invalid.metadata) {
                     self.engine.workflow_unreadable(reference, &invalid.error);
@@ -285,34 +263,67 @@ impl Operator {
             }
             Shown::Listed(exist) => self.engine.listed(key, run, &exist),
             Shown::Trouble(trouble) => self.engine.trouble(key, run, trouble),
-            Shown::NotServed => {
-                self.asks = true;
-                self.engine.not_served(key, run);
-            }
+            Shown::NotServed => self.engine.not_served(key, run),
         }
+    }
+
+    fn fired(&mut self, fired: Fired) {
+        let Fired {
+            workflow,
+            object,
+            created,
+            ..
+        } = fired;
+        match created {
+            Ok(name) => {
+                let now = Timestamp::now();
+                self.engine.created(&workflow, &object, name, now);
+            }
+            Err(failure) => self.engine.failed(&workflow, &object, failure),
+        }
+    }
+
+    fn told(&mut self, workflow: Uid, told: Told) {
+        self.engine.written(&workflow, told == Told::Written);
+        self.reports.told(workflow, told);
     }
 
     /// Carries out what the engine has decided.
     fn act(&mut self) {
         for creation in self.engine.take_creations() {
-            self.creating += 1;
             self.fires.create(creation);
         }
         for retry in self.engine.take_retries() {
             self.fires.retry_later(retry);
         }
+        for deletion in self.engine.take_deletions() {
+            self.retirement.delete(deletion);
+        }
         for workflow in self.engine.take_untold() {
             self.reports.untold(workflow);
         }
-        if self.engine.has_stale_watches() && self.workflows_listed.done {
-            self.watches_due
+        let changes = self.engine.asks() || self.engine.has_stale_watches();
+        if changes && self.workflows_listed.done {
+            self.changes_due
                 .get_or_insert_with(|| Instant::now() + TOGETHER);
         }
-        if std::mem::take(&mut self.asks) {
+        let depth = i64::try_from(self.fires.len()).unwrap_or(i64::MAX);
+        self.metrics.runtime.queue_depth().set(depth);
+        self.metrics.count(self.engine.take_tally());
+    }
+
+    /// Changes what is found, asked and watched.
+    fn make_changes(&mut self) {
+        self.changes_due = None;
+        if self.engine.take_asks() {
             self.ask();
         }
-        self.metrics.runtime.queue_depth().set(self.creating);
-        self.metrics.count(self.engine.take_tally());
+        for order in self.engine.take_watches() {
+            self.watches.apply(order);
+        }
+        self.metrics
+            .watches
+            .set(i64::try_from(self.watches.len()).unwrap_or(i64::MAX));
     }
 
     fn ask(&mut self) {
@@ -332,18 +343,14 @@ impl Operator {
         });
     }
 
-    fn change_watches(&mut self) {
-        self.watches_due = None;
-        for order in self.engine.take_watches() {
-            self.watches.apply(order);
+    fn retry_due(&mut self) {
+        for retry in self.fires.take_retries() {
+            self.engine.retry(&retry.workflow, &retry.object);
         }
-        self.metrics
-            .watches
-            .set(i64::try_from(self.watches.len()).unwrap_or(i64::MAX));
     }
 
     fn report_due(&mut self) {
-        for workflow in self.reports.take_due() {
+        while let Some(workflow) = self.reports.take_due() {
             self.report(&workflow);
         }
     }
@@ -355,25 +362,16 @@ impl Operator {
         }
     }
 
-    /// Sees no more events, waits for what is under way, and tells what is untold.
-    async fn stop(mut self, mut incoming: mpsc::Receiver<Input>) {
+    /// Sees no more events, ends the creations, and tells what is untold.
+    async fn stop(mut self) {
         self.watches.stop();
         for watch in self.own_watches.drain(..) {
             watch.abort();
         }
-        // What the watches still showed is shown again to the next leader.
-        while let Ok(input) = incoming.try_recv() {
-            if !matches!(input, Input::Watch { .. }) {
-                self.take(input);
-            }
-        }
-        self.act();
         let creations = async {
-            while self.creating > 0 {
-                match incoming.recv().await {
-                    Some(Input::Watch { .. }) | None => {}
-                    Some(input) => self.take(input),
-                }
+            while self.fires.len() > 0 {
+                let fired = self.fires.next().await;
+                self.fired(fired);
                 self.act();
             }
         };
@@ -383,16 +381,13 @@ impl Operator {
             );
         }
         let writes = async {
-            self.reports.finish().await;
-            while let Ok(input) = incoming.try_recv() {
-                if let Input::Told { workflow, told } = input {
-                    self.reports.told(workflow, told);
+            while !self.reports.is_idle() {
+                while let Some(workflow) = self.reports.take_untold() {
+                    self.report(&workflow);
                 }
+                let (workflow, told) = self.reports.next().await;
+                self.told(workflow, told);
             }
-            for workflow in self.reports.take_all() {
-                self.report(&workflow);
-            }
-            self.reports.finish().await;
         };
         if timeout(LAST, writes).await.is_err() {
             tracing::warn!("stopping before all statuses are written; the next leader writes them");

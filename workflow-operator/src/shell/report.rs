@@ -3,14 +3,15 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    future::pending,
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    Inbox, Input,
+    steady::pause,
+    tasks::joined,
     tell::{Teller, Told},
 };
 use crate::core::{engine::Report, object::Uid};
@@ -18,132 +19,122 @@ use crate::core::{engine::Report, object::Uid};
 /// What happens within this time of the first news is told together.
 const SOON: Duration = Duration::from_millis(100);
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How many statuses are written at once.
+const AT_ONCE: usize = 16;
 
 pub struct Reports {
     teller: Teller,
-    inbox: Inbox,
     due: BTreeSet<(Instant, Uid)>,
     waiting: HashSet<Uid>,
-    statuses: HashMap<Uid, Known>,
-    writes: JoinSet<()>,
+    states: HashMap<Uid, State>,
+    writes: JoinSet<(Uid, Told)>,
 }
 
 #[derive(Default)]
-struct Known {
-    status: Option<Value>,
+struct State {
     writing: bool,
     not_before: Option<Instant>,
+    failures: u32,
 }
 
 impl Reports {
-    pub fn new(teller: Teller, inbox: Inbox) -> Self {
+    pub fn new(teller: Teller) -> Self {
         Self {
             teller,
-            inbox,
             due: BTreeSet::new(),
             waiting: HashSet::new(),
-            statuses: HashMap::new(),
+            states: HashMap::new(),
             writes: JoinSet::new(),
         }
     }
 
-    /// What the status of a Workflow that is met for the first time says.
-    pub fn met(&mut self, workflow: Uid, status: Value) {
-        self.statuses.entry(workflow).or_insert_with(|| Known {
-            status: Some(status),
-            ..Known::default()
-        });
-    }
-
     pub fn forget(&mut self, workflow: &str) {
-        self.statuses.remove(workflow);
+        self.states.remove(workflow);
     }
 
     /// There is something new to tell.
     pub fn untold(&mut self, workflow: Uid) {
-        let known = self.statuses.entry(workflow.clone()).or_default();
-        if known.writing || !self.waiting.insert(workflow.clone()) {
+        let state = self.states.entry(workflow.clone()).or_default();
+        if state.writing || !self.waiting.insert(workflow.clone()) {
             self.waiting.insert(workflow);
             return;
         }
         let soon = Instant::now() + SOON;
-        let due = known
+        let due = state
             .not_before
             .map_or(soon, |not_before| not_before.max(soon));
         self.due.insert((due, workflow));
     }
 
     pub fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+        let room = self.writes.len() < AT_ONCE;
+        let first = self.due.first().filter(|_| room);
+        first.map(|(due, _)| *due)
     }
 
-    /// The Workflows whose time has come.
-    pub fn take_due(&mut self) -> Vec<Uid> {
-        let later = self.due.split_off(&(Instant::now(), Uid::from("")));
-        self.take(later)
+    /// The next Workflow whose time has come.
+    pub fn take_due(&mut self) -> Option<Uid> {
+        let now = Instant::now();
+        self.take_first(|due| due <= now)
     }
 
-    /// All Workflows of which something is untold, since the process stops.
-    pub fn take_all(&mut self) -> Vec<Uid> {
-        self.take(BTreeSet::new())
+    /// The next Workflow of which something is untold, whenever its time comes, since the process stops.
+    pub fn take_untold(&mut self) -> Option<Uid> {
+        self.take_first(|_| true)
     }
 
-    fn take(&mut self, later: BTreeSet<(Instant, Uid)>) -> Vec<Uid> {
-        let due: Vec<Uid> = std::mem::replace(&mut self.due, later)
-            .into_iter()
-            .map(|(_, uid)| uid)
-            .collect();
-        for uid in &due {
-            self.waiting.remove(uid);
-        }
-        due
+    fn take_first(&mut self, due: impl FnOnce(Instant) -> bool) -> Option<Uid> {
+        let room = self.writes.len() < AT_ONCE;
+        self.due.first().filter(|(at, _)| room && due(*at))?;
+        let (_, workflow) = self.due.pop_first()?;
+        self.waiting.remove(&workflow);
+        Some(workflow)
     }
 
     pub fn write(&mut self, report: Report) {
-        let uid = report.reference.uid.clone();
-        let known = self.statuses.entry(uid.clone()).or_default();
-        known.writing = true;
-        let status = known.status.take();
-        let (teller, inbox) = (self.teller.clone(), self.inbox.clone());
-        while self.writes.try_join_next().is_some() {}
-        self.writes.spawn(async move {
-            let told = teller.tell(report, status).await;
-            // Nobody listens any more only if the process stops.
-            let _ = inbox
-                .send(Input::Told {
-                    workflow: uid,
-                    told,
-                })
-                .await;
-        });
+        let workflow = report.reference.uid.clone();
+        self.states.entry(workflow.clone()).or_default().writing = true;
+        let teller = self.teller.clone();
+        self.writes
+            .spawn(async move { (workflow, teller.tell(report).await) });
+    }
+
+    /// How the next write went that ends.
+    pub async fn next(&mut self) -> (Uid, Told) {
+        match joined(&mut self.writes).await {
+            Some(written) => written,
+            None => pending().await,
+        }
     }
 
     /// A write has ended.
     pub fn told(&mut self, workflow: Uid, told: Told) {
-        let Some(known) = self.statuses.get_mut(&workflow) else {
+        let Some(state) = self.states.get_mut(&workflow) else {
             return;
         };
-        known.writing = false;
-        known.not_before = Some(Instant::now() + AT_MOST_EVERY);
-        let again = match told {
-            Told::This(status) => {
-                known.status = Some(status);
-                false
-            }
-            Told::Unclear => true,
+        state.writing = false;
+        state.failures = match told {
+            Told::Written => 0,
+            Told::Unclear => state.failures + 1,
             Told::Gone => {
-                self.statuses.remove(&workflow);
+                self.states.remove(&workflow);
                 self.waiting.remove(&workflow);
                 return;
             }
         };
-        if self.waiting.remove(&workflow) || again {
+        let rest = match state.failures {
+            0 => AT_MOST_EVERY,
+            failures => AT_MOST_EVERY.max(pause(failures, LONGEST_PAUSE)),
+        };
+        state.not_before = Some(Instant::now() + rest);
+        if self.waiting.remove(&workflow) || told == Told::Unclear {
             self.untold(workflow);
         }
     }
 
-    /// Waits for the writes that are under way.
-    pub async fn finish(&mut self) {
-        while self.writes.join_next().await.is_some() {}
+    /// Whether nothing is untold and nothing under way.
+    pub fn is_idle(&self) -> bool {
+        self.due.is_empty() && self.writes.is_empty()
     }
 }

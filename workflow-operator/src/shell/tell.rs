@@ -1,27 +1,32 @@
 //! Writes what is to be told of a Workflow into its status: only what is new, and Events where something
 //! is wrong.
 
+use http::header::ACCEPT;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
-    core::DynamicObject,
+    core::{PartialObjectMeta, Request},
     runtime::events::{Event, EventType, Recorder},
 };
 use kubeci_api::Workflow;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::said::{namespace_ends, said};
+use super::{
+    METADATA,
+    said::{namespace_ends, said},
+};
 use crate::core::{
     conditions::Problem,
     engine::{Reference, Report},
 };
 
 /// How telling went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// This is in the status now.
-    This(Value),
-    /// Perhaps not: what is in the status must be read before it is told again.
+    /// The status says it now.
+    Written,
+    /// Perhaps the status does not: it is told again.
     Unclear,
     /// The Workflow exists no more.
     Gone,
@@ -34,18 +39,25 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// Tells a report, given what the status says already if that is known.
-    pub async fn tell(&self, report: Report, known: Option<Value>) -> Told {
-        if let Some(warning) = &report.warning {
-            self.warn(&report.reference, warning).await;
+    pub async fn tell(&self, report: Report) -> Told {
+        let Report {
+            reference,
+            patch,
+            warning,
+        } = report;
+        if let Some(warning) = &warning {
+            self.warn(&reference, warning).await;
         }
-        match self.write(&report, known).await {
-            Ok(told) => told,
+        let Some(patch) = patch else {
+            return Told::Written;
+        };
+        match self.write(&reference, patch).await {
+            Ok(()) => Told::Written,
             Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Told::Gone,
             Err(error) => {
                 let Reference {
                     namespace, name, ..
-                } = &report.reference;
+                } = &reference;
                 tracing::warn!(
                     namespace,
                     workflow = name,
@@ -57,29 +69,27 @@ impl Teller {
         }
     }
 
-    async fn write(&self, report: &Report, known: Option<Value>) -> kube::Result<Told> {
+    async fn write(&self, workflow: &Reference, patch: Value) -> kube::Result<()> {
         let Reference {
             uid,
             namespace,
             name,
             ..
-        } = &report.reference;
-        let resource = kube::core::ApiResource::erase::<Workflow>(&());
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let known = match known {
-            Some(known) => known,
-            None => api.get(name).await?.data["status"].take(),
-        };
-        let status = status(report, &known).map_err(kube::Error::SerdeError)?;
-        let Some(patch) = difference(&known, &status) else {
-            return Ok(Told::This(status));
-        };
+        } = workflow;
+        let api: Api<Workflow> = Api::namespaced(self.client.clone(), namespace);
         // With the uid the API server refuses the patch if another Workflow has the name by now.
         let patch = json!({"metadata": {"uid": &**uid}, "status": patch});
-        api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch))
-            .await?;
-        Ok(Told::This(status))
+        let mut request = Request::new(api.resource_url())
+            .patch_subresource(
+                "status",
+                name,
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .map_err(kube::Error::BuildRequest)?;
+        request.headers_mut().insert(ACCEPT, METADATA);
+        let _: PartialObjectMeta<Workflow> = self.client.request(request).await?;
+        Ok(())
     }
 
     async fn warn(&self, workflow: &Reference, warning: &Problem) {
@@ -116,59 +126,9 @@ fn cut(message: &str) -> String {
     }
 }
 
-fn status(report: &Report, known: &Value) -> serde_json::Result<Value> {
-    let status = serde_json::to_value(&report.status)?;
-    if report.whole {
-        return Ok(status);
-    }
-    let mut whole = known.clone();
-    for field in ["conditions", "observedGeneration"] {
-        whole[field] = status[field].clone();
-    }
-    Ok(whole)
-}
-
-/// The JSON merge patch that makes `new` of `old`; nothing if they are the same.
-fn difference(old: &Value, new: &Value) -> Option<Value> {
-    let empty = Map::new();
-    let (old, new) = match (old, new) {
-        (old, new) if old == new => return None,
-        (Value::Object(old), Value::Object(new)) => (old, new),
-        (_, Value::Object(new)) => (&empty, new),
-        (_, new) => return Some(new.clone()),
-    };
-    let nothing = Value::Null;
-    let changed = new.iter().filter_map(|(field, value)| {
-        let before = old.get(field).unwrap_or(&nothing);
-        Some((field.clone(), difference(before, value)?))
-    });
-    let removed = old
-        .iter()
-        .filter(|(field, value)| !value.is_null() && !new.contains_key(*field));
-    let removed = removed.map(|(field, _)| (field.clone(), Value::Null));
-    Some(changed.chain(removed).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case(json!({"a": 1}), json!({"a": 1}), None)]
-    #[case(json!({"a": 1}), json!({"a": 2}), Some(json!({"a": 2})))]
-    #[case(json!({"a": {"b": 1, "c": 2}}), json!({"a": {"c": 2}}), Some(json!({"a": {"b": null}})))]
-    #[case(json!(null), json!({"a": {"b": 1}}), Some(json!({"a": {"b": 1}})))]
-    #[case(json!({"a": [1, 2]}), json!({"a": [1]}), Some(json!({"a": [1]})))]
-    #[case(json!({"a": {"b": 1}}), json!({}), Some(json!({"a": null})))]
-    #[case(json!({"a": null}), json!({}), Some(json!({})))]
-    fn only_what_is_new_is_told(
-        #[case] old: Value,
-        #[case] new: Value,
-        #[case] patch: Option<Value>,
-    ) {
-        assert_eq!(difference(&old, &new), patch);
-    }
 
     #[test]
     fn a_note_is_cut_between_characters() {

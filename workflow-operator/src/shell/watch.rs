@@ -15,6 +15,7 @@ use super::{
     Inbox, Input,
     said::{refusal, said_of_watch},
     steady::Steady,
+    watching,
 };
 use crate::core::{
     engine::{Trouble, WatchOrder},
@@ -80,7 +81,7 @@ impl Watches {
             listing: Uids::new(),
             troubled: false,
         };
-        let stream = watcher(api(self.client.clone(), &key), watcher::Config::default());
+        let stream = watcher(api(self.client.clone(), &key), watching());
         let task = tokio::spawn(watch.follow(stream));
         self.running.insert(key, task.abort_handle());
     }

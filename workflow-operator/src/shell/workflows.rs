@@ -1,23 +1,30 @@
 //! Watches all Workflows, and lets one that cannot be read stall none of the others.
 
-use kube::{
-    Api, Client, ResourceExt,
-    core::DeserializeGuard,
-    runtime::watcher::{self, watcher},
-};
+use std::sync::Arc;
+
+use kube::{Api, Client, ResourceExt, core::DeserializeGuard, runtime::watcher::watcher};
 use kubeci_api::Workflow;
 use kubeci_runtime::Metrics;
+use tokio::sync::Semaphore;
 
-use super::{Inbox, Input, said::said_of_watch, steady::Steady};
+use super::{Inbox, Input, said::said_of_watch, steady::Steady, watching};
+
+/// How many Workflows wait to be taken in at most, each of which may have more than a megabyte.
+const WAITING_MAX: usize = 4;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let api: Api<DeserializeGuard<Workflow>> = Api::all(client);
-    let mut stream = Steady::new(watcher(api, watcher::Config::default()));
+    let mut stream = Steady::new(watcher(api, watching()));
+    let waiting = Arc::new(Semaphore::new(WAITING_MAX));
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
                 let event = event.modify(|workflow| workflow.managed_fields_mut().clear());
-                if inbox.send(Input::Workflow(Box::new(event))).await.is_err() {
+                let Ok(permit) = waiting.clone().acquire_owned().await else {
+                    return;
+                };
+                let input = Input::Workflow(Box::new(event), permit);
+                if inbox.send(input).await.is_err() {
                     return;
                 }
             }

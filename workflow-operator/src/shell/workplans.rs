@@ -1,20 +1,14 @@
 //! Watches all Workplans, without their tasks.
 
-use kube::{
-    Api, Client,
-    core::ApiResource,
-    runtime::watcher::{self, watcher},
-};
-use kubeci_api::Workplan;
+use kube::{Api, Client, runtime::watcher::watcher};
 use kubeci_runtime::Metrics;
 
-use super::{Inbox, Input, said::said_of_watch, steady::Steady};
+use super::{Inbox, Input, said::said_of_watch, steady::Steady, watching};
 use crate::core::run::PartialWorkplan;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
-    let resource = ApiResource::erase::<Workplan>(&());
-    let api: Api<PartialWorkplan> = Api::all_with(client, &resource);
-    let mut stream = Steady::new(watcher(api, watcher::Config::default()));
+    let api: Api<PartialWorkplan> = Api::all(client);
+    let mut stream = Steady::new(watcher(api, watching()));
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {

@@ -4,7 +4,9 @@
 //! [`Engine::take_creations`], [`Engine::take_retries`], [`Engine::take_watches`],
 //! [`Engine::take_untold`], and what to ask by [`Engine::unresolved`] and [`Engine::questions`].
 
+mod creation;
 mod events;
+mod housekeeping;
 mod record;
 mod status;
 mod subscriptions;
@@ -14,20 +16,30 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::jiff::Timestamp;
-use kubeci_api::{Workflow, Workplan, names};
-use kubeci_compiler::Settings;
+use kubeci_api::Workflow;
 
 use super::{
+    history::Limits,
     lane::{Failure, Firing},
     object::{Kind, Uid, WatchKey},
     run::{Owner, Run, Runs},
     standing::{KindState, Question},
 };
+pub use creation::Creation;
+pub use housekeeping::Deletion;
 use record::Record;
 pub use record::Reference;
 pub use status::Report;
 use subscriptions::Watch;
 pub use subscriptions::{Trouble, WatchOrder};
+
+/// What the operator was started with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    pub compiler: kubeci_compiler::Settings,
+    /// What Workflows that do not say keep of their ended Workplans.
+    pub history: Limits,
+}
 
 /// The state of the workflow operator.
 #[derive(Debug, Default)]
@@ -41,17 +53,12 @@ pub struct Engine {
     last_run: u64,
     stale: BTreeSet<WatchKey>,
     creations: Vec<Creation>,
+    deletions: Vec<Deletion>,
+    /// Whether a kind or an answer may be needed that was not, or no more.
+    asks: bool,
     retries: Vec<Retry>,
     untold: BTreeSet<Uid>,
     tally: Tally,
-}
-
-/// A Workplan to create now.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Creation {
-    pub workflow: Uid,
-    pub object: Uid,
-    pub workplan: Workplan,
 }
 
 /// A creation that failed this often and is to be tried again later.
@@ -72,7 +79,7 @@ pub struct Tally {
 }
 
 impl Engine {
-    /// An engine that has seen nothing, and compiles by these settings.
+    /// An engine that has seen nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -108,7 +115,10 @@ impl Engine {
     /// A Workflow exists no more.
     pub fn workflow_gone(&mut self, uid: &str) {
         if let Some((uid, record)) = self.records.remove_entry(uid) {
-            self.unsubscribe_all(&uid);
+            self.asks = true;
+            for key in record.subscriptions.keys() {
+                self.unsubscribe(&uid, key);
+            }
             self.untold.remove(&uid);
             let owner = record.reference.owner();
             if self.runs.get(&owner).is_some_and(Runs::is_empty) {
@@ -134,10 +144,8 @@ impl Engine {
     pub fn workplan_applied(&mut self, run: Run) {
         let runs = self.runs.entry(run.workflow.clone()).or_default();
         let record = named(&self.records, &run.workflow);
-        if !record.is_some_and(Record::is_read) {
-            runs.link(&run.name, run.link);
-        }
-        if runs.apply(run.name, run.phase) && record.is_some() {
+        let link = run.link.filter(|_| !record.is_some_and(Record::is_read));
+        if runs.apply(&run.name, run.state, link) && record.is_some() {
             self.untold.insert(run.workflow.uid);
         }
     }
@@ -233,16 +241,18 @@ impl Engine {
     }
 
     /// Reads a Workflow for the first time.
-    fn meet(&mut self, uid: &Uid, workflow: Workflow) {
+    fn meet(&mut self, uid: &Uid, mut workflow: Workflow) {
         let Some(reference) = Reference::new(&workflow.metadata) else {
             return;
         };
-        let links = self.runs.get_mut(&reference.owner()).map(Runs::take_links);
+        let owner = reference.owner();
+        let links = self.runs.get_mut(&owner).map(Runs::take_links);
+        let runs = self.runs.get(&owner);
         let record = self
             .records
             .entry(uid.clone())
             .or_insert_with(|| Record::unread(reference));
-        record.remember(&workflow, links.unwrap_or_default());
+        record.remember(&mut workflow, links.unwrap_or_default(), runs);
         record.change(workflow, &self.settings);
     }
 
@@ -252,27 +262,11 @@ impl Engine {
     }
 
     fn create(&mut self, workflow: &Uid, firing: Option<Firing>) {
-        let (Some(firing), Some(record)) = (firing, self.records.get(workflow)) else {
-            return;
-        };
-        let Some(mut workplan) = record.workplan(&firing) else {
-            return;
-        };
-        let sequence = (
-            names::SEQUENCE_LABEL.to_owned(),
-            firing.sequence.to_string(),
-        );
-        workplan
-            .metadata
-            .labels
-            .get_or_insert_default()
-            .extend([sequence]);
-        let (workflow, object) = (workflow.clone(), firing.uid);
-        self.creations.push(Creation {
-            workflow,
-            object,
-            workplan,
-        });
+        let template = self.records.get(workflow).and_then(Record::template);
+        if let (Some(firing), Some(template)) = (firing, template) {
+            let creation = Creation::new(workflow.clone(), firing, template);
+            self.creations.push(creation);
+        }
     }
 
     /// Notes whether the ledger has changed, and looks again at everything once a full one has room.

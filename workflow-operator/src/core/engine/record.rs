@@ -1,18 +1,25 @@
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
-use kubeci_api::{TriggeredBy, Workflow, Workplan};
-use kubeci_compiler::{Plan, Settings, compile_workflow, workplan};
+use kubeci_api::Workflow;
+use kubeci_compiler::compile_workflow;
+use serde_json::Value;
 
+use super::Settings;
 use crate::core::{
     conditions::{Problem, listed},
     filter::{Filter, wants_delete},
+    history::{Deleted, Limits},
     lane::{Book, Firing},
     ledger::{Ledger, Link},
     object::{ObjectRef, Scope, Uid, WatchKey},
-    run::Owner,
+    run::{Owner, Runs},
     standing::{Account, Standing},
+    template::Template,
 };
 
 /// Which Workflow it is.
@@ -28,8 +35,12 @@ pub struct Reference {
 #[derive(Debug)]
 pub(super) struct Record {
     pub reference: Reference,
-    /// The Workflow as its plan was last compiled, and the plan.
-    source: Option<(Workflow, Plan)>,
+    /// The Workplans of the Workflow as it last compiled.
+    template: Option<Arc<Template>>,
+    service_account: Option<String>,
+    /// What is kept of ended Workplans; nothing is deleted before this is known.
+    pub limits: Option<Limits>,
+    pub deleted: Deleted,
     /// Why nothing may fire now.
     pub problem: Option<Problem>,
     read: bool,
@@ -46,6 +57,16 @@ pub(super) struct Record {
     pub last_fired: Option<MicroTime>,
     pub last_fired_generation: Option<i64>,
     pub conditions: Vec<Condition>,
+    pub written: Written,
+}
+
+/// What is known of the Workflow's status as it is stored.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// What it says but for the ledger, if that is known.
+    pub fields: Option<Value>,
+    /// The objects about which the ledger in it may be behind.
+    pub behind: HashSet<Uid>,
 }
 
 impl Reference {
@@ -76,7 +97,10 @@ impl Record {
         Self {
             book: Book::new(reference.uid.clone(), Ledger::default(), 0),
             reference,
-            source: None,
+            template: None,
+            service_account: None,
+            limits: None,
+            deleted: Deleted::default(),
             problem: None,
             read: false,
             deleting: false,
@@ -88,6 +112,7 @@ impl Record {
             last_fired: None,
             last_fired_generation: None,
             conditions: Vec::new(),
+            written: Written::default(),
         }
     }
 
@@ -96,6 +121,11 @@ impl Record {
         self.read
     }
 
+    pub fn is_deleting(&self) -> bool {
+        self.deleting
+    }
+
+    /// Whether the Workflow is as it was last told, but for its status.
     pub fn is_current(&self, metadata: &ObjectMeta) -> bool {
         let readable = self.read
             && self
@@ -113,24 +143,14 @@ impl Record {
         self.reference.generation = workflow.metadata.generation.unwrap_or_default();
         self.deleting = workflow.metadata.deletion_timestamp.is_some();
         self.filters = filters(&workflow);
-        match compile_workflow(&workflow.spec, settings) {
-            Ok(plan) => {
+        self.limits = Some(settings.history.with(workflow.spec.history.as_ref()));
+        match template(workflow, settings) {
+            Ok((template, service_account)) => {
                 self.problem = None;
-                let metadata = ObjectMeta {
-                    managed_fields: None,
-                    ..workflow.metadata
-                };
-                self.source = Some((
-                    Workflow {
-                        metadata,
-                        status: None,
-                        ..workflow
-                    },
-                    plan,
-                ));
+                self.template = Some(Arc::new(template));
+                self.service_account = service_account;
             }
-            Err(errors) => {
-                let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Err(messages) => {
                 let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
                 self.problem = Some(Problem::new("Invalid", listed(&messages)));
             }
@@ -144,8 +164,8 @@ impl Record {
     }
 
     /// Takes over what the status tells, and what Workplans tell that were created after it.
-    pub fn remember(&mut self, workflow: &Workflow, links: Vec<Link>) {
-        let status = workflow.status.clone().unwrap_or_default();
+    pub fn remember(&mut self, workflow: &mut Workflow, links: Vec<Link>, runs: Option<&Runs>) {
+        let mut status = workflow.status.take().unwrap_or_default();
         let told = status.last_sequence.unwrap_or_default();
         let last = links.iter().map(|link| link.sequence).fold(told, i64::max);
         let untold: Vec<Link> = links
@@ -156,6 +176,10 @@ impl Record {
         let filters: Vec<Filter> = filters(workflow).into_iter().flatten().collect();
         ledger.carry_forward(untold, |object| wants_delete(&filters, object));
         self.book = Book::new(self.reference.uid.clone(), ledger, last);
+        self.deleted = Deleted::read(status.history.as_ref(), runs);
+        status.last_observed_resource_generation = None;
+        status.ledger = BTreeMap::new();
+        self.written.fields = serde_json::to_value(&status).ok();
         self.last_workplan = status.last_workplan;
         self.last_fired = status.last_fired;
         self.last_fired_generation = status.last_observed_generation;
@@ -163,10 +187,9 @@ impl Record {
         self.read = true;
     }
 
-    /// How many tasks the steps became.
+    /// How many steps became how many tasks.
     pub fn size(&self) -> Option<(usize, usize)> {
-        let (workflow, plan) = self.source.as_ref()?;
-        Some((workflow.spec.steps.len(), plan.tasks.len()))
+        Some(self.template.as_ref()?.size)
     }
 
     /// Whether events may fire.
@@ -176,11 +199,10 @@ impl Record {
 
     /// The account for which the triggers watch.
     pub fn account(&self) -> Account {
-        let pod = self.source.as_ref().map(|(workflow, _)| &workflow.spec.pod);
-        let name = pod.and_then(|pod| pod.service_account_name.clone());
+        let name = self.service_account.as_deref();
         Account {
             namespace: self.reference.namespace.clone(),
-            name: name.unwrap_or_else(|| "default".to_owned()),
+            name: name.unwrap_or("default").to_owned(),
         }
     }
 
@@ -196,11 +218,8 @@ impl Record {
     pub fn created(&mut self, object: &Uid, workplan: String, now: Timestamp) -> Option<Firing> {
         self.last_workplan = Some(workplan);
         self.last_fired = Some(MicroTime(now));
-        let generation = self
-            .source
-            .as_ref()
-            .and_then(|(workflow, _)| workflow.metadata.generation);
-        self.last_fired_generation = generation;
+        let template = self.template.as_ref();
+        self.last_fired_generation = template.and_then(|template| template.generation());
         let next = self.book.created(object);
         let entry = self.book.ledger().get(object);
         if entry.is_some_and(|entry| !covered(&self.filters, &entry.object)) {
@@ -209,20 +228,9 @@ impl Record {
         next
     }
 
-    /// The Workplan of an event, by the newest plan that there is.
-    pub fn workplan(&self, firing: &Firing) -> Option<Workplan> {
-        let (workflow, plan) = self.source.as_ref()?;
-        let fire = &firing.fire;
-        let trigger = TriggeredBy {
-            api_version: fire.object.resource.kind.api_version(),
-            kind: fire.object.resource.kind.name.clone(),
-            namespace: fire.object.namespace.clone(),
-            name: fire.object.name.clone(),
-            uid: firing.uid.to_string(),
-            event: fire.event,
-            token: fire.token.clone(),
-        };
-        Some(workplan(workflow, plan, trigger, fire.previous.as_deref()))
+    /// The Workplans of the newest plan that there is.
+    pub fn template(&self) -> Option<Arc<Template>> {
+        self.template.clone()
     }
 
     /// What is to be watched, by resource and scope; where all namespaces are, none is watched besides,
@@ -246,6 +254,18 @@ impl Record {
 
 /// The reason of a Workflow that is not as its definition says.
 const UNREADABLE: &str = "InvalidSchema";
+
+/// The Workplans of a Workflow and its service account, or what is wrong with it.
+fn template(
+    workflow: Workflow,
+    settings: &Settings,
+) -> Result<(Template, Option<String>), Vec<String>> {
+    let plan = compile_workflow(&workflow.spec, &settings.compiler)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let service_account = workflow.spec.pod.service_account_name.clone();
+    let template = Template::new(workflow, plan).map_err(|error| vec![error.to_string()])?;
+    Ok((template, service_account))
+}
 
 fn covered(filters: &[Result<Filter, String>], object: &ObjectRef) -> bool {
     filters.iter().flatten().any(|filter| filter.covers(object))

@@ -2,6 +2,7 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kubeci_api::WorkflowStatus;
+use serde_json::{Map, Value, json};
 
 use super::{Engine, Reference, record::Record, subscriptions::Trouble};
 use crate::core::{
@@ -9,7 +10,8 @@ use crate::core::{
     conditions::{Fact, Problem, Status, conditions, listed, ready},
     ledger::ENTRIES_MAX,
     object::WatchKey,
-    run::Runs,
+    patch::difference,
+    run::{End, Runs},
     standing::Standing,
 };
 
@@ -19,9 +21,8 @@ const WATCHED: &str = "TriggersWatched";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     pub reference: Reference,
-    pub status: WorkflowStatus,
-    /// Whether the rest of the status is known, or only the conditions.
-    pub whole: bool,
+    /// The merge patch of the status; nothing if it says all already.
+    pub patch: Option<Value>,
     /// What is worth an Event.
     pub warning: Option<Problem>,
 }
@@ -34,43 +35,26 @@ enum Health {
 }
 
 impl Engine {
-    /// What is to be told of a Workflow; nothing if it does not exist.
+    /// What is to be told of a Workflow; nothing if it does not exist. [`Engine::written`] must be told how
+    /// that went before this is asked of the same Workflow again.
     pub fn report(&mut self, uid: &str, now: Timestamp) -> Option<Report> {
         let facts = self.facts(self.records.get(uid)?);
         let record = self.records.get_mut(uid)?;
         let runs = self.runs.get(&record.reference.owner());
-        let counts = runs.map(Runs::counts).unwrap_or_default();
         let generation = record.reference.generation;
         let conditions = conditions(&record.conditions, facts, generation, now);
-        let failing =
-            |condition: &&Condition| condition.type_ == "Ready" && condition.status == "False";
-        let before = record
-            .conditions
-            .iter()
-            .find(failing)
-            .map(|ready| ready.reason.clone());
-        let after = conditions.iter().find(failing);
-        let warning = after.filter(|after| before.as_ref() != Some(&after.reason));
-        let warning = warning.map(|ready| Problem::new(&ready.reason, &ready.message));
-        record.conditions.clone_from(&conditions);
-        let mut status = WorkflowStatus {
-            observed_generation: Some(generation),
-            last_observed_generation: record.last_fired_generation,
-            last_sequence: Some(record.book.told_sequence()).filter(|told| *told > 0),
-            conditions,
-            last_workplan: record.last_workplan.clone(),
-            last_fired: record.last_fired.clone(),
-            active: Some(counts.active),
-            succeeded: Some(counts.succeeded),
-            failed: Some(counts.failed),
-            ..WorkflowStatus::default()
-        };
-        record.book.ledger().write(&mut status);
-        let (reference, whole) = (record.reference.clone(), record.is_read());
+        let warning = warning(&record.conditions, &conditions);
+        record.conditions = conditions;
+        let told = record.book.told_sequence();
+        if let Some(runs) = runs {
+            let limits = record.limits.filter(|_| !record.is_deleting());
+            record.deleted.advance(limits.as_ref(), runs, told, now);
+        }
+        // Its types exclude that it cannot be serialized.
+        let patch = patch(record, runs).ok()?;
         Some(Report {
-            reference,
-            status,
-            whole,
+            reference: record.reference.clone(),
+            patch: Some(Value::from(patch)).filter(|patch| *patch != json!({})),
             warning,
         })
     }
@@ -174,6 +158,54 @@ impl Health {
             Self::Watching(key) => Some(key.to_string()),
             _ => None,
         }
+    }
+}
+
+/// What has become wrong with a Workflow.
+fn warning(before: &[Condition], after: &[Condition]) -> Option<Problem> {
+    let failing =
+        |condition: &&Condition| condition.type_ == "Ready" && condition.status == "False";
+    let before = before.iter().find(failing).map(|ready| &ready.reason);
+    let after = after.iter().find(failing);
+    let warning = after.filter(|after| before != Some(&after.reason));
+    warning.map(|ready| Problem::new(&ready.reason, &ready.message))
+}
+
+/// The merge patch that makes the stored status say what is known.
+fn patch(record: &mut Record, runs: Option<&Runs>) -> serde_json::Result<Map<String, Value>> {
+    let mut fields = serde_json::to_value(fields(record, runs))?;
+    if !record.is_read() {
+        let unread = ["conditions", "observedGeneration"];
+        let unread = unread.map(|field| (field.to_owned(), fields[field].take()));
+        fields = unread.into_iter().collect();
+    }
+    let stored = record.written.fields.replace(fields.clone());
+    let changed = difference(&stored.unwrap_or_default(), &fields);
+    let mut patch = match changed {
+        Some(Value::Object(changed)) => changed,
+        _ => Map::new(),
+    };
+    record.written.behind.extend(record.book.take_dirty());
+    patch.extend(record.book.ledger().patch(&record.written.behind)?);
+    Ok(patch)
+}
+
+/// The status but for the ledger.
+fn fields(record: &Record, runs: Option<&Runs>) -> WorkflowStatus {
+    let ended = |end| Some(record.deleted.count(end, runs));
+    let active = runs.map_or(0, Runs::active);
+    WorkflowStatus {
+        observed_generation: Some(record.reference.generation),
+        last_observed_generation: record.last_fired_generation,
+        last_sequence: Some(record.book.told_sequence()).filter(|told| *told > 0),
+        conditions: record.conditions.clone(),
+        last_workplan: record.last_workplan.clone(),
+        last_fired: record.last_fired.clone(),
+        active: i64::try_from(active).ok(),
+        succeeded: ended(End::Succeeded),
+        failed: ended(End::Failed),
+        history: record.deleted.status(),
+        ..WorkflowStatus::default()
     }
 }
 

@@ -78,6 +78,17 @@ impl Engine {
         }
     }
 
+    /// Whether [`Engine::unresolved`] and [`Engine::questions`] may have changed.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.asks
+    }
+
+    /// As [`Engine::asks`], since this was last taken.
+    pub fn take_asks(&mut self) -> bool {
+        std::mem::take(&mut self.asks)
+    }
+
     /// The kinds that triggers name and discovery has not found.
     pub fn unresolved(&mut self) -> BTreeSet<Kind> {
         let filters = self
@@ -163,6 +174,7 @@ impl Engine {
             return;
         };
         self.untold.insert(uid.clone());
+        self.asks = true;
         record.standings = standings(record, &self.kinds, &self.permits);
         record.uncover();
         let wanted = if record.is_live() {
@@ -207,7 +219,7 @@ impl Engine {
         watch.subscribers.insert(uid.clone())
     }
 
-    fn unsubscribe(&mut self, uid: &Uid, key: &WatchKey) {
+    pub(super) fn unsubscribe(&mut self, uid: &Uid, key: &WatchKey) {
         if let Some(record) = self.records.get_mut(uid) {
             record.subscriptions.remove(key);
         }
@@ -216,18 +228,6 @@ impl Engine {
             if watch.subscribers.is_empty() {
                 self.stale.insert(key.clone());
             }
-        }
-    }
-
-    pub(super) fn unsubscribe_all(&mut self, uid: &Uid) {
-        let subscribed = |(_, watch): &(&WatchKey, &Watch)| watch.subscribers.contains(uid);
-        let keys = self
-            .watches
-            .iter()
-            .filter(subscribed)
-            .map(|(key, _)| key.clone());
-        for key in keys.collect::<Vec<_>>() {
-            self.unsubscribe(uid, &key);
         }
     }
 }

@@ -44,6 +44,10 @@ fn acts(kills: bool) -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Answer::Refused),
         1 => Just(Answer::Lost),
     ];
+    let tell = prop_oneof![
+        2 => Just(Act::Tell),
+        1 => any::<bool>().prop_map(|done| Act::TellUnheard { done }),
+    ];
     let breaks = u32::from(kills);
     let change = prop_oneof![
         6 => (0..3_usize, 0..3_u8).prop_map(|(object, content)| Act::Write { object, content }),
@@ -56,7 +60,7 @@ fn acts(kills: bool) -> impl Strategy<Value = Vec<Act>> {
         6 => (1..4_usize).prop_map(|events| Act::Show { events }),
         8 => (0..8_usize, answer).prop_map(|(creation, answer)| Act::Answer { creation, answer }),
         2 => Just(Act::Retry),
-        2 => Just(Act::Tell),
+        3 => tell,
         2 => (0..8_usize, any::<u64>()).prop_map(|(creation, sequence)| Act::Forge { creation, sequence }),
         2 * breaks => Just(Act::Lose),
         2 * breaks => any::<u32>().prop_map(|through| Act::Kill { through }),
@@ -307,7 +311,7 @@ fn counts_are_of_all_workplans() {
         (Phase::Running, (Some(1), Some(0), Some(0))),
         (Phase::Completed, (Some(0), Some(1), Some(0))),
     ] {
-        run.phase = phase;
+        run.state.phase = phase;
         world.engine.workplan_applied(run.clone());
         world.tell();
         let status = &world.cluster.status;
@@ -345,7 +349,7 @@ fn no_number_that_somebody_forges_ends_the_counting() {
     for sequence in [u64::MAX, u64::MAX / 2, u64::MAX / 2 - 1] {
         let mut world = World::new();
         let write = |content| Act::Write { object: 0, content };
-        let workplan = |world: &mut World| world.creations.remove(0).workplan;
+        let workplan = |world: &mut World| world.creations.remove(0).workplan();
         world.act(&write(1));
         world.act(&Act::Show { events: 1 });
         let mut forged = workplan(&mut world);

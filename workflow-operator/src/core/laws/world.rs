@@ -11,6 +11,7 @@ use crate::core::{
     fingerprint::Fingerprint,
     lane::Failure,
     object::{Kind, ObjectRef, Origin, Seen, Uid, WatchKey},
+    patch,
     run::Run,
     standing::{KindState, Served},
 };
@@ -48,6 +49,10 @@ pub enum Act {
     Retry,
     /// The status is written.
     Tell,
+    /// The status is to be written, and there is no answer.
+    TellUnheard {
+        done: bool,
+    },
     /// In another namespace somebody copies the Workplan of a creation that is on its way.
     Forge {
         creation: usize,
@@ -212,6 +217,7 @@ impl World {
             Act::Label { .. } | Act::End { .. } | Act::Answer { .. } | Act::Forge { .. } => {}
             Act::Retry => self.retry(),
             Act::Tell => self.tell(),
+            Act::TellUnheard { done } => self.write_status(done, false),
             Act::Kill { through } => self.kill(through),
         }
         self.creations.extend(self.engine.take_creations());
@@ -287,11 +293,9 @@ impl World {
     }
 
     fn create(&mut self, creation: &Creation) {
-        let name = creation.workplan.metadata.name.clone().unwrap();
-        self.cluster
-            .workplans
-            .entry(name)
-            .or_insert_with(|| creation.workplan.clone());
+        let workplan = creation.workplan();
+        let name = workplan.metadata.name.clone().unwrap();
+        self.cluster.workplans.entry(name).or_insert(workplan);
     }
 
     fn answer(&mut self, at: usize, answer: Answer) {
@@ -299,14 +303,12 @@ impl World {
         if matches!(answer, Answer::Done | Answer::DoneButUnheard) {
             self.create(&creation);
         }
+        let name = creation.outline().metadata.name.unwrap();
         let Creation {
-            workflow,
-            object,
-            workplan,
+            workflow, object, ..
         } = creation;
         match answer {
             Answer::Done => {
-                let name = workplan.metadata.name.unwrap();
                 self.engine
                     .created(&workflow, &object, name, Timestamp::UNIX_EPOCH);
             }
@@ -333,7 +335,7 @@ impl World {
     }
 
     fn forge(&mut self, at: usize, sequence: u64) {
-        let mut workplan = self.creations[at].workplan.clone();
+        let mut workplan = self.creations[at].workplan();
         workplan.metadata.namespace = Some("foreign".to_owned());
         let labels = workplan.metadata.labels.as_mut().unwrap();
         labels.insert(names::SEQUENCE_LABEL.to_owned(), sequence.to_string());
@@ -348,11 +350,19 @@ impl World {
     }
 
     pub fn tell(&mut self) {
-        let report = self
-            .engine
-            .report("workflow", Timestamp::UNIX_EPOCH)
-            .unwrap();
-        self.cluster.status = report.status;
+        self.write_status(true, true);
+    }
+
+    /// Writes the status, which the API server does or not, and says so or not.
+    fn write_status(&mut self, done: bool, heard: bool) {
+        let now = Timestamp::UNIX_EPOCH;
+        let patch = self.engine.report("workflow", now).unwrap().patch;
+        if let Some(patch) = patch.filter(|_| done) {
+            let mut status = serde_json::to_value(&self.cluster.status).unwrap();
+            patch::apply(&mut status, &patch);
+            self.cluster.status = serde_json::from_value(status).unwrap();
+        }
+        self.engine.written("workflow", done && heard);
     }
 
     fn kill(&mut self, through: u32) {

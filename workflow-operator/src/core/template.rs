@@ -1,0 +1,141 @@
+//! The Workplan of a Workflow, serialized once: an event adds its metadata and what fired it.
+
+use kube::Resource;
+use kubeci_api::{TriggeredBy, Workflow, WorkflowSpec, Workplan, WorkplanSpec, names};
+use kubeci_compiler::{Plan, workplan};
+
+/// A compiled Workflow of one generation. Its steps are held as the JSON text that each Workplan has of
+/// them, which takes less room than the types, and are copied only into a request that is sent.
+#[derive(Debug)]
+pub struct Template {
+    /// The Workflow without its steps.
+    workflow: Workflow,
+    /// The plan without its tasks.
+    plan: Plan,
+    /// The Workplan's spec without what fired it: `{"tasks":...}`.
+    spec: String,
+    /// The number of steps, and of the tasks that they became.
+    pub size: (usize, usize),
+}
+
+impl Template {
+    /// The template of a Workflow that was compiled into this plan.
+    ///
+    /// # Errors
+    /// The plan cannot be serialized, which its types exclude.
+    pub fn new(workflow: Workflow, plan: Plan) -> serde_json::Result<Self> {
+        let Plan { order, tasks } = plan;
+        let workspace = workflow.spec.workspace;
+        let size = (workflow.spec.steps.len(), tasks.len());
+        let spec = WorkplanSpec {
+            tasks,
+            order,
+            workspace,
+            trigger: None,
+            pod: workflow.spec.pod,
+        };
+        let mut metadata = workflow.metadata;
+        metadata.managed_fields = None;
+        metadata.annotations = None;
+        Ok(Self {
+            spec: serde_json::to_string(&spec)?,
+            workflow: Workflow {
+                metadata,
+                spec: WorkflowSpec {
+                    workspace,
+                    ..WorkflowSpec::default()
+                },
+                status: None,
+            },
+            plan: Plan {
+                order,
+                tasks: Vec::new(),
+            },
+            size,
+        })
+    }
+
+    /// The generation of the Workflow.
+    #[must_use]
+    pub fn generation(&self) -> Option<i64> {
+        self.workflow.metadata.generation
+    }
+
+    /// About how many bytes a request to create a Workplan takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.spec.len()
+    }
+
+    /// The Workplan of an event without its tasks and without what holds for their pods.
+    #[must_use]
+    pub fn outline(&self, trigger: TriggeredBy, previous: Option<&str>, sequence: i64) -> Workplan {
+        let mut outline = workplan(&self.workflow, &self.plan, trigger, previous);
+        let labels = outline.metadata.labels.get_or_insert_default();
+        labels.insert(names::SEQUENCE_LABEL.to_owned(), sequence.to_string());
+        outline
+    }
+
+    /// The Workplan of an outline in full, as JSON.
+    ///
+    /// # Errors
+    /// The outline cannot be serialized, which its types exclude.
+    pub fn body(&self, outline: &Workplan) -> serde_json::Result<Vec<u8>> {
+        let api_version = serde_json::to_string(&Workplan::api_version(&()))?;
+        let kind = serde_json::to_string(&Workplan::kind(&()))?;
+        let metadata = serde_json::to_string(&outline.metadata)?;
+        let trigger = serde_json::to_string(&outline.spec.trigger)?;
+        // The tasks, of which there is always one, follow after the opening brace.
+        let rest = self.spec.strip_prefix('{').unwrap_or(&self.spec);
+        let body = format!(
+            r#"{{"apiVersion":{api_version},"kind":{kind},"metadata":{metadata},"spec":{{"trigger":{trigger},{rest}}}"#
+        );
+        Ok(body.into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kubeci_api::TriggerEvent;
+    use kubeci_compiler::{Settings, compile_workflow};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_the_compilers_workplan() {
+        let workflow = json!({
+            "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow",
+            "metadata": {"name": "w", "namespace": "own", "uid": "workflow", "generation": 3},
+            "spec": {
+                "steps": [
+                    {"name": "a", "image": "b", "args": ["\"}{,\u{e4}\n"]},
+                    {"name": "c", "image": "d", "dependency": ["a"], "env": [{"name": "E", "value": "v"}]},
+                ],
+                "serviceAccountName": "builder", "nodeSelector": {"disk": "ssd"},
+            },
+        });
+        let workflow: Workflow = serde_json::from_value(workflow).unwrap();
+        let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
+        let trigger = TriggeredBy {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: Some("own".to_owned()),
+            name: "o".to_owned(),
+            uid: "u".to_owned(),
+            event: TriggerEvent::Add,
+            token: "1".to_owned(),
+        };
+        let mut whole = workplan(&workflow, &plan, trigger.clone(), Some("before"));
+        let labels = whole.metadata.labels.as_mut().unwrap();
+        labels.insert(names::SEQUENCE_LABEL.to_owned(), "7".to_owned());
+
+        let template = Template::new(workflow, plan).unwrap();
+        let outline = template.outline(trigger, Some("before"), 7);
+        assert!(outline.spec.tasks.is_empty());
+        let body = template.body(&outline).unwrap();
+        let sent: Workplan = serde_json::from_slice(&body).unwrap();
+        assert_eq!(sent, whole);
+        assert_eq!(template.size, (2, 1));
+    }
+}
