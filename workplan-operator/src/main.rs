@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use jiff::SignedDuration;
 use kubeci_runtime::RuntimeArgs;
 use mimalloc::MiMalloc;
 
 use crate::core::workspace::Folder;
+use crate::shell::Settings;
 
 mod core;
 mod node;
@@ -34,6 +36,11 @@ struct Args {
     #[arg(long, env = "KUBECI_IMAGE")]
     image: Option<String>,
 
+    /// How long a pod whose steps have ended is left to containers that are no steps, such as an injected
+    /// sidecar that never ends, before it is deleted with its logs.
+    #[arg(long, env = "KUBECI_SIDECAR_GRACE", default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    sidecar_grace: SignedDuration,
+
     #[command(flatten)]
     runtime: RuntimeArgs,
 }
@@ -57,12 +64,26 @@ enum OnNode {
     },
 }
 
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    match text.parse::<SignedDuration>() {
+        Ok(duration) if duration.is_negative() => Err("it is negative; write 0s or more".into()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; write it as 30s, 5m or 1h")),
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     match args.on_node {
         Some(OnNode::Sweep { folders }) => done(node::sweep(&folders)),
         Some(OnNode::OpenWorkspace { path, then }) => done(node::open(&path, &then)),
-        None => operate(args.runtime, args.image),
+        None => {
+            let settings = Settings {
+                image: args.image,
+                sidecar_grace: args.sidecar_grace,
+            };
+            operate(args.runtime, settings)
+        }
     }
 }
 
@@ -77,9 +98,9 @@ fn done<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
 }
 
 #[tokio::main]
-async fn operate(runtime: RuntimeArgs, image: Option<String>) -> ExitCode {
+async fn operate(runtime: RuntimeArgs, settings: Settings) -> ExitCode {
     kubeci_runtime::run("workplan-operator", runtime, |context| {
-        shell::operate(context, image)
+        shell::operate(context, settings)
     })
     .await
 }
@@ -87,6 +108,18 @@ async fn operate(runtime: RuntimeArgs, image: Option<String>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_grace_is_a_duration() {
+        let grace = |text: &str| Args::try_parse_from(["operator", "--sidecar-grace", text]);
+        assert_eq!(
+            grace("5m").map(|args| args.sidecar_grace).ok(),
+            Some(SignedDuration::from_mins(5))
+        );
+        for wrong in ["5", "-5s", "soon"] {
+            assert!(grace(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_follows_the_opening_keeps_its_own_options() {

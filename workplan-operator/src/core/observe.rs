@@ -19,12 +19,25 @@ pub struct PodFacts {
     /// Why the whole pod failed, or is about to be removed from its node.
     pub reason: Option<String>,
     pub message: Option<String>,
+    pub created: Option<Timestamp>,
     /// When the kubelet took it.
     pub started: Option<Timestamp>,
+    /// Since when its volumes are mounted and its sandbox is there, so that its containers can start.
+    pub prepared: Option<Timestamp>,
+    /// What holds the scheduler back.
+    pub gates: Vec<String>,
     /// Why the scheduler has not placed it.
     pub unschedulable: Option<String>,
     /// Init containers in their order, then the others.
     pub containers: Vec<ContainerFacts>,
+}
+
+/// The Event that says best what keeps a pod from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodWarning {
+    pub reason: String,
+    pub message: String,
+    pub at: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +61,18 @@ pub enum PodPhase {
 pub struct ContainerFacts {
     pub name: String,
     pub image: String,
-    pub init: bool,
+    pub kind: ContainerKind,
     pub state: ContainerState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerKind {
+    Init,
+    /// An init container that runs beside the others, is started again when it ends, and ended after them.
+    Sidecar,
+    Main,
+    /// Added to the pod as it ran; ended with it.
+    Ephemeral,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +107,10 @@ impl PodFacts {
             phase: phase(status),
             reason,
             message,
+            created: at(pod.metadata.creation_timestamp.as_ref()),
             started: status.and_then(|status| at(status.start_time.as_ref())),
+            prepared: status.and_then(prepared),
+            gates: gates(pod),
             unschedulable: unschedulable(status),
             containers: containers(pod),
         }
@@ -112,21 +138,20 @@ impl PodFacts {
     /// Whether an init container failed, after which the kubelet starts no other.
     fn stopped_early(&self) -> bool {
         self.containers.iter().any(|container| {
-            container.init
+            container.kind == ContainerKind::Init
                 && matches!(&container.state, ContainerState::Ended(end) if end.exit_code != 0)
         })
     }
 
-    /// When the last of its containers that have ended did, or the pod itself started.
+    /// When the last of its containers that have ended did, or the pod itself started. A container that is
+    /// started again and again is no progress.
     #[must_use]
     pub fn last_progress(&self) -> Option<Timestamp> {
-        let ends = self
-            .containers
-            .iter()
-            .filter_map(|container| match &container.state {
-                ContainerState::Ended(end) => end.finished,
-                _ => None,
-            });
+        let once = self.containers.iter().filter(|it| it.runs_once());
+        let ends = once.filter_map(|container| match &container.state {
+            ContainerState::Ended(end) => end.finished,
+            _ => None,
+        });
         ends.chain(self.started).max()
     }
 }
@@ -137,8 +162,15 @@ impl ContainerFacts {
         matches!(self.state, ContainerState::Ended(_))
     }
 
-    fn runs(&self) -> bool {
+    #[must_use]
+    pub fn runs(&self) -> bool {
         matches!(self.state, ContainerState::Running { .. })
+    }
+
+    /// Whether its end is for good, and nothing but itself brings it about.
+    #[must_use]
+    pub fn runs_once(&self) -> bool {
+        matches!(self.kind, ContainerKind::Init | ContainerKind::Main)
     }
 }
 
@@ -195,6 +227,19 @@ fn unschedulable(status: Option<&core::PodStatus>) -> Option<String> {
         .then(|| condition.message.clone().unwrap_or_default())
 }
 
+fn prepared(status: &core::PodStatus) -> Option<Timestamp> {
+    let condition = condition(status, "PodReadyToStartContainers", "True")?;
+    at(condition.last_transition_time.as_ref())
+}
+
+fn gates(pod: &Pod) -> Vec<String> {
+    let gates = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.scheduling_gates.iter());
+    gates.flatten().map(|gate| gate.name.clone()).collect()
+}
+
 fn condition<'a>(
     status: &'a core::PodStatus,
     kind: &str,
@@ -211,26 +256,36 @@ fn containers(pod: &Pod) -> Vec<ContainerFacts> {
     let status = pod.status.as_ref();
     let init = status.and_then(|status| status.init_container_statuses.as_ref());
     let main = status.and_then(|status| status.container_statuses.as_ref());
-    let facts =
-        |containers: &[core::Container], statuses: Option<&Vec<core::ContainerStatus>>, init| {
-            let facts = containers.iter().map(|container| ContainerFacts {
-                name: container.name.clone(),
-                image: container.image.clone().unwrap_or_default(),
-                init,
-                state: statuses
-                    .and_then(|all| all.iter().find(|status| status.name == container.name))
-                    .and_then(|status| status.state.as_ref())
-                    .map_or(ContainerState::Unknown, state),
-            });
-            facts.collect::<Vec<_>>()
-        };
-    let mut all = facts(
-        spec.init_containers.as_deref().unwrap_or_default(),
-        init,
-        true,
-    );
-    all.extend(facts(&spec.containers, main, false));
-    all
+    let ephemeral = status.and_then(|status| status.ephemeral_container_statuses.as_ref());
+    let known = |container: &core::Container, statuses: Option<&Vec<core::ContainerStatus>>| {
+        let mut statuses = statuses.into_iter().flatten();
+        let status = statuses.find(|status| status.name == container.name)?;
+        status.state.as_ref().map(state)
+    };
+    let facts = |container: &core::Container, statuses, kind| ContainerFacts {
+        name: container.name.clone(),
+        image: container.image.clone().unwrap_or_default(),
+        kind,
+        state: known(container, statuses).unwrap_or(ContainerState::Unknown),
+    };
+    let kind = |container: &core::Container| match container.restart_policy.as_deref() {
+        Some("Always") => ContainerKind::Sidecar,
+        _ => ContainerKind::Init,
+    };
+    let inits = spec.init_containers.iter().flatten();
+    let inits = inits.map(|container| facts(container, init, kind(container)));
+    let mains = spec.containers.iter();
+    let mains = mains.map(|container| facts(container, main, ContainerKind::Main));
+    let ephemerals = ephemeral
+        .into_iter()
+        .flatten()
+        .map(|status| ContainerFacts {
+            name: status.name.clone(),
+            image: status.image.clone(),
+            kind: ContainerKind::Ephemeral,
+            state: status.state.as_ref().map_or(ContainerState::Unknown, state),
+        });
+    inits.chain(mains).chain(ephemerals).collect()
 }
 
 fn state(state: &core::ContainerState) -> ContainerState {
@@ -296,7 +351,8 @@ mod tests {
         assert_eq!(pod.owner, Owner::Ours);
         assert_eq!(pod.phase, PodPhase::Pending);
         assert_eq!(pod.containers[0].state, ContainerState::Unknown);
-        assert!(pod.containers[0].init && !pod.containers[1].init);
+        let kinds: Vec<_> = pod.containers.iter().map(|it| it.kind).collect();
+        assert_eq!(kinds, [ContainerKind::Init, ContainerKind::Main]);
         assert!(!pod.is_quiet());
     }
 
@@ -331,6 +387,43 @@ mod tests {
                 "state": {"waiting": {"reason": "PodInitializing"}}}],
         }}));
         assert!(pod.is_quiet());
+    }
+
+    /// As long as steps run the kubelet starts it again, and its end is none of the pod's.
+    #[test]
+    fn a_native_sidecar_that_fails_ends_no_pod() {
+        let pod = facts(&json!({
+            "spec": {
+                "initContainers": [{"name": "mesh", "image": "i", "restartPolicy": "Always"}],
+                "containers": [{"name": "b", "image": "i"}],
+            },
+            "status": {
+                "initContainerStatuses": [{"name": "mesh", "image": "", "imageID": "", "ready": false, "restartCount": 4,
+                    "state": {"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T00:00:09Z"}}}],
+                "containerStatuses": [{"name": "b", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"waiting": {"reason": "PodInitializing"}}}],
+            },
+        }));
+        assert_eq!(pod.containers[0].kind, ContainerKind::Sidecar);
+        assert!(!pod.is_quiet());
+        assert_eq!(pod.last_progress(), None);
+    }
+
+    #[test]
+    fn an_ephemeral_container_keeps_a_pod_until_it_has_ended() {
+        let pod = |state: Value| {
+            facts(&json!({
+                "spec": {"containers": [{"name": "a", "image": "i"}]},
+                "status": {
+                    "containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                        "state": {"terminated": {"exitCode": 0}}}],
+                    "ephemeralContainerStatuses": [{"name": "debug", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                        "state": state}],
+                },
+            }))
+        };
+        assert!(!pod(json!({"running": {}})).is_quiet());
+        assert!(pod(json!({"terminated": {"exitCode": 137}})).is_quiet());
     }
 
     #[rstest]

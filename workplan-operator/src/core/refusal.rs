@@ -1,6 +1,7 @@
 //! What it means that the API server did not create a pod.
 
 use kube::core::Status;
+use kube::core::response::StatusDetails;
 
 /// Why a pod could not be created, in words for the Workplan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,9 +13,12 @@ pub struct Refusal {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The pod will never be created.
+    /// The pod will never be created: what is wrong stands in the Workplan, which cannot be changed.
     Never,
-    /// Somebody may make it possible; it is tried again.
+    /// A policy refuses it, or somebody who does not say whether for good: a label, a webhook or an exception can be
+    /// corrected. It is tried again as long as an image that cannot be pulled.
+    Perhaps,
+    /// Somebody will make it possible, however long it takes; it is tried again.
     Later,
     /// The namespace is going away, and everything in it.
     Over,
@@ -34,11 +38,7 @@ impl Refusal {
                  changed just now; it is tried again",
                 status.message
             );
-            Self {
-                verdict: Verdict::Later,
-                reason: "LimitsChanged",
-                message,
-            }
+            Self::new(Verdict::Perhaps, "LimitsChanged", message)
         } else {
             refusal
         })
@@ -46,45 +46,83 @@ impl Refusal {
 
     fn read(status: &Status) -> Option<Self> {
         let text = status.message.as_str();
-        let refusal = |verdict, reason, message| {
-            Some(Self {
-                verdict,
-                reason,
-                message,
-            })
-        };
         if is_terminating(status) {
-            refusal(Verdict::Over, "NamespaceTerminating", text.to_owned())
-        } else if is_about_resources(status) {
-            refusal(Verdict::Never, "PodRefused", resources(text))
-        } else if status.is_invalid() {
+            return Some(Self::new(
+                Verdict::Over,
+                "NamespaceTerminating",
+                text.to_owned(),
+            ));
+        }
+        if is_about_resources(status) {
+            return Some(Self::new(Verdict::Never, "PodRefused", resources(text)));
+        }
+        if is_of_fields(status) {
             let message =
                 format!("the API server refuses the pod as invalid: {text}. Correct the steps");
-            refusal(Verdict::Never, "PodInvalid", message)
-        } else if status.code == 400 {
-            let message = format!("the API server refuses the pod: {text}");
-            refusal(Verdict::Never, "PodRefused", message)
-        } else if !status.is_forbidden() {
-            None
-        } else if text.contains("cannot create resource") {
+            return Some(Self::new(Verdict::Never, "PodInvalid", message));
+        }
+        match status.code {
+            403 => Some(Self::forbidden(status, text)),
+            400 | 422 => Some(Self::by_policy(text)),
+            _ => None,
+        }
+    }
+
+    fn new(verdict: Verdict, reason: &'static str, message: String) -> Self {
+        Self {
+            verdict,
+            reason,
+            message,
+        }
+    }
+
+    fn forbidden(status: &Status, text: &str) -> Self {
+        if is_of_authorization(status) {
             let message = format!(
                 "the operator's ServiceAccount may not create pods: {text}. Grant it; it is tried again"
             );
-            refusal(Verdict::Later, "OperatorForbidden", message)
-        } else if text.contains("violates PodSecurity") {
-            refusal(Verdict::Never, "PodRefused", pod_security(text))
-        } else if text.contains("exceeded quota") || text.contains("failed quota") {
-            refusal(Verdict::Later, "QuotaExceeded", quota(text))
-        } else if text.contains("service account") || text.contains("serviceaccount") {
+            return Self::new(Verdict::Later, "OperatorForbidden", message);
+        }
+        // Of what admission refuses, the API gives nothing but words.
+        if text.contains("exceeded quota") || text.contains("failed quota") {
+            return Self::new(Verdict::Later, "QuotaExceeded", quota(text));
+        }
+        if text.contains("service account") || text.contains("serviceaccount") {
             let message = format!(
                 "{text}. Create the ServiceAccount, or correct spec.serviceAccountName; it is tried again"
             );
-            refusal(Verdict::Later, "ServiceAccountMissing", message)
-        } else {
-            let message = format!("the API server refuses the pod: {text}");
-            refusal(Verdict::Never, "PodRefused", message)
+            return Self::new(Verdict::Later, "ServiceAccountMissing", message);
         }
+        if text.contains("violates PodSecurity") {
+            return Self::new(Verdict::Perhaps, "PodRefused", pod_security(text));
+        }
+        Self::by_policy(text)
     }
+
+    fn by_policy(text: &str) -> Self {
+        let text = text.trim_end_matches('.');
+        let message = format!(
+            "the API server refuses the pod: {text}. Correct the policy that refuses it, or the steps; it is tried \
+             again"
+        );
+        Self::new(Verdict::Perhaps, "PodRefused", message)
+    }
+}
+
+/// Whether fields of the pod itself are invalid; a policy may say 422 as well, and names none.
+fn is_of_fields(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut fields = causes.map(|cause| !cause.field.is_empty());
+    status.code == 422
+        && fields
+            .next()
+            .is_some_and(|first| first && fields.all(|it| it))
+}
+
+/// Whether the operator itself lacks a right. Who authorizes has not seen the object, and so does not name it.
+fn is_of_authorization(status: &Status) -> bool {
+    let details = status.details.as_ref();
+    details.is_some_and(|details| !details.kind.is_empty() && details.name.is_empty())
 }
 
 fn quota(text: &str) -> String {
@@ -164,46 +202,76 @@ fn pod_security(text: &str) -> String {
 fn is_terminating(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut reasons = causes.map(|cause| cause.reason.as_str());
+    let is_namespace = |details: &StatusDetails| details.kind == "namespaces";
     reasons.any(|reason| reason == "NamespaceTerminating")
-        || status.message.contains("because it is being terminated")
-        || (status.is_not_found() && status.message.starts_with("namespaces "))
+        || (status.is_not_found() && status.details.as_ref().is_some_and(is_namespace))
 }
 
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    fn answer(code: u16, reason: &str, message: &str, details: Value) -> Status {
+        let mut status = Status::failure(message, reason).with_code(code);
+        status.details = serde_json::from_value(details).unwrap();
+        status
+    }
+
     #[rstest]
-    #[case::pod_security(403, "Forbidden", r#"pods "p" is forbidden: violates PodSecurity "baseline:latest": hostPath volumes (volume "kubeci-workspace")"#, Some((Verdict::Never, "PodRefused")))]
+    #[case::pod_security(403, "Forbidden", r#"pods "p" is forbidden: violates PodSecurity "baseline:latest": hostPath volumes (volume "kubeci-workspace")"#, Some((Verdict::Perhaps, "PodRefused")))]
     #[case::quota(403, "Forbidden", r#"pods "p" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"#, Some((Verdict::Later, "QuotaExceeded")))]
     #[case::quota_needs_requests(403, "Forbidden", r#"pods "p" is forbidden: failed quota: q: must specify limits.cpu"#, Some((Verdict::Later, "QuotaExceeded")))]
     #[case::no_account(403, "Forbidden", r#"pods "p" is forbidden: error looking up service account ns/builder: serviceaccount "builder" not found"#, Some((Verdict::Later, "ServiceAccountMissing")))]
-    #[case::terminating(403, "Forbidden", r#"pods "p" is forbidden: unable to create new content in namespace ns because it is being terminated"#, Some((Verdict::Over, "NamespaceTerminating")))]
-    #[case::namespace_gone(404, "NotFound", r#"namespaces "ns" not found"#, Some((Verdict::Over, "NamespaceTerminating")))]
-    #[case::admission_webhook(403, "Forbidden", r#"admission webhook "policy" denied the request: no"#, Some((Verdict::Never, "PodRefused")))]
-    #[case::webhook_without_code(400, "BadRequest", r#"admission webhook "policy" denied the request: no"#, Some((Verdict::Never, "PodRefused")))]
-    #[case::operator(403, "Forbidden", r#"pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ns""#, Some((Verdict::Later, "OperatorForbidden")))]
-    #[case::invalid(422, "Invalid", r#"Pod "p" is invalid: spec.containers[0].volumeMounts[1].name: Not found: "x""#, Some((Verdict::Never, "PodInvalid")))]
-    #[case::webhook_down(500, "InternalError", "failed calling webhook", None)]
-    #[case::too_many(429, "TooManyRequests", "later", None)]
-    #[case::timeout(504, "Timeout", "timed out", None)]
-    fn answers_are_told_apart(
+    #[case::limit_range(403, "Forbidden", r#"pods "p" is forbidden: maximum cpu usage per Container is 1, but limit is 2"#, Some((Verdict::Perhaps, "LimitsChanged")))]
+    #[case::admission_plugin(403, "Forbidden", r#"pods "p" is forbidden: Node "n" is read-only"#, Some((Verdict::Perhaps, "PodRefused")))]
+    fn what_admission_refuses_is_told_apart(
         #[case] code: u16,
         #[case] reason: &str,
         #[case] message: &str,
         #[case] expected: Option<(Verdict, &'static str)>,
     ) {
-        let status = Status::failure(message, reason).with_code(code);
-        let refusal = Refusal::of(&status, || true);
+        let status = answer(code, reason, message, json!({"name": "p", "kind": "pods"}));
+        is_read(&status, expected);
+    }
+
+    #[rstest]
+    #[case::terminating(403, json!({"name": "p", "kind": "pods", "causes": [{"reason": "NamespaceTerminating", "message": "", "field": "metadata.namespace"}]}), "unable to create", Some((Verdict::Over, "NamespaceTerminating")))]
+    #[case::namespace_gone(404, json!({"name": "ns", "kind": "namespaces"}), r#"namespaces "ns" not found"#, Some((Verdict::Over, "NamespaceTerminating")))]
+    #[case::operator(403, json!({"kind": "pods"}), r#"pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "ns""#, Some((Verdict::Later, "OperatorForbidden")))]
+    #[case::operator_by_a_webhook(403, json!({"kind": "pods"}), "pods is forbidden: not today", Some((Verdict::Later, "OperatorForbidden")))]
+    #[case::admission_webhook(403, json!(null), r#"admission webhook "policy" denied the request: no"#, Some((Verdict::Perhaps, "PodRefused")))]
+    #[case::webhook_without_code(400, json!(null), r#"admission webhook "policy" denied the request: no"#, Some((Verdict::Perhaps, "PodRefused")))]
+    #[case::policy(422, json!({"name": "p", "kind": "pods", "causes": [{"message": "failed expression: false", "reason": "", "field": ""}]}), r#"pods "p" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no"#, Some((Verdict::Perhaps, "PodRefused")))]
+    #[case::invalid(422, json!({"name": "p", "kind": "Pod", "causes": [{"reason": "FieldValueNotFound", "message": "", "field": "spec.containers[0].volumeMounts[1].name"}]}), r#"Pod "p" is invalid: spec.containers[0].volumeMounts[1].name: Not found: "x""#, Some((Verdict::Never, "PodInvalid")))]
+    #[case::webhook_down(500, json!(null), "failed calling webhook", None)]
+    #[case::too_many(429, json!(null), "later", None)]
+    #[case::timeout(504, json!(null), "timed out", None)]
+    fn answers_are_told_apart(
+        #[case] code: u16,
+        #[case] details: Value,
+        #[case] message: &str,
+        #[case] expected: Option<(Verdict, &'static str)>,
+    ) {
+        let reason = match code {
+            403 => "Forbidden",
+            404 => "NotFound",
+            _ => "Other",
+        };
+        is_read(&answer(code, reason, message, details), expected);
+    }
+
+    fn is_read(status: &Status, expected: Option<(Verdict, &'static str)>) {
+        let refusal = Refusal::of(status, || true);
         assert_eq!(
             refusal
                 .as_ref()
                 .map(|refusal| (refusal.verdict, refusal.reason)),
             expected
         );
-        assert!(refusal.is_none_or(|refusal| refusal.message.contains(message)));
+        assert!(refusal.is_none_or(|refusal| refusal.message.contains(&status.message)));
     }
 
     #[rstest]

@@ -5,11 +5,15 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use kubeci_api::{Phase, Workplan, WorkplanStatus};
 
-/// Reasons to wait that need somebody to do something.
-const NEED_HELP: [&str; 3] = [
-    "QuotaExceeded",
-    "ServiceAccountMissing",
-    "OperatorForbidden",
+/// Reasons to wait that pass by themselves as a rule.
+const PASSING: [&str; 7] = [
+    "Deleting",
+    "NodeNotReady",
+    "NotScheduled",
+    "PodNameInUse",
+    "PodNotTaken",
+    "PodStarting",
+    "Unschedulable",
 ];
 
 /// The longest note that the API server takes.
@@ -64,6 +68,12 @@ fn news<'a>(
     after: &'a WorkplanStatus,
 ) -> impl Iterator<Item = &'a Condition> {
     let failed = after.phase == Some(Phase::Failed) && before.phase != after.phase;
+    // Of a plan that merely runs the status itself gives no reason.
+    let waits = |condition: &Condition| {
+        condition.status == "Unknown"
+            && after.reason.as_ref() == Some(&condition.reason)
+            && !PASSING.contains(&condition.reason.as_str())
+    };
     let is_new = |condition: &Condition| {
         let mut known = before.conditions.iter();
         !known.any(|known| known.type_ == condition.type_ && known.reason == condition.reason)
@@ -72,9 +82,7 @@ fn news<'a>(
         .conditions
         .iter()
         .filter(move |condition| match condition.type_.as_str() {
-            "Succeeded" => {
-                failed || (NEED_HELP.contains(&condition.reason.as_str()) && is_new(condition))
-            }
+            "Succeeded" => failed || (waits(condition) && is_new(condition)),
             _ => condition.status == "False" && is_new(condition),
         })
 }
@@ -88,6 +96,8 @@ mod tests {
     use super::*;
 
     fn status(phase: Phase, conditions: &[(&str, &str, &str)]) -> WorkplanStatus {
+        let reason = conditions.iter().find(|(type_, ..)| *type_ == "Succeeded");
+        let reason = reason.filter(|(.., reason)| !["Running", "StepFailed"].contains(reason));
         let conditions = conditions.iter().map(|(type_, status, reason)| Condition {
             type_: (*type_).into(),
             status: (*status).into(),
@@ -98,6 +108,7 @@ mod tests {
         });
         WorkplanStatus {
             phase: Some(phase),
+            reason: reason.map(|(.., reason)| (*reason).to_owned()),
             conditions: conditions.collect(),
             ..WorkplanStatus::default()
         }
@@ -113,6 +124,10 @@ mod tests {
     #[case::has_failed(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED]), &[])]
     #[case::unschedulable(status(Phase::Pending, &[]), status(Phase::Pending, &[("Succeeded", "Unknown", "Unschedulable")]), &[])]
     #[case::quota(status(Phase::Pending, &[]), status(Phase::Pending, &[("Succeeded", "Unknown", "QuotaExceeded")]), &["QuotaExceeded"])]
+    #[case::no_volume(status(Phase::Pending, &[]), status(Phase::Pending, &[("Succeeded", "Unknown", "FailedMount")]), &["FailedMount"])]
+    #[case::still_no_volume(status(Phase::Pending, &[("Succeeded", "Unknown", "FailedMount")]), status(Phase::Pending, &[("Succeeded", "Unknown", "FailedMount")]), &[])]
+    #[case::runs_on_after_a_failure(status(Phase::Running, &[RUNNING]), status(Phase::Running, &[("Succeeded", "Unknown", "StepFailed")]), &[])]
+    #[case::kept_by_a_sidecar(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, ("PodsEnded", "False", "SidecarRuns")]), &["SidecarRuns"])]
     #[case::unswept(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, UNSWEPT]), &["SweepFailed"])]
     #[case::still_unswept(status(Phase::Failed, &[FAILED, UNSWEPT]), status(Phase::Failed, &[FAILED, UNSWEPT]), &[])]
     fn only_new_trouble_is_told(

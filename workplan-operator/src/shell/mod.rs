@@ -9,6 +9,7 @@ mod fresh;
 mod linger;
 mod metrics;
 mod operator;
+mod pod_events;
 mod queue;
 mod reconcile;
 mod refused;
@@ -17,4 +18,4 @@ mod sweeps;
 mod watch;
 mod watches;
 
-pub use operator::operate;
+pub use operator::{Settings, operate};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::controller::{self, Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
@@ -20,6 +20,7 @@ use super::announce::Announcer;
 use super::fresh::Fresh;
 use super::linger::Linger;
 use super::metrics::Metrics;
+use super::pod_events::PodEvents;
 use super::queue::Queue;
 use super::reconcile::{Reconciler, now};
 use super::refused::Refused;
@@ -49,13 +50,21 @@ pub enum OperatorError {
     },
 }
 
+/// What the command line says.
+pub struct Settings {
+    /// This operator's own image; absent: that of the pod in which it runs.
+    pub image: Option<String>,
+    /// How long after its last step a pod is left to containers that are no steps.
+    pub sidecar_grace: SignedDuration,
+}
+
 /// Runs Workplans until the process is asked to stop. What is under way then is left as it is: whoever
 /// leads next finds it.
 ///
 /// # Errors
 /// When a part of it ends by itself.
-pub async fn operate(context: Context, image: Option<String>) -> Result<(), OperatorError> {
-    let image = match image {
+pub async fn operate(context: Context, settings: Settings) -> Result<(), OperatorError> {
+    let image = match settings.image {
         Some(image) => image,
         None => own_image(&context).await?,
     };
@@ -77,6 +86,7 @@ pub async fn operate(context: Context, image: Option<String>) -> Result<(), Oper
 
     let metrics = Metrics::new(context.metrics.clone(), watches.workplans.clone());
     let sweeps = Arc::new(Sweeps::new(Arc::clone(&watches.node_queue)));
+    let pod_events = Arc::new(PodEvents::new(context.client.clone()));
     let running = run_workplans(
         watches.clone(),
         Reconciler {
@@ -91,6 +101,8 @@ pub async fn operate(context: Context, image: Option<String>) -> Result<(), Oper
             announcer: Announcer::new(context.client.clone(), context.identity.clone()),
             metrics: metrics.clone(),
             image: image.clone(),
+            pod_events: Arc::clone(&pod_events),
+            sidecar_grace: settings.sidecar_grace,
         },
         workplans_due,
     );
@@ -102,6 +114,7 @@ pub async fn operate(context: Context, image: Option<String>) -> Result<(), Oper
             image,
             pods: watches.sweep_pods.clone(),
             limit_ranges: watches.limit_ranges.clone(),
+            pod_events,
             sweeps,
             workplans: Arc::clone(&watches.workplan_queue),
             metrics,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
@@ -17,12 +17,14 @@ use super::announce::Announcer;
 use super::fresh::Fresh;
 use super::linger::Linger;
 use super::metrics::Metrics;
+use super::pod_events::PodEvents;
 use super::refused::Refused;
 use super::sweeps::Sweeps;
 use crate::core::decide::{
     Action, Certainty, Decision, Facts, NodeState, SweepState, decide, holds_folder, home,
+    is_stalled,
 };
-use crate::core::observe::{PodFacts, is_ready};
+use crate::core::observe::{PodFacts, PodWarning, is_ready};
 use crate::core::pod::{self, Placement};
 use crate::core::workspace::Folder;
 
@@ -39,6 +41,8 @@ pub struct Reconciler {
     pub announcer: Announcer,
     pub metrics: Metrics,
     pub image: String,
+    pub pod_events: Arc<PodEvents>,
+    pub sidecar_grace: SignedDuration,
 }
 
 impl Reconciler {
@@ -256,12 +260,16 @@ impl Reconciler {
     async fn facts(&self, workplan: &Workplan) -> Result<Facts, Error> {
         let pods = self.watched_pods(workplan);
         let now = now();
+        let uid = workplan.uid().unwrap_or_default();
         Ok(Facts {
             certainty: Certainty::Watched,
-            refusals: self.refused.held(&workplan.uid().unwrap_or_default(), now),
+            refusals: self.refused.held(&uid, now),
+            refused_since: self.refused.since(&uid),
+            warnings: self.warnings(workplan, &pods, now).await,
             node: self.node_state(workplan, &pods).await?,
             sweep: self.sweep_state(workplan, &pods),
             limits: self.limits(workplan),
+            sidecar_grace: self.sidecar_grace,
             now,
             pods,
         })
@@ -272,6 +280,24 @@ impl Reconciler {
         let all = self.limit_ranges.state();
         let of_namespace = all.iter().filter(|range| range.namespace() == namespace);
         Limits::of(of_namespace.map(|range| &**range))
+    }
+
+    /// What the Events of those pods say that stand still.
+    async fn warnings(
+        &self,
+        workplan: &Workplan,
+        pods: &BTreeMap<usize, PodFacts>,
+        now: Timestamp,
+    ) -> BTreeMap<usize, PodWarning> {
+        let namespace = workplan.namespace().unwrap_or_default();
+        let mut warnings = BTreeMap::new();
+        for (task, pod) in pods.iter().filter(|(_, pod)| is_stalled(pod, now)) {
+            let uid = pod.uid.as_deref().unwrap_or_default();
+            if let Some(warning) = self.pod_events.warning(&namespace, uid).await {
+                warnings.insert(*task, warning);
+            }
+        }
+        warnings
     }
 
     /// Whether a plan of which nothing is left to clean up may have a pod that waits in vain.

@@ -14,6 +14,7 @@ pub struct Refused(ByWorkplan<Held>);
 
 struct Held {
     refusals: BTreeMap<usize, Refusal>,
+    since: Timestamp,
     attempts: u32,
     retry_at: Timestamp,
 }
@@ -26,6 +27,11 @@ impl Refused {
         held.map(|held| held.refusals.clone()).unwrap_or_default()
     }
 
+    /// Since when pods of a Workplan have been refused without one being created.
+    pub fn since(&self, uid: &str) -> Option<Timestamp> {
+        self.0.all().get(uid).map(|held| held.since)
+    }
+
     /// Takes note of how the creations of a look at a Workplan went; says when to try again, if so.
     pub fn note(
         &self,
@@ -36,12 +42,14 @@ impl Refused {
         let mut all = self.0.all();
         if !refusals
             .values()
-            .any(|refusal| refusal.verdict == Verdict::Later)
+            .any(|refusal| matches!(refusal.verdict, Verdict::Later | Verdict::Perhaps))
         {
             all.remove(uid);
             return None;
         }
-        let attempts = all.get(uid).map_or(0, |held| held.attempts);
+        let (attempts, since) = all
+            .get(uid)
+            .map_or((0, now), |held| (held.attempts, held.since));
         match all.get(uid) {
             Some(held) if now < held.retry_at && held.refusals == *refusals => Some(held.retry_at),
             _ => {
@@ -50,6 +58,7 @@ impl Refused {
                 let retry_at = now + wait;
                 let held = Held {
                     refusals: refusals.clone(),
+                    since,
                     attempts: attempts + 1,
                     retry_at,
                 };
@@ -89,7 +98,9 @@ mod tests {
         );
         assert_eq!(refused.held("uid", retry_at), BTreeMap::new());
         assert!(refused.note("uid", &refusals, retry_at).unwrap() > retry_at);
+        assert_eq!(refused.since("uid"), Some(now));
         assert_eq!(refused.note("uid", &BTreeMap::new(), retry_at), None);
         assert_eq!(refused.held("uid", now), BTreeMap::new());
+        assert_eq!(refused.since("uid"), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -13,13 +13,17 @@ use kubeci_compiler::Limits;
 
 use super::act::said;
 use super::metrics::{Metrics, SweepResult};
+use super::pod_events::PodEvents;
 use super::queue::Queue;
 use super::reconcile::now;
 use crate::core::decide::SweepState;
 use crate::core::observe::is_ready;
-use crate::core::sweep::pod::{self, SweepFacts};
+use crate::core::sweep::pod::{self, SweepFacts, SweepPodState};
 use crate::core::sweep::round::{Next, Round, Turn};
 use crate::core::workspace::Folder;
+
+/// How often is looked at a sweep that is under way, should its pod not start.
+const LOOKS_APART: SignedDuration = SignedDuration::from_secs(6);
 
 /// The rounds of all nodes.
 pub struct Sweeps {
@@ -71,6 +75,7 @@ pub struct Sweeper {
     pub image: String,
     pub pods: Store<Pod>,
     pub limit_ranges: Store<LimitRange>,
+    pub pod_events: Arc<PodEvents>,
     pub sweeps: Arc<Sweeps>,
     pub workplans: Arc<Queue<Workplan>>,
     pub metrics: Metrics,
@@ -81,11 +86,22 @@ impl Sweeper {
     pub async fn reconcile(&self, node: &Node) -> Result<Option<Timestamp>, kube::Error> {
         let name = node.name_any();
         let known = ObjectRef::new(&pod::name(&name)).within(&self.namespace);
-        let facts = self.pods.get(&known).map(|pod| SweepFacts::of(&pod));
+        let pod = self.pods.get(&known);
+        let warning = match &pod {
+            Some(pod) if pod::is_stalled(pod, now()) => {
+                let uid = pod.uid().unwrap_or_default();
+                self.pod_events.warning(&self.namespace, &uid).await
+            }
+            _ => None,
+        };
+        let facts = pod.map(|pod| SweepFacts::of(&pod, warning.as_ref()));
+        let is_underway =
+            matches!(&facts, Some(facts) if matches!(facts.state, SweepPodState::Underway(_)));
         let turn = |round: &mut Round| round.turn(facts.as_ref(), is_ready(node), now());
         let Turn { next, news } = self.sweeps.round(&name, turn);
         self.tell(&news);
         match next {
+            Next::Wait(None) if is_underway => Ok(Some(now() + LOOKS_APART)),
             Next::Wait(until) => Ok(until),
             Next::Create(folders) => self.create(&name, &folders).await,
             Next::Clear(uid) => self.clear(&name, uid).await.map(|()| None),

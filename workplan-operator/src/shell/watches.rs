@@ -203,12 +203,14 @@ fn slim_pod(pod: &mut Pod) {
     let slim = |container: Container| Container {
         name: container.name,
         image: container.image,
+        restart_policy: container.restart_policy,
         ..Container::default()
     };
     let slim = |containers: Vec<Container>| containers.into_iter().map(slim).collect();
     pod.meta_mut().annotations = None;
     pod.spec = pod.spec.take().map(|spec| PodSpec {
         node_name: spec.node_name,
+        scheduling_gates: spec.scheduling_gates,
         init_containers: spec.init_containers.map(slim),
         containers: slim(spec.containers),
         ..PodSpec::default()

@@ -14,17 +14,22 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// The most characters of a container's last log lines that a status repeats.
 const LOG_TAIL: usize = 400;
 
-/// Reasons for which a container waits that time may cure.
-const CURABLE: [&str; 9] = [
+/// Reasons for which a container waits its turn, or is being created.
+const IN_TURN: [&str; 3] = ["", "PodInitializing", "ContainerCreating"];
+/// Reasons for which a container waits that time may cure. Others that the kubelet gives count as they do.
+const CURABLE: [&str; 4] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CreatePodSandboxError",
+];
+/// Such reasons that are the image's.
+const OF_IMAGE: [&str; 5] = [
     "ErrImagePull",
     "ImagePullBackOff",
     "RegistryUnavailable",
     "ImageInspectError",
     "SignatureValidationFailed",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-    "CreatePodSandboxError",
 ];
 /// Reasons for which a container waits in vain.
 const HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
@@ -150,7 +155,8 @@ impl Failure {
     #[must_use]
     pub fn is_of_container(&self, step: &StepStatus) -> bool {
         let reason = self.reason.as_str();
-        step.exit_code.is_some() || CURABLE.contains(&reason) || HOPELESS.contains(&reason)
+        let of_container = [&CURABLE[..], &OF_IMAGE, &HOPELESS].concat();
+        step.exit_code.is_some() || of_container.contains(&reason)
     }
 }
 
@@ -166,6 +172,12 @@ impl fmt::Display for Failure {
 }
 
 impl Stuck {
+    /// Whether a container says why it waits.
+    #[must_use]
+    pub fn says(state: &ContainerState) -> bool {
+        matches!(state, ContainerState::Waiting { reason, .. } if !IN_TURN.contains(&reason.as_str()))
+    }
+
     /// Reads why a container waits; none where it waits for its turn.
     #[must_use]
     pub fn of(container: &ContainerFacts, pod: &PodFacts, now: Timestamp) -> Option<Self> {
@@ -182,23 +194,18 @@ impl Stuck {
                 until: None,
             });
         }
-        if !CURABLE.contains(&reason) {
+        if !Self::says(&container.state) {
             return None;
         }
         let failure = match reason {
-            "CreateContainerConfigError"
-            | "CreateContainerError"
-            | "RunContainerError"
-            | "CreatePodSandboxError" => {
-                Failure::new(reason, format!("the container cannot be created: {said}"))
-            }
             // The kubelet goes to and fro between the pull and the pause after it.
-            _ => {
+            reason if OF_IMAGE.contains(&reason) => {
                 let text = format!(
                     "the image {image:?} cannot be pulled: {said}. Correct its name, or give credentials in imagePullSecrets"
                 );
                 Failure::new("ImagePullBackOff", text)
             }
+            _ => Failure::new(reason, format!("the container cannot be created: {said}")),
         };
         let until = pod.last_progress().unwrap_or(now) + PATIENCE;
         Some(Self {

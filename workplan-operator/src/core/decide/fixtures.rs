@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::core::observe::{ContainerFacts, ContainerState, Ended, Owner, PodPhase};
+use crate::core::observe::{ContainerFacts, ContainerKind, ContainerState, Ended, Owner, PodPhase};
 
 pub fn now() -> Timestamp {
     "2026-01-01T00:10:00Z".parse().unwrap()
@@ -14,15 +14,19 @@ pub fn facts(pods: impl IntoIterator<Item = (usize, PodFacts)>) -> Facts {
         pods: pods.into_iter().collect(),
         certainty: Certainty::Watched,
         refusals: BTreeMap::new(),
+        refused_since: None,
+        warnings: BTreeMap::new(),
         node: NodeState::Ready,
         sweep: SweepState::NotAsked,
         limits: Limits::NONE,
+        sidecar_grace: jiff::SignedDuration::from_secs(30),
         now: now(),
     }
 }
 
 /// A pod of the task on the node `n1`, in short: `"a"` is an init container, `"|"` begins the others, and
-/// after `=` comes its state: `run`, `0` or another exit code, `wait:Reason`.
+/// after `=` comes its state: `run`, `0` or another exit code, `wait:Reason`. A name with `*` is a native
+/// sidecar's.
 pub fn pod(task: usize, containers: &str) -> PodFacts {
     let (init, main) = containers.split_once('|').unwrap_or(("", containers));
     let parse = |text: &str, init| -> Vec<ContainerFacts> {
@@ -40,7 +44,10 @@ pub fn pod(task: usize, containers: &str) -> PodFacts {
         phase: PodPhase::Pending,
         reason: None,
         message: None,
+        created: Some("2026-01-01T00:00:00Z".parse().unwrap()),
         started: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+        prepared: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+        gates: Vec::new(),
         unschedulable: None,
         containers: [parse(init, true), parse(main, false)].concat(),
     }
@@ -48,6 +55,11 @@ pub fn pod(task: usize, containers: &str) -> PodFacts {
 
 pub fn container(text: &str, init: bool) -> ContainerFacts {
     let (name, state) = text.split_once('=').unwrap_or((text, ""));
+    let (name, kind) = match (name.strip_prefix('*'), init) {
+        (Some(name), _) => (name, ContainerKind::Sidecar),
+        (None, true) => (name, ContainerKind::Init),
+        (None, false) => (name, ContainerKind::Main),
+    };
     let second = |text: &str| Some(text.parse().unwrap());
     let state = match state {
         "" => ContainerState::Unknown,
@@ -69,7 +81,7 @@ pub fn container(text: &str, init: bool) -> ContainerFacts {
     ContainerFacts {
         name: name.into(),
         image: "alpine".into(),
-        init,
+        kind,
         state,
     }
 }

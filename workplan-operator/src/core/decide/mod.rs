@@ -8,9 +8,12 @@ mod relay;
 mod relayed;
 mod report;
 mod run;
+mod scheduling;
 mod settle;
+mod sidecar;
 mod trouble;
 mod unprepared;
+mod waiting;
 
 #[cfg(test)]
 mod cases;
@@ -21,19 +24,25 @@ mod fixtures;
 #[cfg(test)]
 mod relay_cases;
 #[cfg(test)]
+mod sidecar_cases;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod trouble_cases;
+#[cfg(test)]
+mod waiting_cases;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+pub use waiting::is_stalled;
+
+use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan, WorkplanStatus, WorkspaceKind};
 use kubeci_compiler::Limits;
 
-use crate::core::observe::{Owner, PodFacts};
+use crate::core::observe::{Owner, PodFacts, PodWarning};
 use crate::core::plan::Plan;
 use crate::core::refusal::Refusal;
 
@@ -45,11 +54,17 @@ pub struct Facts {
     pub certainty: Certainty,
     /// What the API server said where it did not create a pod just now.
     pub refusals: BTreeMap<usize, Refusal>,
+    /// Since when it has refused them; absent where it does so for the first time.
+    pub refused_since: Option<Timestamp>,
+    /// What the Events of pods say that stand still (see [`is_stalled`]).
+    pub warnings: BTreeMap<usize, PodWarning>,
     /// The node that [`home`] names.
     pub node: NodeState,
     pub sweep: SweepState,
     /// What the namespace gives to containers and asks of them.
     pub limits: Limits,
+    /// How long after its last step a pod is left to containers that are no steps.
+    pub sidecar_grace: SignedDuration,
     /// In whole microseconds, as the API keeps times.
     pub now: Timestamp,
 }
@@ -119,16 +134,20 @@ pub fn decide(workplan: &Workplan, facts: &Facts) -> Decision {
     if workplan.meta().deletion_timestamp.is_some() {
         return cleanup::of_deleted(workplan, tasks, status, facts);
     }
-    if status.phase.is_some_and(Phase::is_final) {
-        return cleanup::of_ended(workplan, tasks, status, facts);
-    }
-    let decision = match &plan {
-        Ok(plan) => run::decide(workplan, plan, status, facts),
-        Err(invalid) => Decision::wait(report::invalid(workplan, status, invalid, facts.now)),
+    let mut decision = if status.phase.is_some_and(Phase::is_final) {
+        cleanup::of_ended(workplan, tasks, status, facts)
+    } else {
+        let decision = match &plan {
+            Ok(plan) => run::decide(workplan, plan, status, facts),
+            Err(invalid) => Decision::wait(report::invalid(workplan, status, invalid, facts.now)),
+        };
+        if decision.status.phase.is_some_and(Phase::is_final) {
+            cleanup::of_ended(workplan, tasks, decision.status, facts)
+        } else {
+            decision
+        }
     };
-    if decision.status.phase.is_some_and(Phase::is_final) {
-        return cleanup::of_ended(workplan, tasks, decision.status, facts);
-    }
+    sidecar::end_pods(tasks, &mut decision, facts);
     decision
 }
 

@@ -12,7 +12,7 @@ use step_runner::record::{End, Record, Stage};
 use super::failure::{Failure, Stuck};
 use super::order::{readiness, skip_for};
 use super::settle::keep;
-use super::trouble::Notice;
+use super::trouble::{Notice, Trouble};
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
 use crate::core::plan::Plan;
 
@@ -22,6 +22,9 @@ const HEARING: SignedDuration = SignedDuration::from_secs(30);
 
 /// Reasons of the kubelet's own for the end of a container whose process was started.
 const RAN: [&str; 4] = ["", "Error", "Completed", "OOMKilled"];
+
+/// Exit codes above it are those of processes that a signal ended.
+const SIGNALLED: i32 = 128;
 
 /// The exit code of a step runner whose step was not started.
 const SKIPPED: i32 = exit_code::SKIPPED as i32;
@@ -72,11 +75,19 @@ pub fn settle(
         });
     }
     for (at, word) in &open {
-        let will_start = !matches!(readiness(plan, steps, *at), Readiness::Skip { .. });
-        if let Word::NotUp(Some(stuck)) = word
-            && will_start
-        {
-            notice.stuck(&steps[*at].name, stuck);
+        let name = &steps[*at].name;
+        match (word, readiness(plan, steps, *at)) {
+            (Word::NotUp(Some(stuck)), Readiness::Start) => notice.stuck(name, stuck),
+            (Word::NotUp(Some(stuck)), Readiness::Wait) => {
+                notice.trouble(Trouble::cannot_start(name, &stuck.failure));
+            }
+            (Word::Over(failure, ..), Readiness::Wait) => {
+                // What was skipped, or stopped, before that is told of the step that it waits for could have started.
+                if container(pod, &steps[*at]).is_some_and(|it| !came_up(&it.state)) {
+                    notice.trouble(Trouble::cannot_start(name, failure));
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -197,7 +208,7 @@ fn last_word(end: &Ended, pod: &PodFacts) -> Word {
 
 fn never_started(record: Option<&Record>, end: &Ended) -> bool {
     match record.map(|record| &record.stage) {
-        None => !RAN.contains(&end.reason.as_str()) || end.exit_code == SKIPPED,
+        None => !has_run(end) || end.exit_code == SKIPPED,
         Some(Stage::Waiting) => true,
         Some(Stage::Running { .. }) => false,
         Some(Stage::Ended { end, .. }) => match end {
@@ -236,8 +247,16 @@ pub fn came_up(state: &ContainerState) -> bool {
     match state {
         ContainerState::Unknown | ContainerState::Waiting { .. } => false,
         ContainerState::Running { .. } => true,
-        ContainerState::Ended(end) => RAN.contains(&end.reason.as_str()),
+        ContainerState::Ended(end) => has_run(end),
     }
+}
+
+/// Whether the process of an ended container was started, as its step runner or the kubelet tells. A runtime that
+/// cannot execute it, as for arguments that are too long, lets the container end like a process that failed,
+/// and says why in its log; the step runner says something before all else, unless it is killed.
+fn has_run(end: &Ended) -> bool {
+    let is_told = [0, SKIPPED].contains(&end.exit_code) || end.message.parse::<Record>().is_ok();
+    RAN.contains(&end.reason.as_str()) && (is_told || end.exit_code > SIGNALLED)
 }
 
 /// Takes up what a container says, with regard to the steps that its own depends on.

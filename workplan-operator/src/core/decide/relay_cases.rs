@@ -51,7 +51,7 @@ fn time(text: &str) -> MicroTime {
 #[case::not_up("| a=0 b c=run", "cpp", ["", "its container is not up yet: its image is being pulled", "waiting for b"])]
 #[case::held_up("| a=0 c b", "cpp", ["", "its container is not up yet: the node starts one after the other, and is at that of c", "waiting for b"])]
 #[case::has_no_image("| a=run b=wait:ErrImagePull c=run", "rpp", ["", "ImagePullBackOff: the image \"alpine\" cannot be pulled", "waiting for a, b"])]
-#[case::lost("| a=1 b=run c", "fpp", ["exit code 1", "a did not complete", "a did not complete"])]
+#[case::lost("| a=137 b=run c", "fpp", ["exit code 137", "a did not complete", "a did not complete"])]
 fn a_waiting_step_says_for_what(
     #[case] containers: &str,
     #[case] expected: &str,
@@ -258,6 +258,62 @@ fn what_waits_for_a_container_that_never_came_up_is_skipped_and_its_pod_deleted(
     assert_eq!(phases(&decision.status), "fssc");
     assert_eq!(reason(&decision), format!("a: {why}"));
     assert_eq!(decision.actions, [Action::DeletePod(0)]);
+}
+
+/// The runtime's own words, and how it says them.
+fn cannot_start(pod: &mut PodFacts, step: &str, why: (&str, i32)) {
+    let mut named = pod.containers.iter_mut().filter(|it| it.name == step);
+    let Some(ContainerState::Ended(end)) = named.next().map(|it| &mut it.state) else {
+        panic!("{step} has not ended");
+    };
+    (end.reason, end.exit_code) = (why.0.into(), why.1);
+    end.message = "exec: argument list too long".into();
+}
+
+#[rstest]
+#[case::before_it_is_created(("StartError", 128))]
+#[case::as_it_is_executed(("Error", 1))]
+fn law_1_a_container_that_cannot_start_decides_at_its_steps_turn(#[case] why: (&str, i32)) {
+    let workplan = plan(&["| a b:a c:b x"]);
+    let looks = |a: &str| {
+        let records = [("a", "failed started=0.100000 ended=5.000000 exit=3")];
+        let records = if a == "3" { &records[..] } else { &[] };
+        let mut pod = saying(&format!("| a={a} b=1 c=run x=run"), records);
+        cannot_start(&mut pod, "b", why);
+        pod
+    };
+    let early = decided(&workplan, &facts([(0, looks("run"))]));
+    assert_eq!(
+        (phases(&early.status).as_str(), reason(&early)),
+        ("rppr", "ContainerCannotStart")
+    );
+    let told = early.status.message.as_deref().unwrap();
+    assert!(
+        told.contains("the container of b cannot start") && told.contains("too long"),
+        "{told}"
+    );
+    let workplan = after(workplan, &early);
+
+    let lost = decided(&workplan, &facts([(0, looks("3"))]));
+    assert!(
+        phases(&lost.status).starts_with("fs"),
+        "{}",
+        phases(&lost.status)
+    );
+    assert_eq!(reason(&lost), "a: exit code 3");
+
+    let mut pod = looks("0");
+    pod.containers.retain(|it| it.name != "x");
+    let mut workplan = workplan;
+    workplan.spec.tasks[0].parallel_steps.truncate(3);
+    let turn = decided(&workplan, &facts([(0, pod)]));
+    assert_eq!(phases(&turn.status), "cfs");
+    assert!(said(&turn.status, "b").contains("too long"));
+    assert_eq!(
+        turn.actions,
+        [Action::DeletePod(0)],
+        "c hears of it from nobody else"
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::core::plan::{InvalidPlan, Plan};
 const SUCCEEDED: &str = "Succeeded";
 const CLEANED: &str = "WorkspaceCleaned";
 const RELAYED: &str = "Relayed";
+const PODS_ENDED: &str = "PodsEnded";
 
 /// The status of a plan that can never run.
 pub fn invalid(
@@ -131,6 +132,20 @@ pub fn uncleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, mess
 pub fn is_cleaned(status: &WorkplanStatus) -> bool {
     let mut conditions = status.conditions.iter();
     conditions.any(|condition| condition.type_ == CLEANED && condition.status == "True")
+}
+
+/// Says that pods go on though their steps have ended.
+pub fn pods_kept(status: &mut WorkplanStatus, now: Timestamp, message: &str) {
+    condition(status, PODS_ENDED, "False", "SidecarRuns", message, now);
+}
+
+pub fn pods_ended(status: &mut WorkplanStatus, now: Timestamp, reason: &str, message: &str) {
+    condition(status, PODS_ENDED, "True", reason, message, now);
+}
+
+pub fn has_kept_pods(status: &WorkplanStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| condition.type_ == PODS_ENDED && condition.status == "False")
 }
 
 fn has_condition(status: &WorkplanStatus, type_: &str) -> bool {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kubeci_api::{Order, StepPhase, StepStatus, Workplan, WorkplanStatus};
 
-use super::failure::Failure;
+use super::failure::{Failure, PATIENCE};
 use super::settle::settle;
 use super::trouble::{Notice, Trouble};
 use super::{
@@ -83,16 +83,27 @@ impl Run<'_> {
                 Verdict::Never => {
                     self.end_rest(task, &Failure::new(refusal.reason, &refusal.message), None);
                 }
-                Verdict::Later => self.notice.trouble(Trouble::refused(refusal)),
+                Verdict::Perhaps if self.is_refused_for_good() => {
+                    self.end_rest(task, &Failure::new(refusal.reason, &refusal.message), None);
+                }
+                Verdict::Perhaps | Verdict::Later => {
+                    self.notice.trouble(Trouble::refused(refusal));
+                }
                 Verdict::Over => {}
             }
             return;
         }
-        let now = self.facts.now;
         let steps = &self.steps[self.plan.tasks[task].clone()];
         match self.facts.pods.get(&task) {
             Some(pod) if pod.owner == Owner::Ours => {
-                settle(self.plan, &mut self.steps, task, pod, now, &mut self.notice);
+                settle(
+                    self.plan,
+                    &mut self.steps,
+                    task,
+                    pod,
+                    self.facts,
+                    &mut self.notice,
+                );
             }
             Some(pod) if pod.owner == Owner::Former || pod.deleting => {
                 self.notice.trouble(Trouble::name_in_use(&pod.name));
@@ -107,7 +118,7 @@ impl Run<'_> {
             None if !was_started(steps) => {}
             None if self.facts.certainty == Certainty::Asked => {
                 let name = crate::core::pod::name(workplan, task);
-                self.end_rest(task, &Failure::of_missing_pod(&name), Some(now));
+                self.end_rest(task, &Failure::of_missing_pod(&name), Some(self.facts.now));
             }
             None => {
                 let is_open = steps.iter().any(|step| !step.phase.is_final());
@@ -116,6 +127,16 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the API server has refused pods for as long as an image is waited for.
+    fn is_refused_for_good(&mut self) -> bool {
+        let now = self.facts.now;
+        let until = self.facts.refused_since.unwrap_or(now) + PATIENCE;
+        if now < until {
+            self.notice.wake_at(until);
+        }
+        until <= now
     }
 
     fn end_rest(&mut self, task: usize, failure: &Failure, now: Option<Timestamp>) {
@@ -158,12 +179,12 @@ impl Run<'_> {
 
     /// A pod is made of all steps that are left of its task; who changed that has lost the others.
     fn fail_what_no_pod_has(&mut self) {
-        let facts = self.facts;
-        let quiet = |pod: &PodFacts| {
-            pod.owner == Owner::Ours && pod.is_quiet() && !unprepared::is_to_be_made_again(pod)
-        };
-        for (&task, pod) in facts.pods.iter().filter(|(_, pod)| quiet(pod)) {
-            if task < self.plan.tasks.len() {
+        let quiet = |pod: &PodFacts| pod.owner == Owner::Ours && pod.is_quiet();
+        for (&task, pod) in self.facts.pods.iter().filter(|(_, pod)| quiet(pod)) {
+            let Some(range) = self.plan.tasks.get(task) else {
+                continue;
+            };
+            if !unprepared::is_to_be_made_again(&self.steps[range.clone()], pod) {
                 let text = format!("the pod {} has ended without a container for it", pod.name);
                 self.end_rest(task, &Failure::new("PodAltered", text), None);
             }
@@ -177,7 +198,8 @@ impl Run<'_> {
             let steps = range.map(|range| &self.steps[range]);
             let is_ours = pod.owner == Owner::Ours && !self.facts.refusals.contains_key(task);
             let is_vain = |steps| {
-                given_up(steps, pod) || (unprepared::is_to_be_made_again(pod) && !pod.deleting)
+                let again = || unprepared::is_to_be_made_again(steps, pod) && !pod.deleting;
+                given_up(steps, pod) || again()
             };
             if is_ours && steps.is_some_and(is_vain) {
                 self.actions.push(Action::DeletePod(*task));

@@ -5,10 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus};
 
 use super::failure::{Failure, Stuck};
-use super::trouble::{Notice, Trouble};
+use super::trouble::Notice;
 use super::unprepared::{self, Unprepared};
-use super::{order, relay};
-use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
+use super::{Facts, order, relay, sidecar, waiting};
+use crate::core::observe::{
+    ContainerFacts, ContainerKind, ContainerState, Ended, PodFacts, PodPhase,
+};
 use crate::core::plan::Plan;
 
 /// Brings the steps of one task up to date with its pod. Steps that are final stay as they are.
@@ -17,11 +19,17 @@ pub fn settle(
     steps: &mut [StepStatus],
     task: usize,
     pod: &PodFacts,
-    now: Timestamp,
+    facts: &Facts,
     notice: &mut Notice,
 ) {
-    let range = plan.tasks[task].clone();
-    match unprepared::why(pod, now, notice) {
+    let (range, now) = (plan.tasks[task].clone(), facts.now);
+    if let Some(failure) = sidecar::failed_init(&steps[range.clone()], pod) {
+        if !plan.is_relay(task) {
+            settle_containers(&mut steps[range.clone()], pod, now, notice);
+        }
+        return order::end_rest(plan, steps, range, &failure, Some(now));
+    }
+    match unprepared::why(&steps[range.clone()], pod, now, notice) {
         Some(Unprepared::Fails(failure)) => {
             order::end_rest(plan, steps, range.clone(), &failure, Some(now));
         }
@@ -35,25 +43,37 @@ pub fn settle(
             }
         }
         None if plan.is_relay(task) => relay::settle(plan, steps, task, pod, now, notice),
-        None => settle_native(&mut steps[range.clone()], pod, now, notice),
+        None => {
+            settle_containers(&mut steps[range.clone()], pod, now, notice);
+            settle_pod(&mut steps[range.clone()], pod, now);
+        }
     }
-    if let Some(text) = &pod.unschedulable
-        && pod.node.is_none()
-        && !pod.deleting
-        && steps[range].iter().any(|step| !step.phase.is_final())
+    if steps[range.clone()]
+        .iter()
+        .all(|step| step.phase.is_final())
     {
-        notice.trouble(Trouble::unschedulable(pod, text));
+        return;
+    }
+    let is_step = |name: &str| steps[range.clone()].iter().any(|step| step.name == name);
+    let warning = facts.warnings.get(&task);
+    if let Some(failure) = waiting::why(pod, is_step, warning, now, notice) {
+        order::end_rest(plan, steps, range.clone(), &failure, Some(now));
     }
 }
 
-fn settle_native(steps: &mut [StepStatus], pod: &PodFacts, now: Timestamp, notice: &mut Notice) {
+fn settle_containers(
+    steps: &mut [StepStatus],
+    pod: &PodFacts,
+    now: Timestamp,
+    notice: &mut Notice,
+) {
     let mut broken: Option<String> = None;
     for container in &pod.containers {
         let Some(step) = steps.iter_mut().find(|step| step.name == container.name) else {
             continue;
         };
         if step.phase.is_final() {
-            if container.init && step.phase == StepPhase::Failed {
+            if container.kind == ContainerKind::Init && step.phase == StepPhase::Failed {
                 broken = Some(container.name.clone());
             }
             continue;
@@ -64,12 +84,13 @@ fn settle_native(steps: &mut [StepStatus], pod: &PodFacts, now: Timestamp, notic
             continue;
         }
         let verdict = verdict(container, pod, now, notice);
-        if container.init && matches!(verdict, Verdict::Failed(..) | Verdict::Removed(..)) {
+        if container.kind == ContainerKind::Init
+            && matches!(verdict, Verdict::Failed(..) | Verdict::Removed(..))
+        {
             broken = Some(container.name.clone());
         }
         update(step, container, pod, verdict);
     }
-    settle_pod(steps, pod, now);
 }
 
 pub enum Verdict {

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 
 use super::failure::{Failure, Stuck};
-use crate::core::observe::PodFacts;
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{Refusal, Verdict};
+
+/// Said of what is given up after [`PATIENCE`](super::failure::PATIENCE).
+const GIVEN_UP: &str = "It fails if this lasts for 5 minutes";
 
 /// A reason to wait, in a word and in a sentence that says what to do. The least comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,10 +51,14 @@ impl Notice {
 impl Trouble {
     #[must_use]
     pub fn refused(refusal: &Refusal) -> Self {
+        let message = &refusal.message;
         Self {
             rank: 0,
             reason: refusal.reason.into(),
-            message: refusal.message.clone(),
+            message: match refusal.verdict {
+                Verdict::Perhaps => format!("{message}. {GIVEN_UP}"),
+                _ => message.clone(),
+            },
         }
     }
 
@@ -60,10 +66,7 @@ impl Trouble {
         Self {
             rank: 1,
             reason: failure.reason.clone(),
-            message: format!(
-                "{container}: {}. It fails if this lasts for 5 minutes",
-                failure.text
-            ),
+            message: format!("{container}: {}. {GIVEN_UP}", failure.text),
         }
     }
 
@@ -91,16 +94,31 @@ impl Trouble {
         }
     }
 
+    /// What a pod waits for, wrong or merely slow.
     #[must_use]
-    pub fn unschedulable(pod: &PodFacts, text: &str) -> Self {
-        let text = text.trim_end_matches('.');
+    pub fn waits(failure: &Failure, is_wrong: bool) -> Self {
+        Self {
+            rank: if is_wrong { 1 } else { 5 },
+            reason: failure.reason.clone(),
+            message: if is_wrong {
+                format!("{}. {GIVEN_UP}", failure.text)
+            } else {
+                failure.text.clone()
+            },
+        }
+    }
+
+    /// A container of a relay that cannot start though its step's turn has not come.
+    #[must_use]
+    pub fn cannot_start(step: &str, failure: &Failure) -> Self {
+        let failure = failure.to_string();
         Self {
             rank: 3,
-            reason: "Unschedulable".into(),
+            reason: "ContainerCannotStart".into(),
             message: format!(
-                "the pod {} fits on no node: {text}. It starts once one has room; lower the steps' \
-                 resources.requests, correct nodeSelector, affinity or tolerations, or add a node",
-                pod.name
+                "the container of {step} cannot start: {}. The step fails when its turn comes, unless that is \
+                 mended; the others go on",
+                failure.trim_end_matches('.')
             ),
         }
     }

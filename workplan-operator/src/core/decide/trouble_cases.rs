@@ -105,13 +105,14 @@ fn a_pod_that_fits_nowhere_is_told_and_waited_for() {
     assert!(message(&decision).contains("Insufficient cpu. It starts once one has room"));
     assert_eq!(decision.status.conditions[0].status, "Unknown");
 
-    pod.unschedulable = None;
     let workplan = after(workplan, &decision);
-    assert_eq!(reason(&decided(&workplan, &facts([(0, pod)]))), "");
+    let placed = facts([(0, fixtures::pod(0, "| a=run"))]);
+    assert_eq!(reason(&decided(&workplan, &placed)), "");
 }
 
 #[rstest]
 #[case::never(Verdict::Never, Some(Phase::Failed), "fs", "PodRefused")]
+#[case::perhaps(Verdict::Perhaps, Some(Phase::Pending), "pp", "PodRefused")]
 #[case::later(Verdict::Later, Some(Phase::Pending), "pp", "PodRefused")]
 #[case::over(Verdict::Over, None, "", "")]
 fn a_refused_pod(
@@ -138,6 +139,32 @@ fn a_refused_pod(
         (expected, why)
     );
     assert!(!decision.actions.contains(&Action::CreatePod(0)));
+}
+
+#[test]
+fn a_pod_that_a_policy_refuses_fails_after_five_minutes() {
+    let workplan = workplan(Order::Linear, &["a", "b:a"]);
+    let mut facts = facts([]);
+    let refusal = Refusal {
+        verdict: Verdict::Perhaps,
+        reason: "PodRefused",
+        message: "no".into(),
+    };
+    facts.refusals.insert(0, refusal);
+    let first = decided(&workplan, &facts);
+    assert!(message(&first).contains("fails if this lasts for 5 minutes"));
+    let since = facts.now;
+    facts.refused_since = Some(since);
+    facts.now = "2026-01-01T00:14:59Z".parse().unwrap();
+    let early = decided(&workplan, &facts);
+    assert_eq!(phases(&early.status), "pp");
+    assert_eq!(early.wake_at, Some("2026-01-01T00:15:00Z".parse().unwrap()));
+    facts.now = early.wake_at.unwrap();
+    let late = decided(&workplan, &facts);
+    assert_eq!(
+        (phases(&late.status).as_str(), reason(&late)),
+        ("fs", "PodRefused")
+    );
 }
 
 #[test]

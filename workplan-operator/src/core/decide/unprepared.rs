@@ -2,6 +2,7 @@
 //! done its work.
 
 use jiff::Timestamp;
+use kubeci_api::StepStatus;
 use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER};
 
 use super::failure::Failure;
@@ -9,7 +10,6 @@ use super::relay::came_up;
 use super::settle::{Verdict, verdict};
 use super::trouble::{Notice, Trouble};
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts};
-use crate::core::pod::RUNNER;
 
 /// What becomes of the steps of a pod that is not prepared.
 pub enum Unprepared {
@@ -19,12 +19,17 @@ pub enum Unprepared {
 }
 
 /// Why no step of the pod can run.
-pub fn why(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Unprepared> {
+pub fn why(
+    known: &[StepStatus],
+    pod: &PodFacts,
+    now: Timestamp,
+    notice: &mut Notice,
+) -> Option<Unprepared> {
     let ours = pod.containers.iter().find(|it| is_ours(it))?;
-    if steps(pod).any(|it| came_up(&it.state)) {
+    if steps(known, pod).any(|it| came_up(&it.state)) {
         return None;
     }
-    if is_to_be_made_again(pod) {
+    if is_to_be_made_again(known, pod) {
         notice.trouble(Trouble::made_again(&pod.name));
         return Some(Unprepared::Waits);
     }
@@ -32,7 +37,9 @@ pub fn why(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Unprep
         Verdict::Failed(failure, _) | Verdict::Removed(failure, _) => {
             Some(Unprepared::Fails(Failure::unprepared(&ours.name, &failure)))
         }
-        Verdict::Waits(Some(_)) if without_runner(pod).next().is_some() => Some(Unprepared::Waits),
+        Verdict::Waits(Some(_)) if without_runner(known, pod).next().is_some() => {
+            Some(Unprepared::Waits)
+        }
         Verdict::Waits(_) | Verdict::Runs(_) | Verdict::Completed(_) => None,
     }
 }
@@ -40,28 +47,33 @@ pub fn why(pod: &PodFacts, now: Timestamp, notice: &mut Notice) -> Option<Unprep
 /// Whether the step runner came when the steps had been started without it, so that none has run: the
 /// kubelet does not hold containers back for one whose image cannot be pulled for a while. However the step
 /// runner ended: what it finds is not what it expects.
-pub fn is_to_be_made_again(pod: &PodFacts) -> bool {
+pub fn is_to_be_made_again(known: &[StepStatus], pod: &PodFacts) -> bool {
     let came = pod.containers.iter().find_map(|it| match &it.state {
         ContainerState::Ended(end) if it.name == RUNNER_CONTAINER => end.started,
         _ => None,
     });
     let too_late = |end: &Ended| came > end.finished && end.finished.is_some();
-    without_runner(pod).any(too_late) && !steps(pod).any(|it| came_up(&it.state))
+    without_runner(known, pod).any(too_late) && !steps(known, pod).any(|it| came_up(&it.state))
 }
 
-/// The ends of those that could not be started without the step runner.
-fn without_runner(pod: &PodFacts) -> impl Iterator<Item = &Ended> {
-    steps(pod).filter_map(|it| match &it.state {
-        ContainerState::Ended(end) if !came_up(&it.state) => {
-            let said = |text: &str| end.message.contains(text);
-            (said(RUNNER) && (said("no such file") || said("not found"))).then_some(end)
-        }
+/// The ends of those that could not be started, in a pod with a step runner: as long as it has not come, none can.
+fn without_runner<'a>(
+    known: &'a [StepStatus],
+    pod: &'a PodFacts,
+) -> impl Iterator<Item = &'a Ended> {
+    let has_runner = pod.has(RUNNER_CONTAINER);
+    steps(known, pod).filter_map(move |it| match &it.state {
+        ContainerState::Ended(end) if has_runner && !came_up(&it.state) => Some(end),
         _ => None,
     })
 }
 
-fn steps(pod: &PodFacts) -> impl Iterator<Item = &ContainerFacts> {
-    pod.containers.iter().filter(|it| !is_ours(it))
+fn steps<'a>(
+    known: &'a [StepStatus],
+    pod: &'a PodFacts,
+) -> impl Iterator<Item = &'a ContainerFacts> {
+    let is_step = |name: &str| known.iter().any(|step| step.name == name);
+    pod.containers.iter().filter(move |it| is_step(&it.name))
 }
 
 /// Whether a container is none of the steps', and comes before theirs.
@@ -76,6 +88,7 @@ mod tests {
     use super::*;
     use crate::core::decide::fixtures::{decided, facts, message, phases, pod, reason};
     use crate::core::decide::{Action, Decision};
+    use crate::core::pod::RUNNER;
     use crate::testing::{relay, workplan_of};
 
     /// Its steps were started at 00:02, when there was no step runner.

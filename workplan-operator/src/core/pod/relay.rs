@@ -108,8 +108,9 @@ fn waiting(task: &Task, step: &Step, requests: BTreeMap<String, Quantity>) -> Co
     let words = command.into_iter().chain(container.args.take()).flatten();
     container.args = Some(words.collect());
     container.resources = resources(container.resources.take(), requests);
-    // The step runner tells there how the step ended, and passes on what the step says there itself.
-    container.termination_message_policy = Some("File".into());
+    // The step runner tells there how the step ended, and passes on what the step says there itself. Only where it
+    // could not be started does the log count, in which the runtime says why.
+    container.termination_message_policy = Some("FallbackToLogsOnError".into());
     let own = VolumeMount {
         sub_path: Some(step.name.clone()),
         ..volume_mount(RELAY_VOLUME, &format!("{RELAY_PATH}/{}", step.name))
@@ -272,7 +273,10 @@ mod tests {
         let container = spec(&plan, |_| true).containers[2].clone();
         let expected = late.map_or("--".to_owned(), |dir| format!("--dir {dir} --"));
         let command = words(container.command.as_ref());
-        assert!(command.ends_with(&format!("--needs a {expected}")), "{command}");
+        assert!(
+            command.ends_with(&format!("--needs a {expected}")),
+            "{command}"
+        );
         assert_eq!(container.working_dir.is_none(), late.is_some());
     }
 

@@ -1,6 +1,7 @@
 //! The pod that sweeps a node.
 
 use data_encoding::HEXLOWER;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
     Container, HostPathVolumeSource, Pod, PodSpec, ResourceRequirements, Toleration, Volume,
     VolumeMount,
@@ -12,6 +13,7 @@ use kubeci_compiler::{Limits, Need};
 use sha2::{Digest, Sha256};
 
 use super::report::SweepReport;
+use crate::core::observe::PodWarning;
 use crate::core::pod::as_root;
 use crate::core::workspace::Folder;
 
@@ -34,6 +36,9 @@ const NEEDS: [Need; 2] = [
 const CONTAINER: &str = "sweep";
 const VOLUME: &str = "workspaces";
 
+/// How long a sweep pod stands still before its Events are read.
+const STILL: SignedDuration = SignedDuration::from_secs(5);
+
 /// A sweep pod, as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepFacts {
@@ -53,6 +58,8 @@ pub enum SweepPodState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepEnd {
     Reported(SweepReport),
+    /// The node has no folder of ours, and none can be made there.
+    NothingThere,
     /// It did not get to its end.
     Broken(String),
 }
@@ -122,11 +129,11 @@ fn container(image: &str, resources: ResourceRequirements, args: Vec<String>) ->
 
 impl SweepFacts {
     #[must_use]
-    pub fn of(pod: &Pod) -> Self {
+    pub fn of(pod: &Pod, warning: Option<&PodWarning>) -> Self {
         Self {
             uid: pod.uid().unwrap_or_default(),
             folders: folders(pod),
-            state: state(pod),
+            state: state(pod, warning),
         }
     }
 }
@@ -137,7 +144,7 @@ fn folders(pod: &Pod) -> Vec<Folder> {
     args.filter_map(|arg| arg.parse().ok()).collect()
 }
 
-fn state(pod: &Pod) -> SweepPodState {
+fn state(pod: &Pod, warning: Option<&PodWarning>) -> SweepPodState {
     let status = pod.status.as_ref();
     let mut containers = status
         .iter()
@@ -175,13 +182,36 @@ fn state(pod: &Pod) -> SweepPodState {
     }
     let waiting = state.and_then(|state| state.waiting.as_ref());
     let kept = waiting.filter(|waiting| waiting.reason.as_deref() != Some("ContainerCreating"));
-    SweepPodState::Underway(kept.map(|waiting| {
-        let said = waiting.message.as_deref().unwrap_or_default();
-        format!(
-            "the sweep pod does not start: {}: {said}",
-            waiting.reason.as_deref().unwrap_or_default()
-        )
-    }))
+    let does_not_start = |reason: &str, said: &str| {
+        let kept = format!("the sweep pod does not start: {reason}: {said}");
+        SweepPodState::Underway(Some(kept))
+    };
+    match (kept, warning) {
+        (Some(waiting), _) => does_not_start(
+            waiting.reason.as_deref().unwrap_or_default(),
+            waiting.message.as_deref().unwrap_or_default(),
+        ),
+        // Its only volume is a folder of the node. One that is there is mounted, whatever the node allows.
+        (None, Some(warning)) if warning.reason == "FailedMount" => {
+            SweepPodState::Ended(SweepEnd::NothingThere)
+        }
+        (None, Some(warning)) => does_not_start(&warning.reason, &warning.message),
+        (None, None) => SweepPodState::Underway(None),
+    }
+}
+
+/// Whether the kubelet has had a sweep pod for a while without starting it, for a reason that its Events may
+/// tell.
+#[must_use]
+pub fn is_stalled(pod: &Pod, now: Timestamp) -> bool {
+    let status = pod.status.as_ref();
+    let began = status.and_then(|status| status.start_time.as_ref());
+    let states = status
+        .iter()
+        .flat_map(|status| status.container_statuses.iter().flatten());
+    let mut states = states.filter_map(|status| status.state.as_ref());
+    let waits = !states.any(|state| state.running.is_some() || state.terminated.is_some());
+    waits && began.is_some_and(|time| time.0 + STILL <= now)
 }
 
 #[cfg(test)]
@@ -201,7 +231,7 @@ mod tests {
             &Limits::NONE,
             &folders,
         );
-        let facts = SweepFacts::of(&pod);
+        let facts = SweepFacts::of(&pod, None);
         assert_eq!(facts.folders, folders);
         assert_eq!(facts.state, SweepPodState::Underway(None));
         assert_eq!(pod.name_any(), name("node-1"));
@@ -235,6 +265,19 @@ mod tests {
         }
         let mut pod = build("node-1", "kubeci-system", "operator", &Limits::NONE, &[]);
         pod.status = serde_json::from_value(status).unwrap();
-        assert_eq!(SweepFacts::of(&pod).state, expected);
+        assert_eq!(SweepFacts::of(&pod, None).state, expected);
+    }
+
+    #[rstest]
+    #[case::no_such_folder("FailedMount", SweepPodState::Ended(SweepEnd::NothingThere))]
+    #[case::no_network("FailedCreatePodSandBox", SweepPodState::Underway(Some("the sweep pod does not start: FailedCreatePodSandBox: no".into())))]
+    fn law_7_its_events_tell_what_keeps_it(#[case] reason: &str, #[case] expected: SweepPodState) {
+        let pod = build("node-1", "kubeci-system", "operator", &Limits::NONE, &[]);
+        let warning = PodWarning {
+            reason: reason.into(),
+            message: "no".into(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(SweepFacts::of(&pod, Some(&warning)).state, expected);
     }
 }

@@ -201,6 +201,7 @@ impl Round {
     fn ended(&mut self, folders: &[Folder], end: &SweepEnd, now: Timestamp) -> Vec<Folder> {
         match end {
             SweepEnd::Reported(report) => self.reported(folders, report, now),
+            SweepEnd::NothingThere => self.reported(folders, &SweepReport::default(), now),
             SweepEnd::Broken(why) => self.fail(folders.iter(), why, now),
         }
     }

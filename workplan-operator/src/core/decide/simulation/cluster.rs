@@ -9,7 +9,9 @@ use kubeci_api::names::RUNNER_CONTAINER;
 
 use super::plans::Outcome;
 use super::runner::{Runners, Turn};
-use crate::core::observe::{ContainerFacts, ContainerState, Ended, Owner, PodFacts, PodPhase};
+use crate::core::observe::{
+    ContainerFacts, ContainerKind, ContainerState, Ended, Owner, PodFacts, PodPhase,
+};
 use crate::core::pod::RUNNER;
 
 pub struct Cluster {
@@ -23,7 +25,11 @@ pub struct Cluster {
     pub swept: bool,
     /// Whether the step runner's image cannot be pulled the next time.
     has_no_runner: bool,
+    has_sidecar: bool,
 }
+
+/// A container of somebody else's that ends only with its pod.
+const SIDECAR: &str = "mesh";
 
 pub enum Event {
     Placed,
@@ -33,7 +39,7 @@ pub enum Event {
 }
 
 impl Cluster {
-    pub fn new(outcomes: BTreeMap<String, Outcome>) -> Self {
+    pub fn new(outcomes: BTreeMap<String, Outcome>, has_sidecar: bool) -> Self {
         Self {
             pods: BTreeMap::new(),
             runners: BTreeMap::new(),
@@ -42,6 +48,7 @@ impl Cluster {
             placed: false,
             swept: false,
             has_no_runner: false,
+            has_sidecar,
         }
     }
 
@@ -82,21 +89,27 @@ impl Cluster {
             self.pods.contains_key(&task) || pinned || !placed,
             "law 4: pods go to the first one's node"
         );
-        let facts = |container: &k8s_openapi::api::core::v1::Container, init| ContainerFacts {
+        let facts = |container: &k8s_openapi::api::core::v1::Container, kind| ContainerFacts {
             name: container.name.clone(),
             image: container.image.clone().unwrap(),
-            init,
+            kind,
             state: ContainerState::Unknown,
         };
         let init = spec
             .init_containers
             .iter()
             .flatten()
-            .map(|container| facts(container, true));
+            .map(|container| facts(container, ContainerKind::Init));
         let main = spec
             .containers
             .iter()
-            .map(|container| facts(container, false));
+            .map(|container| facts(container, ContainerKind::Main));
+        let sidecar = self.has_sidecar.then(|| ContainerFacts {
+            name: SIDECAR.into(),
+            image: "mesh".into(),
+            kind: ContainerKind::Main,
+            state: ContainerState::Unknown,
+        });
         if !self.pods.contains_key(&task) {
             self.runners.insert(task, Runners::of(&spec.containers));
         }
@@ -110,9 +123,12 @@ impl Cluster {
             phase: PodPhase::Pending,
             reason: None,
             message: None,
+            created: None,
             started: None,
+            prepared: None,
+            gates: Vec::new(),
             unschedulable: None,
-            containers: init.chain(main).collect(),
+            containers: init.chain(main).chain(sidecar).collect(),
         });
     }
 
@@ -217,7 +233,9 @@ impl Cluster {
         let runners = &self.runners[&task];
         running.retain(|&at| {
             let name = &pod.containers[at].name;
-            pod.deleting || !runners.has(name) || runners.turn(name) != Turn::Nothing
+            let goes_on =
+                name == SIDECAR || (runners.has(name) && runners.turn(name) == Turn::Nothing);
+            pod.deleting || !goes_on
         });
         let can_start = if pod.deleting {
             Vec::new()
@@ -383,17 +401,16 @@ fn positions(pod: &PodFacts, matches: impl Fn(&ContainerState) -> bool) -> Vec<u
 fn startable(pod: &PodFacts) -> Vec<usize> {
     let completed =
         |state: &ContainerState| matches!(state, ContainerState::Ended(end) if end.exit_code == 0);
-    let init = pod
-        .containers
-        .iter()
-        .position(|container| container.init && !completed(&container.state));
+    let init = pod.containers.iter().position(|container| {
+        container.kind == ContainerKind::Init && !completed(&container.state)
+    });
     let runner = pod
         .containers
         .iter()
         .position(|it| it.name == RUNNER_CONTAINER);
     let untouched = |at: &usize| pod.containers[*at].state == ContainerState::Unknown;
     let all = (0..pod.containers.len()).filter(untouched);
-    let all = all.filter(|at| !pod.containers[*at].init);
+    let all = all.filter(|at| pod.containers[*at].kind != ContainerKind::Init);
     match (init, runner.map(|at| (at, &pod.containers[at].state))) {
         (Some(at), _) | (None, Some((at, ContainerState::Unknown))) => {
             [at].into_iter().filter(untouched).collect()

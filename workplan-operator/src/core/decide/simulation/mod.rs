@@ -34,7 +34,7 @@ impl World {
     fn new(scenario: &Scenario) -> Self {
         Self {
             workplan: scenario.workplan.clone(),
-            cluster: Cluster::new(scenario.outcomes.clone()),
+            cluster: Cluster::new(scenario.outcomes.clone(), scenario.has_sidecar),
             operator: Operator {
                 seen: BTreeMap::new(),
                 sweep: SweepState::NotAsked,
@@ -175,9 +175,12 @@ impl World {
             pods: self.operator.seen.clone(),
             certainty: Certainty::Watched,
             refusals: BTreeMap::new(),
+            refused_since: None,
+            warnings: BTreeMap::new(),
             node: NodeState::Ready,
             sweep: self.operator.sweep.clone(),
             limits: Limits::NONE,
+            sidecar_grace: jiff::SignedDuration::from_secs(30),
             now: self.now,
         };
         let mut decision = self.decide(&facts);

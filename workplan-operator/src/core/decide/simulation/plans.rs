@@ -13,6 +13,8 @@ use crate::testing::{step, workplan};
 pub struct Scenario {
     pub workplan: Workplan,
     pub outcomes: BTreeMap<String, Outcome>,
+    /// Whether somebody puts a container that never ends into each pod.
+    pub has_sidecar: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +35,13 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
     let task = (steps(), steps());
     let tasks = prop::collection::vec(task, 1..5);
     let order = prop::sample::select(&[Order::Linear, Order::Graph, Order::Relay]);
-    (tasks, order, any::<bool>(), any::<bool>()).prop_map(|(tasks, order, reversed, empty_dir)| {
-        let scenario = match order {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (tasks, order, flags).prop_map(|(tasks, order, (reversed, empty_dir, has_sidecar))| {
+        let mut scenario = match order {
             Order::Relay => relay(&tasks, reversed),
             Order::Linear | Order::Graph => build(&tasks, order, reversed),
         };
+        scenario.has_sidecar = has_sidecar;
         with_folder(scenario, empty_dir)
     })
 }
@@ -86,7 +90,11 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
 fn scenario_of(order: Order, tasks: Vec<Task>, outcomes: BTreeMap<String, Outcome>) -> Scenario {
     let mut workplan = workplan(order, &[]);
     workplan.spec.tasks = tasks;
-    Scenario { workplan, outcomes }
+    Scenario {
+        workplan,
+        outcomes,
+        has_sidecar: false,
+    }
 }
 
 /// A plan of one pod may have its folder there.
