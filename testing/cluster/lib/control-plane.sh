@@ -12,6 +12,7 @@ start_etcd() {
     --initial-cluster "default=$url:$etcd_peer_port"
 }
 
+# Mutating policies let tests put containers into pods, as meshes do.
 start_apiserver() {
   local pki=$state/pki
   start apiserver "$binary" kube-apiserver --etcd-servers="http://127.0.0.1:$etcd_port" \
@@ -24,6 +25,7 @@ start_apiserver() {
     --token-auth-file="$pki/tokens.csv" --client-ca-file="$pki/ca.crt" \
     --kubelet-client-certificate="$pki/kubelet-client.crt" --kubelet-client-key="$pki/kubelet-client.key" \
     --kubelet-preferred-address-types=InternalIP \
+    --feature-gates=MutatingAdmissionPolicy=true --runtime-config=admissionregistration.k8s.io/v1beta1=true \
     --max-requests-inflight=2000 --max-mutating-requests-inflight=1000
 }
 

@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::core::ClusterResourceScope;
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, TypeMeta,
+};
+use kube::core::{ClusterResourceScope, GroupVersionKind};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{Test, eventually};
 
+const POLICY: &str = "MutatingAdmissionPolicy";
+const BINDING: &str = "MutatingAdmissionPolicyBinding";
 const LABEL: &str = "kubeci-e2e-of";
 
 impl Test {
@@ -146,6 +153,72 @@ impl Test {
     }
 }
 
+/// A policy of the API server that changes what is created; this version of the client has no type for it.
+fn mutating(kind: &str) -> ApiResource {
+    let version = "admissionregistration.k8s.io/v1beta1";
+    ApiResource::from_gvk(
+        &GroupVersionKind::try_from(&TypeMeta {
+            api_version: version.to_owned(),
+            kind: kind.to_owned(),
+        })
+        .expect("a kind"),
+    )
+}
+
+impl Test {
+    /// Changes every pod that is created in the test's namespace, as a mesh does, by an expression that gives
+    /// a pod in part (`Object{spec: …}`).
+    pub async fn inject(&self, expression: &str) {
+        let name = &self.namespace;
+        let labels = json!({LABEL: name});
+        let version = "admissionregistration.k8s.io/v1beta1";
+        let policy = json!({
+            "apiVersion": version, "kind": POLICY, "metadata": {"name": name, "labels": labels},
+            "spec": {
+                "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+                "matchConstraints": {"resourceRules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]},
+                ]},
+                "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+            },
+        });
+        let binding = json!({
+            "apiVersion": version, "kind": BINDING, "metadata": {"name": name, "labels": labels},
+            "spec": {"policyName": name, "matchResources": {"namespaceSelector": {"matchLabels": {
+                "kubernetes.io/metadata.name": name,
+            }}}},
+        });
+        for (kind, object) in [(POLICY, policy), (BINDING, binding)] {
+            let api = Api::<DynamicObject>::all_with(self.client.clone(), &mutating(kind));
+            let params = PatchParams::apply("kubeci-e2e").force();
+            let applied = api.patch(name, &params, &Patch::Apply(&object)).await;
+            applied.unwrap_or_else(|error| panic!("{error}\n{object}"));
+        }
+        let pods = self.api::<Pod>();
+        let pod = json!({"metadata": {"name": "injected"}, "spec": {"containers": [{"name": "only", "image": "alpine"}]}});
+        let pod: Pod = serde_json::from_value(pod).expect("a pod");
+        let dry = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        eventually("the policy changes pods", async || {
+            let made = pods
+                .create(&dry, &pod)
+                .await
+                .map_err(|error| error.to_string())?;
+            let spec = made.spec.unwrap_or_default();
+            let more = spec.containers.len() + spec.init_containers.iter().flatten().count();
+            if more > 1 {
+                Ok(())
+            } else {
+                Err("nothing was added")
+            }
+            .map_err(ToOwned::to_owned)
+        })
+        .await;
+    }
+}
+
 /// Deletes everything that the test has outside its namespace.
 pub(crate) async fn delete(test: &Test) {
     let of_test = ListParams::default().labels(&format!("{LABEL}={}", test.namespace));
@@ -153,6 +226,13 @@ pub(crate) async fn delete(test: &Test) {
     delete_all::<ClusterRoleBinding>(&test.client, &of_test).await;
     delete_all::<ClusterRole>(&test.client, &of_test).await;
     delete_all::<Namespace>(&test.client, &of_test).await;
+    delete_all::<ValidatingAdmissionPolicyBinding>(&test.client, &of_test).await;
+    delete_all::<ValidatingAdmissionPolicy>(&test.client, &of_test).await;
+    for kind in [BINDING, POLICY] {
+        let api = Api::<DynamicObject>::all_with(test.client.clone(), &mutating(kind));
+        let deleted = api.delete(&test.namespace, &DeleteParams::default()).await;
+        drop(deleted); // as a rule there is none
+    }
 }
 
 /// One by one: namespaces cannot be deleted as a collection.

@@ -26,5 +26,7 @@ mod relay;
 mod replicas;
 mod resources;
 mod rights;
+mod sidecars;
+mod waiting;
 mod workflow;
 mod workspace;

@@ -8,6 +8,8 @@ mod relay;
 mod room;
 
 pub use container::as_root;
+#[cfg(test)]
+pub use relay::IN_STEPS as RUNNER;
 pub use room::{holds_room, is_admitted, with_room_within, without_room};
 
 use k8s_openapi::api::core::v1::{
