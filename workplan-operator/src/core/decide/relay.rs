@@ -82,7 +82,7 @@ pub fn settle(
                 notice.trouble(Trouble::cannot_start(name, &stuck.failure));
             }
             (Word::Over(failure, ..), Readiness::Wait) => {
-                // What was skipped, or stopped, before that is told of the step that it waits for could have started.
+                // One that came up has started, and was skipped or stopped.
                 if container(pod, &steps[*at]).is_some_and(|it| !came_up(&it.state)) {
                     notice.trouble(Trouble::cannot_start(name, failure));
                 }

@@ -191,13 +191,21 @@ fn state(pod: &Pod, warning: Option<&PodWarning>) -> SweepPodState {
             waiting.reason.as_deref().unwrap_or_default(),
             waiting.message.as_deref().unwrap_or_default(),
         ),
-        // Its only volume is a folder of the node. One that is there is mounted, whatever the node allows.
-        (None, Some(warning)) if warning.reason == "FailedMount" => {
+        (None, Some(warning)) if says_nothing_is_there(warning) => {
             SweepPodState::Ended(SweepEnd::NothingThere)
         }
         (None, Some(warning)) => does_not_start(&warning.reason, &warning.message),
         (None, None) => SweepPodState::Underway(None),
     }
+}
+
+/// Whether the kubelet could not mount the folder because it is not there: it could not make it, or there is
+/// something else. Whatever else may fail with a mount says nothing about the folder.
+fn says_nothing_is_there(warning: &PodWarning) -> bool {
+    let said = |text: &str| warning.message.contains(text);
+    let made = format!("mkdir {WORKSPACE_HOST_PATH}:");
+    let other = format!("{WORKSPACE_HOST_PATH} is not a directory");
+    warning.reason == "FailedMount" && (said(&made) || said(&other))
 }
 
 /// Whether the kubelet has had a sweep pod for a while without starting it, for a reason that its Events may
@@ -269,15 +277,36 @@ mod tests {
     }
 
     #[rstest]
-    #[case::no_such_folder("FailedMount", SweepPodState::Ended(SweepEnd::NothingThere))]
-    #[case::no_network("FailedCreatePodSandBox", SweepPodState::Underway(Some("the sweep pod does not start: FailedCreatePodSandBox: no".into())))]
-    fn law_7_its_events_tell_what_keeps_it(#[case] reason: &str, #[case] expected: SweepPodState) {
+    #[case::read_only("FailedMount", r#"MountVolume.SetUp failed for volume "workspaces" : mkdir /kubeci: read-only file system"#, None)]
+    #[case::a_file("FailedMount", r#"MountVolume.SetUp failed for volume "workspaces" : hostPath type check failed: /kubeci is not a directory"#, None)]
+    #[case::slow(
+        "FailedMount",
+        "Unable to attach or mount volumes: timed out",
+        Some("FailedMount: Unable")
+    )]
+    #[case::broken_disk(
+        "FailedMount",
+        "stat /kubeci: input/output error",
+        Some("FailedMount: stat")
+    )]
+    #[case::no_network("FailedCreatePodSandBox", "no", Some("FailedCreatePodSandBox: no"))]
+    fn law_7_its_events_tell_what_keeps_it(
+        #[case] reason: &str,
+        #[case] message: &str,
+        #[case] kept: Option<&str>,
+    ) {
         let pod = build("node-1", "kubeci-system", "operator", &Limits::NONE, &[]);
         let warning = PodWarning {
             reason: reason.into(),
-            message: "no".into(),
+            message: message.into(),
             at: Timestamp::UNIX_EPOCH,
         };
-        assert_eq!(SweepFacts::of(&pod, Some(&warning)).state, expected);
+        match (SweepFacts::of(&pod, Some(&warning)).state, kept) {
+            (SweepPodState::Ended(SweepEnd::NothingThere), None) => {}
+            (SweepPodState::Underway(Some(said)), Some(kept)) => {
+                assert!(said.contains(kept), "{said}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
