@@ -8,6 +8,7 @@
 mod execution;
 mod history;
 mod manifest;
+mod nulls;
 mod pod;
 mod quantity;
 mod schema;

@@ -4,12 +4,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use crate::{Workflow, Workplan};
+use crate::{Workflow, Workplan, nulls};
 
 /// The definitions of all resources, as they are installed.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 2] {
-    [Workflow::crd(), pending_until_told(Workplan::crd())].map(|mut crd| {
+    let workflow = nulls::refused(Workflow::crd());
+    [workflow, pending_until_told(Workplan::crd())].map(|mut crd| {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version
                 .schema

@@ -1,0 +1,131 @@
+//! Fields that may be absent, but not null.
+//!
+//! A template writes `name:` where its value is empty, which is null. The API server takes a null away before it
+//! validates, and in CEL it reads as absent: a trigger would watch everything. So these fields are nullable, which
+//! keeps the null, and their parent has a rule that null alone does not fulfil: it is checked against types
+//! and enums only, so that even `not: {}`, which nothing fulfils, lets it pass.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    ValidationRule,
+};
+use serde_json::json;
+
+const TRIGGER: &[&str] = &["spec", "triggers"];
+const SELECTOR: &[&str] = &["spec", "triggers", "selector"];
+const STEP: &[&str] = &["spec", "steps"];
+
+/// The parent, the field, and what the API server says is supported in the place of null.
+const NOT_NULL: [(&[&str], &str, &str); 6] = [
+    (
+        TRIGGER,
+        "name",
+        "a name; to match every name, leave the field out",
+    ),
+    (
+        TRIGGER,
+        "namespace",
+        "a namespace; for the Workflow's own, leave the field out",
+    ),
+    (
+        TRIGGER,
+        "selector",
+        "a label selector; to match whatever the labels are, leave the field out or write {}",
+    ),
+    (
+        SELECTOR,
+        "matchLabels",
+        "labels; for none, leave the field out",
+    ),
+    (
+        SELECTOR,
+        "matchExpressions",
+        "expressions; for none, leave the field out",
+    ),
+    (
+        STEP,
+        "dependency",
+        "names of steps; for none, leave the field out or write []",
+    ),
+];
+
+/// Labels that an object or a node must have, of which a null takes one away.
+const LABELS: [&[&str]; 2] = [
+    &["spec", "triggers", "selector", "matchLabels"],
+    &["spec", "nodeSelector"],
+];
+
+/// Refuses null where it would widen what a Workflow does.
+pub(crate) fn refused(mut workflow: CustomResourceDefinition) -> CustomResourceDefinition {
+    let versions = workflow.spec.versions.iter_mut();
+    let schemas = versions.filter_map(|it| it.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for schema in schemas {
+        for (parent, field, instead) in NOT_NULL {
+            if let Some(parent) = find(schema, parent) {
+                refuse(parent, field, instead);
+            }
+        }
+        for labels in LABELS {
+            if let Some(labels) = find(schema, labels) {
+                refuse_values(labels);
+            }
+        }
+    }
+    workflow
+}
+
+/// The schema at this path; of a list its items'.
+fn find<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
+    let mut found = schema;
+    for field in path {
+        found = found.properties.as_mut()?.get_mut(*field)?;
+        if let Some(JSONSchemaPropsOrArray::Schema(_)) = found.items {
+            let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut found.items else {
+                return None;
+            };
+            found = items;
+        }
+    }
+    Some(found)
+}
+
+fn refuse(parent: &mut JSONSchemaProps, field: &str, instead: &str) {
+    if let Some(schema) = parent.properties.as_mut().and_then(|it| it.get_mut(field)) {
+        schema.nullable = Some(true);
+    }
+    let only = |schema: JSONSchemaProps| JSONSchemaProps {
+        properties: Some([(field.to_owned(), schema)].into()),
+        ..JSONSchemaProps::default()
+    };
+    let not = |schema: JSONSchemaProps| JSONSchemaProps {
+        not: Some(Box::new(schema)),
+        ..JSONSchemaProps::default()
+    };
+    // Holds if the field is absent; if it is null, the message says what would be right.
+    let absent = only(JSONSchemaProps {
+        enum_: Some(vec![JSON(json!(instead))]),
+        ..JSONSchemaProps::default()
+    });
+    let neither_absent_nor_null = not(only(not(JSONSchemaProps::default())));
+    parent.all_of.get_or_insert_default().push(JSONSchemaProps {
+        any_of: Some(vec![absent, neither_absent_nor_null]),
+        ..JSONSchemaProps::default()
+    });
+}
+
+/// The values of a map, unlike fields, can be seen to be null in CEL.
+fn refuse_values(map: &mut JSONSchemaProps) {
+    const LABELS_MAX: i64 = 100;
+    if let Some(JSONSchemaPropsOrBool::Schema(value)) = &mut map.additional_properties {
+        value.nullable = Some(true);
+    }
+    map.max_properties = Some(LABELS_MAX);
+    map.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
+        rule: "self.all(label, dyn(self[label]) != null)".to_owned(),
+        message: Some(
+            "the value of a label is null; give it one, \"\" for a label without a value, or leave the label out"
+                .to_owned(),
+        ),
+        ..ValidationRule::default()
+    });
+}
