@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 use kube::config::InferConfigError;
 use tower::BoxError;
 
-use crate::lease::Lost;
+use crate::{EndedTask, lease::Lost};
 
 /// Why an operator process ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,10 @@ pub enum Error {
     /// The operator's main task ended without having been asked to.
     #[error("the operator's main task ended although nobody asked it to")]
     Ended,
+
+    /// A task that must go on ended.
+    #[error("{0} although nobody asked it to; restarting is safe")]
+    TaskEnded(#[from] EndedTask),
 
     /// The operator was asked to stop and did not in time.
     #[error(

@@ -33,12 +33,16 @@ mod metrics;
 mod readiness;
 mod run;
 mod shutdown;
+mod tasks;
 mod telemetry;
+mod watch;
 
 pub use args::{LogFormat, RuntimeArgs};
 pub use backoff::backoff;
 pub use error::Error;
 pub use liveness::{Heartbeat, Liveness};
-pub use metrics::{Metrics, Outcome};
+pub use metrics::{Due, Metrics, Outcome, Reconciling};
 pub use readiness::{Condition, Readiness};
 pub use run::{Context, run};
+pub use tasks::{EndedTask, Tasks};
+pub use watch::Watch;

@@ -1,7 +1,6 @@
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use prometheus_client::{
@@ -14,6 +13,7 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+use tokio::time::Instant;
 
 /// What `/metrics` serves: the families that all operators share and those that each registers itself.
 /// Every name is prefixed with `kubeci_`.
@@ -23,6 +23,7 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_duration: Histogram,
     queue_depth: Gauge,
+    queue_wait: Histogram,
     watch_restarts: Family<WatchLabels, Counter>,
     leader: Gauge,
     api_requests: Family<ApiRequest, Counter>,
@@ -50,6 +51,54 @@ struct WatchLabels {
     resource: String,
 }
 
+/// An object that is due to be reconciled and waits for its turn; dropped, it waits no longer.
+#[derive(Debug)]
+#[must_use = "what is dropped is not counted as waiting"]
+pub struct Due {
+    metrics: Metrics,
+    since: Instant,
+}
+
+impl Due {
+    /// Says that its reconciliation begins.
+    pub fn begin(self) -> Reconciling {
+        let waited = self.since.elapsed().as_secs_f64();
+        self.metrics.queue_wait.observe(waited);
+        Reconciling {
+            metrics: self.metrics.clone(),
+            begun: Instant::now(),
+        }
+    }
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        self.metrics.queue_depth.dec();
+    }
+}
+
+/// A reconciliation that is under way; dropped, it is not counted.
+#[derive(Debug)]
+#[must_use = "a reconciliation is counted when it ends"]
+pub struct Reconciling {
+    metrics: Metrics,
+    begun: Instant,
+}
+
+impl Reconciling {
+    /// Says how it ended.
+    pub fn end(self, outcome: Outcome) {
+        let result = match outcome {
+            Outcome::Success => "success",
+            Outcome::Error => "error",
+        };
+        let reconciles = &self.metrics.reconciles;
+        reconciles.get_or_create(&ReconcileLabels { result }).inc();
+        let took = self.begun.elapsed().as_secs_f64();
+        self.metrics.reconcile_duration.observe(took);
+    }
+}
+
 /// One request that reached for the API server: what it was and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ApiRequest {
@@ -67,6 +116,8 @@ impl Metrics {
             // From 0.5 ms to 4 s.
             reconcile_duration: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
             queue_depth: Gauge::default(),
+            // From 0.1 ms to 26 s.
+            queue_wait: Histogram::new(exponential_buckets(0.0001, 2.0, 19)),
             watch_restarts: Family::default(),
             leader: Gauge::default(),
             api_requests: Family::default(),
@@ -93,22 +144,18 @@ impl Metrics {
         register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Counts a reconciliation and what it took.
-    pub fn reconciled(&self, outcome: Outcome, took: Duration) {
-        let result = match outcome {
-            Outcome::Success => "success",
-            Outcome::Error => "error",
-        };
-        self.reconciles
-            .get_or_create(&ReconcileLabels { result })
-            .inc();
-        self.reconcile_duration.observe(took.as_secs_f64());
+    /// Counts an object that is due to be reconciled: as waiting, until its reconciliation begins.
+    pub fn due(&self) -> Due {
+        self.due_since(Instant::now())
     }
 
-    /// The number of objects that wait to be reconciled; the operator keeps it up to date.
-    #[must_use]
-    pub fn queue_depth(&self) -> &Gauge {
-        &self.queue_depth
+    /// The same of an object that was due already, such as one that was queued again for that time.
+    pub fn due_since(&self, since: Instant) -> Due {
+        self.queue_depth.inc();
+        Due {
+            metrics: self.clone(),
+            since,
+        }
     }
 
     /// Counts a watch that broke and was started again; `resource` is the plural, as in `pods`.
@@ -145,14 +192,20 @@ impl Metrics {
         registry.register("reconcile", "Reconciliations", self.reconciles.clone());
         registry.register_with_unit(
             "reconcile_duration",
-            "Time that a reconciliation took",
+            "Time that a reconciliation took, without its wait",
             Unit::Seconds,
             self.reconcile_duration.clone(),
         );
         registry.register(
             "queue_depth",
-            "Objects that wait to be reconciled",
+            "Objects that are due to be reconciled and wait for their turn",
             self.queue_depth.clone(),
+        );
+        registry.register_with_unit(
+            "queue_wait",
+            "Time from when an object was due to be reconciled to its turn",
+            Unit::Seconds,
+            self.queue_wait.clone(),
         );
         registry.register(
             "watch_restarts",
@@ -189,7 +242,40 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn wait_and_reconciliation_are_measured_apart() {
+        let metrics = Metrics::new();
+        let [first, again] = [
+            metrics.due(),
+            metrics.due_since(Instant::now() - Duration::from_secs(2)),
+        ];
+        assert!(
+            metrics
+                .exposition()
+                .unwrap()
+                .contains("kubeci_queue_depth 2\n")
+        );
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let (first, again) = (first.begin(), again.begin());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        first.end(Outcome::Error);
+        drop((again, metrics.due()));
+        let text = metrics.exposition().unwrap();
+        for line in [
+            "kubeci_queue_depth 0",
+            "kubeci_queue_wait_seconds_sum 8.0",
+            "kubeci_queue_wait_seconds_count 2",
+            r#"kubeci_reconcile_total{result="error"} 1"#,
+            "kubeci_reconcile_duration_seconds_sum 1.0",
+            "kubeci_reconcile_duration_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
 
     #[test]
     fn shared_and_own_families_are_served_together() {
@@ -197,7 +283,7 @@ mod tests {
         let fired = Counter::<u64>::default();
         metrics.register(|registry| registry.register("events_fired", "Fired", fired.clone()));
         fired.inc();
-        metrics.reconciled(Outcome::Success, Duration::from_millis(1));
+        metrics.due().begin().end(Outcome::Success);
         metrics.watch_restarted("pods");
         metrics.leading();
         let text = metrics.exposition().unwrap();

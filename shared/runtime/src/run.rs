@@ -1,12 +1,15 @@
 use std::{process::ExitCode, time::Duration};
 
-use kube::Client;
-use tokio::task::JoinHandle;
+use kube::{
+    Client,
+    runtime::events::{Recorder, Reporter},
+};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
 use crate::{
-    Error, Liveness, Metrics, Readiness, RuntimeArgs,
+    EndedTask, Error, Liveness, Metrics, Readiness, RuntimeArgs, Tasks,
     admin::Admin,
     client::Clients,
     error::with_causes,
@@ -31,12 +34,27 @@ pub struct Context {
     pub readiness: Readiness,
     /// What `/healthz` answers from; declare a heartbeat for each main loop.
     pub liveness: Liveness,
+    /// Starts the tasks that must go on; the process ends with an error where one ends by itself.
+    pub tasks: Tasks,
     /// Cancelled when the process is asked to stop; the operator then finishes within 10 s.
     pub shutdown: CancellationToken,
     /// The name that this process holds the lease with.
     pub identity: String,
     /// The operator's own namespace.
     pub namespace: String,
+    operator: String,
+}
+
+impl Context {
+    /// Records Events, which name `kube.ci/<operator>` as their source.
+    #[must_use]
+    pub fn recorder(&self) -> Recorder {
+        let reporter = Reporter {
+            controller: format!("kube.ci/{}", self.operator),
+            instance: Some(self.identity.clone()),
+        };
+        Recorder::new(self.client.clone(), reporter)
+    }
 }
 
 /// Runs an operator as a process: sets up everything in [`Context`], stands by until the lease
@@ -69,7 +87,8 @@ where
     E: Into<BoxError> + Send + 'static,
 {
     let fence = Fence::closed();
-    let (context, lease_client) = prepare(name, args, &fence).await?;
+    let (tasks, ended) = Tasks::new();
+    let (context, lease_client) = prepare(name, args, tasks, &fence).await?;
     let candidate = Candidate::new(
         lease_client,
         &context.namespace,
@@ -86,12 +105,13 @@ where
     context.metrics.leading();
     let operator = operate(context);
     let operator = tokio::spawn(async move { operator.await.map_err(Into::into) });
-    while_held(held, operator, &shutdown).await
+    while_held(held, operator, ended, &shutdown).await
 }
 
 async fn prepare(
     name: &str,
     args: &RuntimeArgs,
+    tasks: Tasks,
     fence: &Fence,
 ) -> Result<(Context, Client), Error> {
     let shutdown = shutdown::on_signal()?;
@@ -110,12 +130,14 @@ async fn prepare(
     let clients = Clients::connect(name, &admin.metrics, fence).await?;
     let client = clients.operator;
     let context = Context {
+        operator: name.to_owned(),
         identity: args.identity()?,
         namespace: args.namespace_or(client.default_namespace()),
         client,
         metrics: admin.metrics,
         readiness: admin.readiness,
         liveness: admin.liveness,
+        tasks,
         shutdown,
     };
     Ok((context, clients.lease))
@@ -126,10 +148,12 @@ async fn prepare(
 async fn while_held(
     mut held: Held,
     mut operator: JoinHandle<Result<(), BoxError>>,
+    mut tasks: mpsc::UnboundedReceiver<EndedTask>,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
     let ended = tokio::select! {
         lost = held.keep() => Err(lost.into()),
+        task = next_ended(&mut tasks, shutdown) => Err(task.into()),
         ended = finish(&mut operator, shutdown) => ended,
     };
     match ended {
@@ -137,6 +161,19 @@ async fn while_held(
         Err(_) => operator.abort(),
     }
     ended
+}
+
+/// The next task that ends before the operator is asked to stop; then they may.
+async fn next_ended(
+    tasks: &mut mpsc::UnboundedReceiver<EndedTask>,
+    shutdown: &CancellationToken,
+) -> EndedTask {
+    while let Some(task) = tasks.recv().await {
+        if !shutdown.is_cancelled() {
+            return task;
+        }
+    }
+    std::future::pending().await
 }
 
 async fn finish(

@@ -13,14 +13,13 @@ use kube::{
     core::{PartialObjectMeta, Request},
 };
 use kubeci_api::Workplan;
-use kubeci_runtime::Outcome;
+use kubeci_runtime::{Due, Outcome, Reconciling, backoff};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     METADATA,
     metrics::Metrics,
     said::{namespace_ends, said},
-    steady::pause,
     tasks::joined,
 };
 use crate::core::{
@@ -39,7 +38,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Fires {
     client: Client,
     metrics: Metrics,
-    waiting: VecDeque<Creation>,
+    waiting: VecDeque<(Creation, Due)>,
     running: JoinSet<Fired>,
     bytes: usize,
     retries: BTreeMap<(Instant, u64), Retry>,
@@ -74,7 +73,8 @@ impl Fires {
     }
 
     pub fn create(&mut self, creation: Creation) {
-        self.waiting.push_back(creation);
+        let due = self.metrics.runtime.due();
+        self.waiting.push_back((creation, due));
         self.start();
     }
 
@@ -89,7 +89,7 @@ impl Fires {
     }
 
     pub fn retry_later(&mut self, retry: Retry) {
-        let due = Instant::now() + pause(retry.attempts, LONGEST_PAUSE);
+        let due = Instant::now() + backoff(retry.attempts, LONGEST_PAUSE);
         self.last_retry += 1;
         self.retries.insert((due, self.last_retry), retry);
     }
@@ -106,24 +106,24 @@ impl Fires {
     }
 
     fn start(&mut self) {
-        while let Some(next) = self.waiting.front() {
+        while let Some((next, _)) = self.waiting.front() {
             let bytes = next.bytes();
             let fits = self.bytes == 0 || self.bytes + bytes <= BYTES_AT_ONCE;
             if !fits || self.running.len() >= AT_ONCE {
                 return;
             }
-            let Some(creation) = self.waiting.pop_front() else {
+            let Some((creation, due)) = self.waiting.pop_front() else {
                 return;
             };
             self.bytes += bytes;
-            let (client, metrics) = (self.client.clone(), self.metrics.clone());
-            self.running.spawn(fire(client, metrics, creation, bytes));
+            let client = self.client.clone();
+            self.running
+                .spawn(fire(client, due.begin(), creation, bytes));
         }
     }
 }
 
-async fn fire(client: Client, metrics: Metrics, creation: Creation, bytes: usize) -> Fired {
-    let begun = Instant::now();
+async fn fire(client: Client, reconciling: Reconciling, creation: Creation, bytes: usize) -> Fired {
     let outline = creation.outline();
     let created = create(client, &creation, &outline).await;
     let name = outline.name_any();
@@ -134,7 +134,7 @@ async fn fire(client: Client, metrics: Metrics, creation: Creation, bytes: usize
             Outcome::Error
         }
     };
-    metrics.runtime.reconciled(outcome, begun.elapsed());
+    reconciling.end(outcome);
     Fired {
         workflow: creation.workflow,
         object: creation.object,

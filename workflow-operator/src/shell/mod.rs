@@ -9,7 +9,6 @@ mod report;
 mod resolve;
 mod retire;
 mod said;
-mod steady;
 mod tasks;
 mod tell;
 mod watch;

@@ -8,13 +8,7 @@ use std::{
 };
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    core::DeserializeGuard,
-    runtime::{
-        events::{Recorder, Reporter},
-        watcher::Event,
-    },
-};
+use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;
 use kubeci_runtime::{Condition, Context};
 use tokio::{
@@ -135,22 +129,20 @@ impl Operator {
             condition: context.readiness.condition(what),
         };
         let (questions, asked) = latest::channel(BTreeSet::new());
-        tokio::spawn(permit::ask(client(), asked, inbox.clone()));
-        let reporter = Reporter {
-            controller: "workflow-operator".to_owned(),
-            instance: Some(context.identity.clone()),
-        };
+        let ask = permit::ask(client(), asked, inbox.clone());
+        context.tasks.spawn("the access reviews", ask);
         let teller = Teller {
             client: client(),
-            recorder: Recorder::new(client(), reporter),
+            recorder: context.recorder(),
         };
         let runtime = || context.metrics.clone();
-        let workplans = tokio::spawn(workplans::watch(client(), inbox.clone(), runtime()));
+        let watch = workplans::watch(client(), inbox.clone(), runtime());
+        let workplans = context.tasks.spawn("the watch of workplans", watch);
         Self {
             engine: Engine::new(settings),
             context: context.clone(),
-            watches: Watches::new(client(), inbox.clone(), runtime()),
-            resolver: Resolver::new(client(), inbox.clone()),
+            watches: Watches::new(context, inbox.clone()),
+            resolver: Resolver::new(client(), inbox.clone(), context.tasks.clone()),
             questions,
             fires: Fires::new(client(), metrics.clone()),
             reports: Reports::new(teller),
@@ -158,7 +150,7 @@ impl Operator {
             changes_due: None,
             workflow_list: HashSet::new(),
             workplan_list: HashSet::new(),
-            own_watches: vec![workplans.abort_handle()],
+            own_watches: vec![workplans],
             workflows_listed: listed("workflows listed"),
             workplans_listed: listed("workplans listed"),
             metrics,
@@ -247,8 +239,9 @@ impl Operator {
     /// Only once all Workplans are known, since they tell what a Workflow's status has not been told.
     fn watch_workflows(&mut self) {
         let (client, metrics) = (self.context.client.clone(), self.context.metrics.clone());
-        let workflows = tokio::spawn(workflows::watch(client, self.inbox.clone(), metrics));
-        self.own_watches.push(workflows.abort_handle());
+        let watch = workflows::watch(client, self.inbox.clone(), metrics);
+        let workflows = self.context.tasks.spawn("the watch of workflows", watch);
+        self.own_watches.push(workflows);
     }
 
     fn shown(&mut self, key: &WatchKey, run: u64, shown: Shown) {
@@ -307,8 +300,6 @@ impl Operator {
             self.changes_due
                 .get_or_insert_with(|| Instant::now() + TOGETHER);
         }
-        let depth = i64::try_from(self.fires.len()).unwrap_or(i64::MAX);
-        self.metrics.runtime.queue_depth().set(depth);
         self.metrics.count(self.engine.take_tally());
     }
 

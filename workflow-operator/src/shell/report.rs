@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
+use kubeci_runtime::backoff;
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    steady::pause,
     tasks::joined,
     tell::{Teller, Told},
 };
@@ -125,7 +125,7 @@ impl Reports {
         };
         let rest = match state.failures {
             0 => AT_MOST_EVERY,
-            failures => AT_MOST_EVERY.max(pause(failures, LONGEST_PAUSE)),
+            failures => AT_MOST_EVERY.max(backoff(failures, LONGEST_PAUSE)),
         };
         state.not_before = Some(Instant::now() + rest);
         if self.waiting.remove(&workflow) || told == Told::Unclear {

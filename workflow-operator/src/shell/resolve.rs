@@ -8,6 +8,7 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Client;
+use kubeci_runtime::Tasks;
 use tokio::{sync::watch, task::AbortHandle, time::sleep};
 
 use super::{Inbox, Input, said};
@@ -21,6 +22,7 @@ const POLL: Duration = Duration::from_secs(2);
 pub struct Resolver {
     client: Client,
     inbox: Inbox,
+    tasks: Tasks,
     pollers: HashMap<String, Poller>,
 }
 
@@ -30,10 +32,11 @@ struct Poller {
 }
 
 impl Resolver {
-    pub fn new(client: Client, inbox: Inbox) -> Self {
+    pub fn new(client: Client, inbox: Inbox, tasks: Tasks) -> Self {
         Self {
             client,
             inbox,
+            tasks,
             pollers: HashMap::new(),
         }
     }
@@ -73,7 +76,9 @@ impl Resolver {
             receiver,
             self.inbox.clone(),
         );
-        let task = tokio::spawn(poll).abort_handle();
+        let task = self
+            .tasks
+            .spawn(format!("the discovery of {api_version}"), poll);
         self.pollers.insert(
             api_version,
             Poller {

@@ -7,12 +7,13 @@ use kube::{
     api::{DeleteParams, Preconditions, PropagationPolicy},
 };
 use kubeci_api::Workplan;
+use kubeci_runtime::backoff;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{metrics::Metrics, said::said, steady::pause, tasks::joined};
+use super::{metrics::Metrics, said::said, tasks::joined};
 use crate::core::engine::Deletion;
 
 /// How many deletions the API server is asked for at once.
@@ -89,7 +90,7 @@ async fn delete(client: Client, metrics: Metrics, deletion: Deletion) {
             "not deleted, tried again: {}",
             said(&error)
         );
-        sleep(pause(failures, LONGEST_PAUSE)).await;
+        sleep(backoff(failures, LONGEST_PAUSE)).await;
     }
     metrics.deleted();
 }

@@ -2,19 +2,17 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures::Stream;
 use kube::{
     Api, Client,
     core::{ApiResource, DynamicObject},
-    runtime::watcher::{self, Event, watcher},
+    runtime::watcher::{self, Event},
 };
-use kubeci_runtime::Metrics;
+use kubeci_runtime::{Context, Metrics, Tasks, Watch};
 use tokio::task::AbortHandle;
 
 use super::{
     Inbox, Input,
     said::{refusal, said_of_watch},
-    steady::Steady,
     watching,
 };
 use crate::core::{
@@ -42,15 +40,17 @@ pub struct Watches {
     client: Client,
     inbox: Inbox,
     metrics: Metrics,
+    tasks: Tasks,
     running: HashMap<WatchKey, AbortHandle>,
 }
 
 impl Watches {
-    pub fn new(client: Client, inbox: Inbox, metrics: Metrics) -> Self {
+    pub fn new(context: &Context, inbox: Inbox) -> Self {
         Self {
-            client,
+            client: context.client.clone(),
             inbox,
-            metrics,
+            metrics: context.metrics.clone(),
+            tasks: context.tasks.clone(),
             running: HashMap::new(),
         }
     }
@@ -72,18 +72,20 @@ impl Watches {
             return;
         };
         tracing::info!(%key, run, "watch started");
-        let watch = Watch {
+        let api = api(self.client.clone(), &key);
+        let plural = &key.resource.plural;
+        let events = Watch::new(api, watching(), plural, &self.metrics);
+        let follower = Follower {
             resource: key.resource.clone(),
             key: key.clone(),
             run,
             inbox: self.inbox.clone(),
-            metrics: self.metrics.clone(),
             listing: Uids::new(),
             troubled: false,
         };
-        let stream = watcher(api(self.client.clone(), &key), watching());
-        let task = tokio::spawn(watch.follow(stream));
-        self.running.insert(key, task.abort_handle());
+        let name = format!("the watch of {key}");
+        let task = self.tasks.spawn(name, follower.follow(events));
+        self.running.insert(key, task);
     }
 
     pub fn stop(&mut self) {
@@ -108,25 +110,22 @@ fn api(client: Client, key: &WatchKey) -> Api<DynamicObject> {
     }
 }
 
-struct Watch {
+struct Follower {
     key: WatchKey,
     resource: Arc<Resource>,
     run: u64,
     inbox: Inbox,
-    metrics: Metrics,
     listing: Uids,
     troubled: bool,
 }
 
-impl Watch {
-    async fn follow(mut self, stream: impl Stream<Item = watcher::Result<Event<DynamicObject>>>) {
-        let mut stream = Steady::new(stream);
+impl Follower {
+    async fn follow(mut self, mut events: Watch<DynamicObject>) {
         loop {
-            let shown = match stream.next_within(QUIET).await {
-                Ok(Some(Ok(event))) => self.event(event),
-                Ok(Some(Err(error))) => self.error(&error, stream.failures()),
-                Ok(None) => return,
-                Err(_) => self.well(),
+            let shown = match events.next_within(QUIET).await {
+                Some(Ok(event)) => self.event(event),
+                Some(Err(error)) => self.error(&error, events.failures()),
+                None => self.well(),
             };
             let Some(shown) = shown else {
                 continue;
@@ -166,7 +165,6 @@ impl Watch {
     }
 
     fn error(&mut self, error: &watcher::Error, failures: u32) -> Option<Shown> {
-        self.metrics.watch_restarted(&self.resource.plural);
         let status = refusal(error);
         tracing::debug!(key = %self.key, "watch interrupted: {}", said_of_watch(error));
         let code = status.map(|status| status.code);

@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use kube::{Api, Client, ResourceExt, core::DeserializeGuard, runtime::watcher::watcher};
+use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
 use kubeci_api::Workflow;
-use kubeci_runtime::Metrics;
+use kubeci_runtime::{Metrics, Watch};
 use tokio::sync::Semaphore;
 
-use super::{Inbox, Input, said::said_of_watch, steady::Steady, watching};
+use super::{Inbox, Input, said::said_of_watch, watching};
 
 /// How many Workflows wait to be taken in at most, each of which may have more than a megabyte.
 const WAITING_MAX: usize = 4;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let api: Api<DeserializeGuard<Workflow>> = Api::all(client);
-    let mut stream = Steady::new(watcher(api, watching()));
+    let mut events = Watch::new(api, watching(), "workflows", &metrics);
     let waiting = Arc::new(Semaphore::new(WAITING_MAX));
-    while let Some(event) = stream.next().await {
-        match event {
+    loop {
+        match events.next().await {
             Ok(event) => {
                 let event = event.modify(|workflow| workflow.managed_fields_mut().clear());
                 let Ok(permit) = waiting.clone().acquire_owned().await else {
@@ -29,7 +29,6 @@ pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
                 }
             }
             Err(error) => {
-                metrics.watch_restarted("workflows");
                 tracing::warn!(
                     "watching workflows fails and is tried again: {}",
                     said_of_watch(&error)

@@ -1,8 +1,8 @@
 //! Warning Events for what somebody should look at; nothing is said of what goes as it should.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource};
+use kube::Resource;
+use kube::runtime::events::{Event, EventType, Recorder};
 use kubeci_api::{Phase, Workplan, WorkplanStatus};
 
 /// Reasons to wait that pass by themselves as a rule.
@@ -24,14 +24,8 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn new(client: Client, identity: String) -> Self {
-        let reporter = Reporter {
-            controller: "kube.ci/workplan-operator".into(),
-            instance: Some(identity),
-        };
-        Self {
-            recorder: Recorder::new(client, reporter),
-        }
+    pub fn new(recorder: Recorder) -> Self {
+        Self { recorder }
     }
 
     pub async fn announce(

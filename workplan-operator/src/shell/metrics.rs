@@ -9,15 +9,11 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Unit;
 
 #[derive(Clone)]
 pub struct Metrics {
     pub shared: kubeci_runtime::Metrics,
     pub pods_created: Counter,
-    /// From the first sign that a Workplan may need something to the look at it.
-    pub queued: Histogram,
     sweeps: Family<SweepLabels, Counter>,
 }
 
@@ -50,7 +46,6 @@ impl Metrics {
         let metrics = Self {
             shared,
             pods_created: Counter::default(),
-            queued: Histogram::new(exponential_buckets(0.0001, 2.0, 14)),
             sweeps: Family::default(),
         };
         metrics.shared.register(|registry| {
@@ -58,12 +53,6 @@ impl Metrics {
                 "pods_created",
                 "Pods of Workplans that were created",
                 metrics.pods_created.clone(),
-            );
-            registry.register_with_unit(
-                "queued",
-                "Time that a Workplan waited to be looked at",
-                Unit::Seconds,
-                metrics.queued.clone(),
             );
             registry.register(
                 "sweeps",

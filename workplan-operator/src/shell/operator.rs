@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -12,8 +12,8 @@ use kube::runtime::controller::{self, Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use kubeci_api::Workplan;
-use kubeci_runtime::{Context, Outcome};
-use prometheus_client::metrics::gauge::Gauge;
+use kubeci_runtime::{Context, Heartbeat, Outcome};
+use tokio::time::timeout;
 
 use super::act::{Error, said};
 use super::announce::Announcer;
@@ -28,8 +28,10 @@ use super::retry::Retries;
 use super::sweeps::{Sweeper, Sweeps};
 use super::watches::Watches;
 
-/// The main loop turns at least this often.
+/// Each loop turns at least this often.
 const PULSE: Duration = Duration::from_secs(10);
+/// A loop that has not turned for this long is stuck.
+const STUCK: Duration = Duration::from_mins(1);
 
 /// The most Workplans, and the most nodes, that are looked at at the same time.
 const CONCURRENCY: u16 = 64;
@@ -38,8 +40,8 @@ const CONCURRENCY: u16 = 64;
 pub enum OperatorError {
     #[error("a watch ended that never should: {0}")]
     WatchEnded(String),
-    #[error("the queues ended that never should")]
-    QueuesEnded,
+    #[error("the queue of {0} ended although it never should")]
+    QueueEnded(&'static str),
     #[error(
         "cannot tell this operator's own image from a pod {pod} in namespace {namespace}; give it with --image: {why}"
     )]
@@ -75,11 +77,9 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
         "limit ranges listed",
     ];
     let listed = listed.map(|what| context.readiness.condition(what));
-    let pulse = context.liveness.heartbeat("main loop", PULSE * 6);
-
-    let (workplan_queue, workplans_due) = Queue::new(context.metrics.queue_depth().clone());
-    let (node_queue, nodes_due) = Queue::new(Gauge::default());
-    let (watches, mut watching) = Watches::start(&context, workplan_queue, node_queue);
+    let (workplan_queue, workplans_due) = Queue::new(context.metrics.clone());
+    let (node_queue, nodes_due) = Queue::new(context.metrics.clone());
+    let watches = Watches::start(&context, workplan_queue, node_queue);
     watches.wait_until_listed().await?;
     listed.iter().for_each(kubeci_runtime::Condition::done);
     tracing::info!(workplans = watches.workplans.len(), "everything is listed");
@@ -98,13 +98,14 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
             fresh: Fresh::default(),
             linger: Linger::default(),
             refused: Refused::default(),
-            announcer: Announcer::new(context.client.clone(), context.identity.clone()),
+            announcer: Announcer::new(context.recorder()),
             metrics: metrics.clone(),
             image: image.clone(),
             pod_events: Arc::clone(&pod_events),
             sidecar_grace: settings.sidecar_grace,
         },
         workplans_due,
+        context.liveness.heartbeat("workplans", STUCK),
     );
     let sweeping = sweep_nodes(
         watches.clone(),
@@ -120,18 +121,12 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
             metrics,
         },
         nodes_due,
+        context.liveness.heartbeat("nodes", STUCK),
     );
-    let beating = async {
-        loop {
-            pulse.beat();
-            tokio::time::sleep(PULSE).await;
-        }
-    };
     tokio::select! {
         () = context.shutdown.cancelled() => Ok(()),
-        ended = watching.join_next() => Err(OperatorError::WatchEnded(format!("{ended:?}"))),
-        () = async { tokio::join!(running, sweeping); } => Err(OperatorError::QueuesEnded),
-        () = beating => Ok(()),
+        () = running => Err(OperatorError::QueueEnded("workplans")),
+        () = sweeping => Err(OperatorError::QueueEnded("nodes")),
     }
 }
 
@@ -156,29 +151,28 @@ async fn run_workplans(
     watches: Watches,
     reconciler: Reconciler,
     due: impl Stream<Item = Result<ObjectRef<Workplan>, Infallible>>,
+    pulse: Heartbeat,
 ) {
     let retries = Arc::new(Retries::default());
     let (again, forgotten) = (Arc::clone(&retries), Arc::clone(&retries));
     let queue = Arc::clone(&watches.workplan_queue);
+    let failed_queue = Arc::clone(&queue);
     let look = move |workplan: Arc<Workplan>, reconciler: Arc<Reconciler>| {
-        let waited = queue.taken(&ObjectRef::from_obj(&*workplan));
-        reconciler.metrics.queued.observe(waited.as_secs_f64());
-        let retries = Arc::clone(&retries);
+        let object = ObjectRef::from_obj(&*workplan);
+        let reconciling = queue.taken(&object).begin();
+        let (retries, queue) = (Arc::clone(&retries), Arc::clone(&queue));
         Box::pin(async move {
-            let (uid, begun) = (workplan.uid().unwrap_or_default(), Instant::now());
+            let uid = workplan.uid().unwrap_or_default();
             let result = reconciler.reconcile(workplan).await;
             let outcome = if result.is_ok() {
                 Outcome::Success
             } else {
                 Outcome::Error
             };
-            reconciler
-                .metrics
-                .shared
-                .reconciled(outcome, begun.elapsed());
+            reconciling.end(outcome);
             result.map(|wake_at| {
                 retries.reset(&uid);
-                wake_at.map_or_else(Action::await_change, |at| Action::requeue(until(at)))
+                wake_at.map_or_else(Action::await_change, |at| queue.requeue(object, until(at)))
             })
         })
     };
@@ -191,7 +185,7 @@ async fn run_workplans(
             let (namespace, name) = (workplan.namespace(), workplan.name_any());
             tracing::warn!(namespace, workplan = name, %error, ?wait, "failed, is tried again");
         }
-        Action::requeue(wait)
+        failed_queue.requeue(ObjectRef::from_obj(&*workplan), wait)
     };
     let config = Config::default().concurrency(CONCURRENCY);
     let reconciler = Arc::new(reconciler);
@@ -207,28 +201,39 @@ async fn run_workplans(
         reconciler.forget(uid);
         forgotten.reset(uid);
     };
-    drain(looks, &watches.workplan_queue, forget).await;
+    drain(looks, &watches.workplan_queue, &pulse, forget).await;
 }
 
 async fn sweep_nodes(
     watches: Watches,
     sweeper: Sweeper,
     due: impl Stream<Item = Result<ObjectRef<Node>, Infallible>>,
+    pulse: Heartbeat,
 ) {
     let retries = Arc::new(Retries::default());
     let (again, forgotten) = (Arc::clone(&retries), Arc::clone(&retries));
     let queue = Arc::clone(&watches.node_queue);
+    let failed_queue = Arc::clone(&queue);
     let look = move |node: Arc<Node>, sweeper: Arc<Sweeper>| {
-        queue.taken(&ObjectRef::from_obj(&*node));
-        let retries = Arc::clone(&retries);
+        let object = ObjectRef::from_obj(&*node);
+        let reconciling = queue.taken(&object).begin();
+        let (retries, queue) = (Arc::clone(&retries), Arc::clone(&queue));
         Box::pin(async move {
-            let wake_at = sweeper.reconcile(&node).await?;
+            let result = sweeper.reconcile(&node).await;
+            let outcome = if result.is_ok() {
+                Outcome::Success
+            } else {
+                Outcome::Error
+            };
+            reconciling.end(outcome);
+            let wake_at = result?;
             retries.reset(&node.uid().unwrap_or_default());
-            Ok(wake_at.map_or_else(Action::await_change, |at| Action::requeue(until(at))))
+            Ok(wake_at.map_or_else(Action::await_change, |at| queue.requeue(object, until(at))))
         })
     };
     let failed = move |node: Arc<Node>, _: &kube::Error, _: Arc<Sweeper>| {
-        Action::requeue(again.next(&node.uid().unwrap_or_default()))
+        let wait = again.next(&node.uid().unwrap_or_default());
+        failed_queue.requeue(ObjectRef::from_obj(&*node), wait)
     };
     let config = Config::default().concurrency(CONCURRENCY);
     let looks = applier(
@@ -239,27 +244,36 @@ async fn sweep_nodes(
         due,
         config,
     );
-    drain(looks, &watches.node_queue, |uid| forgotten.reset(uid)).await;
+    let forget = |uid: &str| forgotten.reset(uid);
+    drain(looks, &watches.node_queue, &pulse, forget).await;
 }
 
-/// Lets a loop run. What is gone by the time its turn comes waits no longer and is forgotten.
+/// Lets a loop run, whose every turn is a beat. What is gone by the time its turn comes waits no longer and is
+/// forgotten.
 async fn drain<K, E>(
     looks: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<E, Infallible>>>,
     queue: &Queue<K>,
+    pulse: &Heartbeat,
     forget: impl Fn(&str),
 ) where
     K: Resource<DynamicType = ()>,
     E: 'static,
 {
     let mut looks = pin!(looks);
-    while let Some(look) = looks.next().await {
+    loop {
+        pulse.beat();
+        let look = match timeout(PULSE, looks.next()).await {
+            Err(_) => continue,
+            Ok(None) => return,
+            Ok(Some(look)) => look,
+        };
         if let Err(controller::Error::ObjectNotFound(object)) = look {
             object.extra.uid.iter().for_each(|uid| forget(uid));
             let gone = ObjectRef::new(&object.name);
-            queue.taken(&match &object.namespace {
+            drop(queue.taken(&match &object.namespace {
                 Some(namespace) => gone.within(namespace),
                 None => gone,
-            });
+            }));
         }
     }
 }

@@ -1,13 +1,12 @@
 //! A watch that fills a store and tells what has changed.
 
-use futures::StreamExt;
 use kube::Api;
 use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Lookup;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::{WatchStreamExt, reflector::Lookup};
+use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
-use kubeci_runtime::Metrics;
+use kubeci_runtime::{Metrics, Watch};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
@@ -39,9 +38,9 @@ pub async fn follow<K>(
         + 'static,
 {
     let resource = <K as Resource>::plural(&());
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-    while let Some(event) = events.next().await {
-        match event {
+    let mut events = Watch::new(api, config, &resource, &metrics);
+    loop {
+        match events.next().await {
             Ok(event) => {
                 let Some(mut event) = readable(event) else {
                     continue;
@@ -59,7 +58,6 @@ pub async fn follow<K>(
             }
             Err(error) => {
                 tracing::warn!(%resource, %error, "the watch broke, it is started again");
-                metrics.watch_restarted(&resource);
             }
         }
     }

@@ -3,6 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::operator::OperatorError;
+use super::queue::Queue;
+use super::watch::{Change, follow};
+use crate::core::observe::is_ready;
 use k8s_openapi::api::core::v1::{Container, LimitRange, Node, NodeStatus, Pod, PodSpec};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher;
@@ -10,12 +14,6 @@ use kube::{Api, Resource, ResourceExt};
 use kubeci_api::Workplan;
 use kubeci_api::names::{SWEEP_LABEL, WORKPLAN_LABEL};
 use kubeci_runtime::Context;
-use tokio::task::JoinSet;
-
-use super::operator::OperatorError;
-use super::queue::Queue;
-use super::watch::{Change, follow};
-use crate::core::observe::is_ready;
 
 /// What the watches have shown, and where they put what has changed.
 #[derive(Clone)]
@@ -30,12 +28,12 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Starts all watches, which end with the set.
+    /// Starts all watches.
     pub fn start(
         context: &Context,
         workplan_queue: Queue<Workplan>,
         node_queue: Queue<Node>,
-    ) -> (Self, JoinSet<()>) {
+    ) -> Self {
         let (workplans, workplans_in) = store();
         let (pods, pods_in) = store();
         let (sweep_pods, sweep_pods_in) = store();
@@ -54,59 +52,68 @@ impl Watches {
         let all = watcher::Config::default();
         let of_workplans = all.clone().labels(WORKPLAN_LABEL);
         let of_sweeps = all.clone().labels(SWEEP_LABEL);
-        let mut watching = JoinSet::new();
+        let start = |what: &str| format!("the watch of {what}");
+        let tasks = &context.tasks;
         let api = Api::all(client.clone());
         let notice = watches.on_workplan();
-        watching.spawn(follow(
-            api,
-            all.clone(),
-            workplans_in,
-            metrics.clone(),
-            |_| {},
-            notice,
-        ));
+        tasks.spawn(
+            start("workplans"),
+            follow(
+                api,
+                all.clone(),
+                workplans_in,
+                metrics.clone(),
+                |_| {},
+                notice,
+            ),
+        );
         let api = Api::all(client.clone());
         let notice = watches.on_pod();
-        watching.spawn(follow(
-            api,
-            of_workplans,
-            pods_in,
-            metrics.clone(),
-            slim_pod,
-            notice,
-        ));
+        tasks.spawn(
+            start("pods"),
+            follow(
+                api,
+                of_workplans,
+                pods_in,
+                metrics.clone(),
+                slim_pod,
+                notice,
+            ),
+        );
         let api = Api::namespaced(client.clone(), &context.namespace);
         let notice = watches.on_sweep_pod();
-        watching.spawn(follow(
-            api,
-            of_sweeps,
-            sweep_pods_in,
-            metrics.clone(),
-            |_| {},
-            notice,
-        ));
+        tasks.spawn(
+            start("sweep pods"),
+            follow(
+                api,
+                of_sweeps,
+                sweep_pods_in,
+                metrics.clone(),
+                |_| {},
+                notice,
+            ),
+        );
         let api = Api::all(client.clone());
         let notice = watches.on_node();
-        watching.spawn(follow(
-            api,
-            all.clone(),
-            nodes_in,
-            metrics.clone(),
-            slim_node,
-            notice,
-        ));
+        tasks.spawn(
+            start("nodes"),
+            follow(
+                api,
+                all.clone(),
+                nodes_in,
+                metrics.clone(),
+                slim_node,
+                notice,
+            ),
+        );
         let api = Api::all(client.clone());
         // What was refused by one is tried again after a while, so nobody is concerned.
         let notice = |_: Change<LimitRange>| {};
-        watching.spawn(follow(
-            api,
-            all,
-            limit_ranges_in,
-            metrics.clone(),
-            |_| {},
-            notice,
-        ));
-        (watches, watching)
+        tasks.spawn(
+            start("limit ranges"),
+            follow(api, all, limit_ranges_in, metrics.clone(), |_| {}, notice),
+        );
+        watches
     }
 
     pub async fn wait_until_listed(&self) -> Result<(), OperatorError> {
