@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -90,6 +91,16 @@ impl Operator {
             .list(&ListParams::default().labels(&label))
             .await;
         list.expect("the operator's pods").items
+    }
+
+    /// How often each replica was restarted, by the names of their pods.
+    pub async fn restarts(self, client: &Client) -> BTreeMap<String, i32> {
+        let of_pod = |pod: &Pod| {
+            let statuses = pod.status.iter().flat_map(|it| &it.container_statuses);
+            statuses.flatten().map(|it| it.restart_count).sum()
+        };
+        let pods = self.pods(client).await;
+        pods.iter().map(|it| (it.name_any(), of_pod(it))).collect()
     }
 
     /// Ends every replica's process with SIGKILL.

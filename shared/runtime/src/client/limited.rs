@@ -16,6 +16,7 @@ use tower::{BoxError, Service};
 use super::{
     latency::Latency,
     limit::{Answer, Limit, Permit, slots},
+    pace::Pace,
     request::{Verb, classify},
     retry::retry_after,
 };
@@ -25,7 +26,7 @@ use crate::lease::Fence;
 const SLOTS_OF_LIST: u32 = 8;
 
 /// Bounds the requests in flight. What changes something waits until the lease is surely held, too. A watch
-/// waits for neither: it lasts, and its watcher has a backoff.
+/// waits for neither, since it lasts, only for some time after the one before it.
 #[derive(Clone)]
 pub struct Limited<S> {
     inner: S,
@@ -38,6 +39,7 @@ impl<S> Limited<S> {
             limit,
             fence,
             latency: Arc::default(),
+            watches: Arc::default(),
         };
         Self { inner, turns }
     }
@@ -59,17 +61,20 @@ where
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
         let (verb, resource) = classify(request.method(), request.uri());
+        let turns = self.turns.clone();
+        // The one that is ready is called; its clone may not be.
+        let clone = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, clone);
         if verb == Verb::Watch {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(async move {
+                turns.watches.wait(request.uri().path()).await;
+                ready.call(request).await
+            });
         }
         let slots = match verb {
             Verb::List | Verb::DeleteCollection => SLOTS_OF_LIST,
             _ => slots(request.body().size_hint().lower()),
         };
-        let turns = self.turns.clone();
-        // The one that is ready is called; its clone may not be.
-        let clone = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
             let permit = turns.next(verb, slots).await;
             let sent = Instant::now();
@@ -85,6 +90,7 @@ struct Turns {
     limit: Limit,
     fence: Fence,
     latency: Arc<Latency>,
+    watches: Arc<Pace>,
 }
 
 impl Turns {

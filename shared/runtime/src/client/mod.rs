@@ -5,6 +5,7 @@ mod attempt;
 mod latency;
 mod limit;
 mod limited;
+mod pace;
 mod request;
 mod retry;
 mod transport;

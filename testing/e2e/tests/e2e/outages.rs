@@ -1,13 +1,15 @@
-//! Parts of the cluster that go away under a relay: its steps go on inside their pod, and the status catches up.
+//! Parts of the cluster that go away. The steps of a relay go on inside their pod, and the status catches up; the
+//! operators wait.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kubeci_api::Execution::Relay;
 use kubeci_api::Phase;
 use kubeci_e2e::{
-    Component, DISRUPTIVE, Inspector, PodHistory, Test, assert_in_order, duration_between,
-    workspace_path,
+    Component, DISRUPTIVE, Inspector, Operator, PodHistory, Test, assert_in_order,
+    duration_between, workspace_path,
 };
 
 use crate::workflow::{fire, shell};
@@ -94,6 +96,38 @@ async fn while_the_kubelet_is_away_the_steps_go_on_and_that_it_is_away_is_told()
         tokio::join!(away, is_told);
         chain.has_gone_on(left, Timestamp::now()).await;
         assert_eq!(history.assert_each_ran_once(), 1);
+    })
+    .await;
+}
+
+/// Who leads, and how often each replica was restarted.
+async fn replicas(test: &Test) -> Vec<(String, BTreeMap<String, i32>)> {
+    let mut replicas = Vec::new();
+    for operator in [Operator::Workflow, Operator::Workplan] {
+        operator.works(&test.client).await;
+        let leader = operator.leader(&test.client).await;
+        replicas.push((leader, operator.restarts(&test.client).await));
+    }
+    replicas
+}
+
+#[tokio::test]
+async fn while_the_api_server_does_not_answer_the_operators_wait() {
+    let _alone = DISRUPTIVE.lock().await;
+    kubeci_e2e::run_as(Relay, "api-slow", async |test| {
+        let before = replicas(test).await;
+        // Shorter than a lease holds and longer, by the phase of the renewals.
+        for seconds in [8, 8, 8, 20, 8] {
+            Component::ApiServer
+                .away_for(Duration::from_secs(seconds))
+                .await;
+            assert_eq!(replicas(test).await, before);
+        }
+        let steps = format!("[{}]", shell("a", "true", ""));
+        let name = fire(test, "after", &steps).await;
+        test.ends(&name, Phase::Completed).await;
+        test.cleaned(&name).await;
+        assert_eq!(replicas(test).await, before);
     })
     .await;
 }
