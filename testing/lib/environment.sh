@@ -23,8 +23,8 @@ toolchain_says() { sed -n "s/^$1 = \"\(.*\)\"/\1/p" "$root/rust-toolchain.toml";
 RUSTUP_TOOLCHAIN=$(toolchain_says channel)
 target=$(uname -m)-unknown-linux-musl
 [[ ${CARGO_TARGET_DIR:=$root/target} == /* ]] || CARGO_TARGET_DIR=$PWD/$CARGO_TARGET_DIR
-export RUSTUP_TOOLCHAIN CARGO_TARGET_DIR "CC_${target//-/_}=musl-gcc"
-unset CARGO_BUILD_TARGET
+export RUSTUP_TOOLCHAIN CARGO_TARGET_DIR
+unset CARGO_BUILD_TARGET CC CXX AR CFLAGS CXXFLAGS CPPFLAGS LDFLAGS
 # Go: this machine's, without C, from the module's own lists.
 export GO111MODULE=on GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0
 unset GOOS GOARCH GOEXPERIMENT

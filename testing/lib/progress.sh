@@ -53,6 +53,7 @@ follow() {
 
 count() {
   case $count:$1 in
+    cargo:*' Blocking '*) progress=' waits for another cargo' ;;
     cargo:*' Downloaded '*) tally crates && progress=" ${counted[crates]} crates" ;;
     modules:'go: downloading '*) tally modules && progress=" ${counted[modules]}" ;;
     packages/*:*[\ :]*) ;;
