@@ -7,6 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, TypeMeta,
@@ -85,6 +86,15 @@ impl Test {
     /// Installs a custom resource, `kind` with the plural `kind` in lower case and `s`, in the API group
     /// that is the test's alone.
     pub async fn install_kind(&self, kind: &str) {
+        self.install(kind, json!({"status": {}})).await;
+    }
+
+    /// As [`Test::install_kind`], with a status that is written like any other field.
+    pub async fn install_kind_without_status(&self, kind: &str) {
+        self.install(kind, json!({})).await;
+    }
+
+    async fn install(&self, kind: &str, subresources: Value) {
         let (group, singular) = (self.api_group(), kind.to_lowercase());
         let name = format!("{singular}s.{group}");
         let definition = json!({
@@ -95,7 +105,7 @@ impl Test {
                 "names": {"kind": kind, "plural": format!("{singular}s"), "singular": singular},
                 "versions": [{
                     "name": "v1", "served": true, "storage": true,
-                    "subresources": {"status": {}},
+                    "subresources": subresources,
                     "schema": {"openAPIV3Schema": {
                         "type": "object", "x-kubernetes-preserve-unknown-fields": true,
                     }},
@@ -225,6 +235,7 @@ pub(crate) async fn delete(test: &Test) {
     delete_all::<CustomResourceDefinition>(&test.client, &of_test).await;
     delete_all::<ClusterRoleBinding>(&test.client, &of_test).await;
     delete_all::<ClusterRole>(&test.client, &of_test).await;
+    delete_all::<PriorityClass>(&test.client, &of_test).await;
     delete_all::<Namespace>(&test.client, &of_test).await;
     delete_all::<ValidatingAdmissionPolicyBinding>(&test.client, &of_test).await;
     delete_all::<ValidatingAdmissionPolicy>(&test.client, &of_test).await;
