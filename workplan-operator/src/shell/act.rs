@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderValue;
+use http::header::ACCEPT;
 use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::Status;
-use kube::{Api, Client, ResourceExt};
+use kube::core::{ObjectMeta, PartialObjectMeta, Request, Status};
+use kube::{Api, Client, Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
 use kubeci_api::{Workplan, WorkplanStatus};
 use kubeci_compiler::Limits;
 use serde_json::{Value, json};
 
+use super::change::Change;
 use crate::core::observe::PodFacts;
 use crate::core::pod;
 use crate::core::refusal::{Refusal, blames_pod_level, exceeds_quota};
@@ -24,6 +27,8 @@ pub enum Error {
     },
     #[error("the status cannot be written as JSON: {0}")]
     Status(#[from] serde_json::Error),
+    #[error("the operator stops")]
+    Closed,
 }
 
 impl Error {
@@ -51,7 +56,7 @@ pub fn said(error: &kube::Error) -> String {
     }
 }
 
-fn failed(doing: &'static str) -> impl FnOnce(kube::Error) -> Error {
+pub fn failed(doing: &'static str) -> impl FnOnce(kube::Error) -> Error {
     move |source| Error::Request {
         doing,
         source: Box::new(source),
@@ -66,9 +71,13 @@ pub enum Created {
     Refused(Refusal),
 }
 
+/// The API server sends nothing else back then: a Workplan may be large, and what was written is known.
+const ONLY_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
 /// Talks to the API server about one Workplan.
 pub struct Requests {
-    workplans: Api<Workplan>,
+    client: Client,
+    workplans: Api<PartialObjectMeta<Workplan>>,
     pods: Api<Pod>,
     quotas: Api<ResourceQuota>,
 }
@@ -77,6 +86,7 @@ impl Requests {
     pub fn new(client: &Client, workplan: &Workplan) -> Self {
         let namespace = workplan.namespace().unwrap_or_default();
         Self {
+            client: client.clone(),
             workplans: Api::namespaced(client.clone(), &namespace),
             pods: Api::namespaced(client.clone(), &namespace),
             quotas: Api::namespaced(client.clone(), &namespace),
@@ -161,25 +171,36 @@ impl Requests {
         }
     }
 
-    /// Writes the status, if the Workplan is still as it was seen.
+    /// Writes what changes of the status, if the Workplan is still as it was seen.
     pub async fn write_status(
         &self,
         workplan: &Workplan,
-        status: &WorkplanStatus,
-    ) -> Result<Workplan, Error> {
-        let patch = if_unchanged(workplan, "/status", &serde_json::to_value(status)?)?;
+        before: &WorkplanStatus,
+        change: &Change,
+    ) -> Result<ObjectMeta, Error> {
+        const DOING: &str = "writing the status";
+        let unchanged = if_unchanged(workplan, change.operations(before)?)?;
+        let path = Workplan::url_path(&(), workplan.metadata.namespace.as_deref());
         let (name, params) = (workplan.name_any(), PatchParams::default());
-        let written = self.workplans.patch_status(&name, &params, &patch);
-        written.await.map_err(failed("writing the status"))
+        let request = Request::new(path).patch_subresource("status", &name, &params, &unchanged);
+        let mut request =
+            request.map_err(|error| failed(DOING)(kube::Error::BuildRequest(error)))?;
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static(ONLY_METADATA));
+        let written = self
+            .client
+            .request::<PartialObjectMeta<Workplan>>(request)
+            .await;
+        written.map(|it| it.metadata).map_err(failed(DOING))
     }
 
-    pub async fn add_finalizer(&self, workplan: &Workplan) -> Result<Workplan, Error> {
+    pub async fn add_finalizer(&self, workplan: &Workplan) -> Result<ObjectMeta, Error> {
         let mut finalizers = workplan.finalizers().to_vec();
         finalizers.push(WORKSPACE_FINALIZER.into());
         self.write_finalizers(workplan, &finalizers).await
     }
 
-    pub async fn remove_finalizer(&self, workplan: &Workplan) -> Result<Workplan, Error> {
+    pub async fn remove_finalizer(&self, workplan: &Workplan) -> Result<ObjectMeta, Error> {
         let mut finalizers = workplan.finalizers().to_vec();
         finalizers.retain(|finalizer| finalizer != WORKSPACE_FINALIZER);
         self.write_finalizers(workplan, &finalizers).await
@@ -189,11 +210,14 @@ impl Requests {
         &self,
         workplan: &Workplan,
         finalizers: &[String],
-    ) -> Result<Workplan, Error> {
-        let patch = if_unchanged(workplan, "/metadata/finalizers", &json!(finalizers))?;
+    ) -> Result<ObjectMeta, Error> {
+        let set = json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers});
+        let patch = if_unchanged(workplan, vec![set])?;
         let (name, params) = (workplan.name_any(), PatchParams::default());
-        let written = self.workplans.patch(&name, &params, &patch);
-        written.await.map_err(failed("writing the finalizers"))
+        let written = self.workplans.patch(&name, &params, &patch).await;
+        written
+            .map(|it| it.metadata)
+            .map_err(failed("writing the finalizers"))
     }
 }
 
@@ -203,11 +227,12 @@ pub async fn node(client: &Client, name: &str) -> Result<Option<Node>, Error> {
     nodes.get_opt(name).await.map_err(failed("getting a node"))
 }
 
-/// A patch that sets one field, and is refused with a conflict if the object was changed meanwhile.
-fn if_unchanged(workplan: &Workplan, field: &str, value: &Value) -> Result<Patch<Workplan>, Error> {
-    let operations = json!([
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": workplan.resource_version()},
-        {"op": "add", "path": field, "value": value},
-    ]);
-    Ok(Patch::Json(serde_json::from_value(operations)?))
+/// A patch that is refused with a conflict if the object was changed meanwhile.
+fn if_unchanged(workplan: &Workplan, mut operations: Vec<Value>) -> Result<Patch<Workplan>, Error> {
+    let version = workplan.resource_version();
+    operations.insert(
+        0,
+        json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version}),
+    );
+    Ok(Patch::Json(serde_json::from_value(operations.into())?))
 }

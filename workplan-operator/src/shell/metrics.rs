@@ -1,7 +1,7 @@
 //! What this operator counts beside what all do.
 
-use kube::runtime::reflector::Store;
-use kubeci_api::{Phase, Workplan};
+use std::sync::Arc;
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric,
@@ -9,6 +9,8 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::workplans::Workplans;
 
 #[derive(Clone)]
 pub struct Metrics {
@@ -42,7 +44,7 @@ impl EncodeLabelValue for SweepResult {
 }
 
 impl Metrics {
-    pub fn new(shared: kubeci_runtime::Metrics, workplans: Store<Workplan>) -> Self {
+    pub fn new(shared: kubeci_runtime::Metrics, workplans: Arc<Workplans>) -> Self {
         let metrics = Self {
             shared,
             pods_created: Counter::default(),
@@ -70,7 +72,7 @@ impl Metrics {
 }
 
 /// The Workplans that there are, counted when somebody asks.
-struct ByPhase(Store<Workplan>);
+struct ByPhase(Arc<Workplans>);
 
 impl std::fmt::Debug for ByPhase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,23 +82,6 @@ impl std::fmt::Debug for ByPhase {
 
 impl Collector for ByPhase {
     fn encode(&self, mut encoder: DescriptorEncoder) -> std::fmt::Result {
-        let phases = [
-            Phase::Pending,
-            Phase::Running,
-            Phase::Completed,
-            Phase::Failed,
-        ];
-        let mut counts = phases.map(|phase| (phase, 0_i64));
-        for workplan in self.0.state() {
-            let phase = workplan
-                .status
-                .as_ref()
-                .and_then(|status| status.phase)
-                .unwrap_or_default();
-            if let Some((_, count)) = counts.iter_mut().find(|(known, _)| *known == phase) {
-                *count += 1;
-            }
-        }
         let gauge = ConstGauge::new(0_i64);
         let mut family = encoder.encode_descriptor(
             "workplans",
@@ -104,7 +89,7 @@ impl Collector for ByPhase {
             None,
             gauge.metric_type(),
         )?;
-        for (phase, count) in counts {
+        for (phase, count) in self.0.by_phase() {
             ConstGauge::new(count).encode(family.encode_family(&[("phase", phase.as_str())])?)?;
         }
         Ok(())

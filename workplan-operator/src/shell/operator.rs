@@ -1,40 +1,35 @@
 //! The operator as a whole: watches, queues and what is done with what is in them.
 
-use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::runtime::controller::{self, Action, Config, applier};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
-use kubeci_api::Workplan;
-use kubeci_runtime::{Context, Heartbeat, Outcome};
-use tokio::time::timeout;
+use kubeci_runtime::{Context, Due, Heartbeat, Outcome};
+use tokio::time::Instant;
 
-use super::act::{Error, said};
+use super::act::said;
 use super::announce::Announcer;
-use super::fresh::Fresh;
+use super::key::Key;
 use super::linger::Linger;
 use super::metrics::Metrics;
+use super::plans::Plans;
 use super::pod_events::PodEvents;
-use super::queue::Queue;
+use super::queue::{Queue, work};
 use super::reconcile::{Reconciler, now};
 use super::refused::Refused;
 use super::retry::Retries;
 use super::sweeps::{Sweeper, Sweeps};
 use super::watches::Watches;
+use super::workplans::Known;
 
-/// Each loop turns at least this often.
-const PULSE: Duration = Duration::from_secs(10);
 /// A loop that has not turned for this long is stuck.
 const STUCK: Duration = Duration::from_mins(1);
 
 /// The most Workplans, and the most nodes, that are looked at at the same time.
-const CONCURRENCY: u16 = 64;
+const CONCURRENCY: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
@@ -77,25 +72,27 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
         "limit ranges listed",
     ];
     let listed = listed.map(|what| context.readiness.condition(what));
-    let (workplan_queue, workplans_due) = Queue::new(context.metrics.clone());
-    let (node_queue, nodes_due) = Queue::new(context.metrics.clone());
+    let workplan_queue = Queue::new(context.metrics.clone());
+    let node_queue = Queue::new(context.metrics.clone());
     let watches = Watches::start(&context, workplan_queue, node_queue);
     watches.wait_until_listed().await?;
     listed.iter().for_each(kubeci_runtime::Condition::done);
     tracing::info!(workplans = watches.workplans.len(), "everything is listed");
 
-    let metrics = Metrics::new(context.metrics.clone(), watches.workplans.clone());
+    let metrics = Metrics::new(context.metrics.clone(), Arc::clone(&watches.workplans));
     let sweeps = Arc::new(Sweeps::new(Arc::clone(&watches.node_queue)));
     let pod_events = Arc::new(PodEvents::new(context.client.clone()));
     let running = run_workplans(
-        watches.clone(),
+        &watches,
+        context.liveness.heartbeat("workplans", STUCK),
         Reconciler {
             client: context.client.clone(),
-            pods: watches.pods.clone(),
+            workplans: Arc::clone(&watches.workplans),
+            plans: Plans::new(context.client.clone()),
+            pods: Arc::clone(&watches.pods),
             nodes: watches.nodes.clone(),
             limit_ranges: watches.limit_ranges.clone(),
             sweeps: Arc::clone(&sweeps),
-            fresh: Fresh::default(),
             linger: Linger::default(),
             refused: Refused::default(),
             announcer: Announcer::new(context.recorder()),
@@ -104,11 +101,10 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
             pod_events: Arc::clone(&pod_events),
             sidecar_grace: settings.sidecar_grace,
         },
-        workplans_due,
-        context.liveness.heartbeat("workplans", STUCK),
     );
     let sweeping = sweep_nodes(
-        watches.clone(),
+        &watches,
+        context.liveness.heartbeat("nodes", STUCK),
         Sweeper {
             client: context.client,
             namespace: context.namespace,
@@ -120,8 +116,6 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
             workplans: Arc::clone(&watches.workplan_queue),
             metrics,
         },
-        nodes_due,
-        context.liveness.heartbeat("nodes", STUCK),
     );
     tokio::select! {
         () = context.shutdown.cancelled() => Ok(()),
@@ -147,137 +141,104 @@ async fn own_image(context: &Context) -> Result<String, OperatorError> {
     image.ok_or_else(|| unknown("it names none".into()))
 }
 
-async fn run_workplans(
-    watches: Watches,
+/// Gives Workplans their turns.
+fn run_workplans(
+    watches: &Watches,
+    pulse: Heartbeat,
     reconciler: Reconciler,
-    due: impl Stream<Item = Result<ObjectRef<Workplan>, Infallible>>,
-    pulse: Heartbeat,
-) {
-    let retries = Arc::new(Retries::default());
-    let (again, forgotten) = (Arc::clone(&retries), Arc::clone(&retries));
-    let queue = Arc::clone(&watches.workplan_queue);
-    let failed_queue = Arc::clone(&queue);
-    let look = move |workplan: Arc<Workplan>, reconciler: Arc<Reconciler>| {
-        let object = ObjectRef::from_obj(&*workplan);
-        let reconciling = queue.taken(&object).begin();
-        let (retries, queue) = (Arc::clone(&retries), Arc::clone(&queue));
-        Box::pin(async move {
-            let uid = workplan.uid().unwrap_or_default();
-            let result = reconciler.reconcile(workplan).await;
-            let outcome = if result.is_ok() {
-                Outcome::Success
-            } else {
-                Outcome::Error
-            };
-            reconciling.end(outcome);
-            result.map(|wake_at| {
+) -> impl Future<Output = ()> + use<> {
+    let workplans = Arc::clone(&watches.workplans);
+    let (reconciler, retries) = (Arc::new(reconciler), Arc::new(Retries::default()));
+    let turn = move |key: Key, due: Due| {
+        let workplans = Arc::clone(&workplans);
+        let (reconciler, retries) = (Arc::clone(&reconciler), Arc::clone(&retries));
+        async move {
+            for uid in workplans.take_gone(&key) {
+                reconciler.forget(&uid);
                 retries.reset(&uid);
-                wake_at.map_or_else(Action::await_change, |at| queue.requeue(object, until(at)))
-            })
-        })
-    };
-    let failed = move |workplan: Arc<Workplan>, error: &Error, _: Arc<Reconciler>| {
-        if error.is_not_found() {
-            return Action::await_change();
+            }
+            let known = workplans.get(&key)?;
+            turn_of(&reconciler, &retries, &key, &known, due).await
         }
-        let wait = again.next(&workplan.uid().unwrap_or_default());
-        if !error.is_conflict() {
-            let (namespace, name) = (workplan.namespace(), workplan.name_any());
+    };
+    let queue = Arc::clone(&watches.workplan_queue);
+    work(queue, CONCURRENCY, pulse, turn)
+}
+
+/// One turn of a Workplan; says when its next should be. While it waits for a retry nothing else is tried.
+pub async fn turn_of(
+    reconciler: &Reconciler,
+    retries: &Retries,
+    key: &Key,
+    known: &Known,
+    due: Due,
+) -> Option<Instant> {
+    if let Some(retry_at) = retries.wait(&known.uid) {
+        return Some(retry_at);
+    }
+    let reconciling = due.begin();
+    let result = reconciler.reconcile(key, known).await;
+    reconciling.end(outcome(&result));
+    match result {
+        Ok(looked) => {
+            if !looked.unwritten {
+                retries.reset(&known.uid);
+            }
+            looked.again_at.map(instant)
+        }
+        Err(error) if error.is_not_found() => None,
+        Err(error) => {
+            let retry_at = retries.next(&known.uid);
+            let (namespace, name) = (&*key.namespace, &*key.name);
+            let wait = retry_at - Instant::now();
             tracing::warn!(namespace, workplan = name, %error, ?wait, "failed, is tried again");
-        }
-        failed_queue.requeue(ObjectRef::from_obj(&*workplan), wait)
-    };
-    let config = Config::default().concurrency(CONCURRENCY);
-    let reconciler = Arc::new(reconciler);
-    let looks = applier(
-        look,
-        failed,
-        Arc::clone(&reconciler),
-        watches.workplans.clone(),
-        due,
-        config,
-    );
-    let forget = |uid: &str| {
-        reconciler.forget(uid);
-        forgotten.reset(uid);
-    };
-    drain(looks, &watches.workplan_queue, &pulse, forget).await;
-}
-
-async fn sweep_nodes(
-    watches: Watches,
-    sweeper: Sweeper,
-    due: impl Stream<Item = Result<ObjectRef<Node>, Infallible>>,
-    pulse: Heartbeat,
-) {
-    let retries = Arc::new(Retries::default());
-    let (again, forgotten) = (Arc::clone(&retries), Arc::clone(&retries));
-    let queue = Arc::clone(&watches.node_queue);
-    let failed_queue = Arc::clone(&queue);
-    let look = move |node: Arc<Node>, sweeper: Arc<Sweeper>| {
-        let object = ObjectRef::from_obj(&*node);
-        let reconciling = queue.taken(&object).begin();
-        let (retries, queue) = (Arc::clone(&retries), Arc::clone(&queue));
-        Box::pin(async move {
-            let result = sweeper.reconcile(&node).await;
-            let outcome = if result.is_ok() {
-                Outcome::Success
-            } else {
-                Outcome::Error
-            };
-            reconciling.end(outcome);
-            let wake_at = result?;
-            retries.reset(&node.uid().unwrap_or_default());
-            Ok(wake_at.map_or_else(Action::await_change, |at| queue.requeue(object, until(at))))
-        })
-    };
-    let failed = move |node: Arc<Node>, _: &kube::Error, _: Arc<Sweeper>| {
-        let wait = again.next(&node.uid().unwrap_or_default());
-        failed_queue.requeue(ObjectRef::from_obj(&*node), wait)
-    };
-    let config = Config::default().concurrency(CONCURRENCY);
-    let looks = applier(
-        look,
-        failed,
-        Arc::new(sweeper),
-        watches.nodes.clone(),
-        due,
-        config,
-    );
-    let forget = |uid: &str| forgotten.reset(uid);
-    drain(looks, &watches.node_queue, &pulse, forget).await;
-}
-
-/// Lets a loop run, whose every turn is a beat. What is gone by the time its turn comes waits no longer and is
-/// forgotten.
-async fn drain<K, E>(
-    looks: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<E, Infallible>>>,
-    queue: &Queue<K>,
-    pulse: &Heartbeat,
-    forget: impl Fn(&str),
-) where
-    K: Resource<DynamicType = ()>,
-    E: 'static,
-{
-    let mut looks = pin!(looks);
-    loop {
-        pulse.beat();
-        let look = match timeout(PULSE, looks.next()).await {
-            Err(_) => continue,
-            Ok(None) => return,
-            Ok(Some(look)) => look,
-        };
-        if let Err(controller::Error::ObjectNotFound(object)) = look {
-            object.extra.uid.iter().for_each(|uid| forget(uid));
-            let gone = ObjectRef::new(&object.name);
-            drop(queue.taken(&match &object.namespace {
-                Some(namespace) => gone.within(namespace),
-                None => gone,
-            }));
+            Some(retry_at)
         }
     }
 }
 
-fn until(at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(now())).unwrap_or_default()
+/// Gives nodes their turns to be swept.
+fn sweep_nodes(
+    watches: &Watches,
+    pulse: Heartbeat,
+    sweeper: Sweeper,
+) -> impl Future<Output = ()> + use<> {
+    let nodes = watches.nodes.clone();
+    let (sweeper, retries) = (Arc::new(sweeper), Arc::new(Retries::default()));
+    let turn = move |name: String, due: Due| {
+        let (sweeper, retries) = (Arc::clone(&sweeper), Arc::clone(&retries));
+        let node = nodes.get(&ObjectRef::new(&name));
+        async move {
+            let Some(node) = node else {
+                retries.reset(&name);
+                return None;
+            };
+            if let Some(retry_at) = retries.wait(&name) {
+                return Some(retry_at);
+            }
+            let reconciling = due.begin();
+            let result = sweeper.reconcile(&node).await;
+            reconciling.end(outcome(&result));
+            match result {
+                Ok(again_at) => {
+                    retries.reset(&name);
+                    again_at.map(instant)
+                }
+                Err(_) => Some(retries.next(&name)),
+            }
+        }
+    };
+    let queue = Arc::clone(&watches.node_queue);
+    work(queue, CONCURRENCY, pulse, turn)
+}
+
+fn outcome<T, E>(result: &Result<T, E>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Error,
+    }
+}
+
+fn instant(at: Timestamp) -> Instant {
+    Instant::now() + Duration::try_from(at.duration_since(now())).unwrap_or_default()
 }

@@ -6,20 +6,25 @@ use std::sync::Arc;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod};
+use kube::core::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, ResourceExt};
 use kubeci_api::names::WORKSPACE_FINALIZER;
-use kubeci_api::{Phase, StepPhase, Workplan, WorkplanStatus};
+use kubeci_api::{Phase, StepPhase, Workplan, WorkplanSpec, WorkplanStatus};
 use kubeci_compiler::{Limits, first_pod_requests};
 
 use super::act::{self, Created, Error, Requests};
 use super::announce::Announcer;
-use super::fresh::Fresh;
+use super::change::Change;
+use super::key::Key;
 use super::linger::Linger;
 use super::metrics::Metrics;
+use super::plans::{Held, Plans};
 use super::pod_events::PodEvents;
+use super::pods::Pods;
 use super::refused::Refused;
 use super::sweeps::Sweeps;
+use super::workplans::{Known, Workplans};
 use crate::core::decide::{
     Action, Certainty, Decision, Facts, NodeState, SweepState, decide, holds_folder, home,
     is_stalled,
@@ -28,14 +33,18 @@ use crate::core::observe::{PodFacts, PodWarning, is_ready};
 use crate::core::pod::{self, Placement};
 use crate::core::workspace::Folder;
 
+/// How often a Workplan is read and decided upon anew at once because somebody else wrote it meanwhile.
+const CONFLICTS: usize = 3;
+
 /// What every look at a Workplan needs.
 pub struct Reconciler {
     pub client: Client,
-    pub pods: Store<Pod>,
+    pub workplans: Arc<Workplans>,
+    pub plans: Plans,
+    pub pods: Arc<Pods>,
     pub nodes: Store<Node>,
     pub limit_ranges: Store<LimitRange>,
     pub sweeps: Arc<Sweeps>,
-    pub fresh: Fresh,
     pub linger: Linger,
     pub refused: Refused,
     pub announcer: Announcer,
@@ -45,44 +54,95 @@ pub struct Reconciler {
     pub sidecar_grace: SignedDuration,
 }
 
+/// How a look at a Workplan ended.
+#[derive(Default)]
+pub struct Looked {
+    /// When to look again though nothing has been seen to change.
+    pub again_at: Option<Timestamp>,
+    /// Whether a status that is to be written may still fail to be.
+    pub unwritten: bool,
+}
+
 impl Reconciler {
-    /// Does what is next for a Workplan, and says when to look again though nothing has been seen to change.
-    pub async fn reconcile(&self, watched: Arc<Workplan>) -> Result<Option<Timestamp>, Error> {
-        let workplan = self.fresh.newest(watched);
-        if is_over(&workplan) && !self.leaves_a_pod(&workplan) {
-            return Ok(None);
+    /// Does what is next for a Workplan.
+    pub async fn reconcile(&self, key: &Key, known: &Known) -> Result<Looked, Error> {
+        if known.is_over() && !self.leaves_a_pod(key, &known.uid) {
+            self.forget(&known.uid);
+            return Ok(Looked::default());
         }
-        let written = workplan.status.clone().unwrap_or_default();
-        let workplan = self.linger.kept_in_mind(&workplan);
-        let mut look = Look {
-            written,
-            requests: Requests::new(&self.client, &workplan),
-            facts: self.facts(&workplan).await?,
-            workplan,
-            created: HashSet::new(),
-            failure: None,
-        };
-        let decision = self.decide(&mut look).await?;
-        let unwritten = self.write_status(&mut look, &decision).await?;
-        for action in &decision.actions {
-            self.act(&mut look, *action).await?;
+        for _ in 0..CONFLICTS {
+            match self.look(key, known).await {
+                Err(error) if error.is_conflict() => {}
+                looked => return looked,
+            }
         }
-        if let Some(error) = look.failure {
-            return Err(error);
-        }
-        let uid = look.workplan.uid().unwrap_or_default();
-        let retry_at = self
-            .refused
-            .note(&uid, &look.facts.refusals, look.facts.now);
-        Ok([decision.wake_at, unwritten, retry_at]
-            .into_iter()
-            .flatten()
-            .min())
+        self.look(key, known).await
     }
 
-    /// Forgets a Workplan that is no more.
+    async fn look(&self, key: &Key, known: &Known) -> Result<Looked, Error> {
+        let Some((held, _room)) = self.plans.take(key, known).await? else {
+            return Ok(Looked::default());
+        };
+        let Held {
+            mut workplan,
+            size,
+            replaced,
+        } = held;
+        self.workplans.read(key, &workplan);
+        let uid = workplan.uid().unwrap_or_default();
+        if is_over(&workplan) && (holds_folder(&workplan) || !self.leaves_a_pod(key, &uid)) {
+            self.forget(&uid);
+            return Ok(Looked::default());
+        }
+        let written = workplan.status.clone().unwrap_or_default();
+        if let Some(next) = self.linger.next(&uid, &written) {
+            workplan.status = Some(next);
+        }
+        let mut look = Look {
+            requests: Requests::new(&self.client, &workplan),
+            facts: self.facts(&workplan).await?,
+            written,
+            workplan,
+            size,
+            replaced,
+            created: HashSet::new(),
+            failure: None,
+            let_go: false,
+        };
+        let looked = self.carry_out(&uid, &mut look).await?;
+        look.workplan.status = Some(look.written);
+        self.workplans.read(key, &look.workplan);
+        if !look.let_go {
+            self.plans.keep(Held {
+                workplan: look.workplan,
+                size,
+                replaced: look.replaced,
+            });
+        }
+        Ok(looked)
+    }
+
+    async fn carry_out(&self, uid: &str, look: &mut Look) -> Result<Looked, Error> {
+        let decision = self.decide(look).await?;
+        let unwritten = self.write_status(look, &decision).await?;
+        for action in &decision.actions {
+            self.act(look, *action).await?;
+        }
+        if let Some(error) = look.failure.take() {
+            return Err(error);
+        }
+        let (refusals, now) = (&look.facts.refusals, look.facts.now);
+        let retry_at = self.refused.note(uid, refusals, now);
+        let times = [decision.wake_at, unwritten, retry_at];
+        Ok(Looked {
+            again_at: times.into_iter().flatten().min(),
+            unwritten: unwritten.is_some(),
+        })
+    }
+
+    /// Forgets a Workplan that is no more, or needs nothing more.
     pub fn forget(&self, uid: &str) {
-        self.fresh.forget(uid);
+        self.plans.forget(uid);
         self.linger.forget(uid);
         self.refused.forget(uid);
     }
@@ -100,7 +160,7 @@ impl Reconciler {
                 look.facts.sweep = self.sweep_state(&look.workplan, &look.facts.pods);
             } else if decision.actions.contains(&Action::AddFinalizer) {
                 let written = look.requests.add_finalizer(&look.workplan).await?;
-                look.replace(&self.fresh, written);
+                look.wrote(written);
             } else if !self.create_pods(look, &decision).await {
                 return Ok(decision);
             }
@@ -192,36 +252,38 @@ impl Reconciler {
         decision: &Decision,
     ) -> Result<Option<Timestamp>, Error> {
         let uid = look.workplan.uid().unwrap_or_default();
-        let before = look.written.clone();
-        if before == decision.status {
+        let (before, after) = (&look.written, &decision.status);
+        if before == after {
             self.linger.drop_next(&uid);
             return Ok(None);
         }
-        if may_linger(decision)
-            && let Some(until) = self
-                .linger
-                .until(&look.workplan, &before, &decision.status, now())
-        {
-            return Ok(Some(until));
+        let until = self
+            .linger
+            .until(&look.workplan, look.size, before, after, now());
+        if may_linger(decision) && until.is_some() {
+            return Ok(until);
         }
-        if decision.status.phase.is_some_and(Phase::is_final) {
-            self.linger.forget(&uid);
-        } else {
-            self.linger.write(&uid, now());
-        }
+        let change = Change::between(before, after);
         let written = look
             .requests
-            .write_status(&look.workplan, &decision.status)
+            .write_status(&look.workplan, before, &change)
             .await?;
-        look.replace(&self.fresh, written);
+        let before = std::mem::replace(&mut look.written, after.clone());
+        look.workplan.status = Some(after.clone());
+        look.wrote(written);
+        if after.phase.is_some_and(Phase::is_final) {
+            self.linger.forget(&uid);
+        } else {
+            self.linger.wrote(&uid, now());
+        }
         let phase = |status: &WorkplanStatus| status.phase.unwrap_or_default();
-        if phase(&before) != phase(&decision.status) {
+        if phase(&before) != phase(after) {
             let (namespace, name) = (look.workplan.namespace(), look.workplan.name_any());
-            let (phase, reason) = (phase(&decision.status).as_str(), &decision.status.reason);
+            let (phase, reason) = (phase(after).as_str(), &after.reason);
             tracing::info!(namespace, workplan = name, phase, reason, "phase changed");
         }
         self.announcer
-            .announce(&look.workplan, &before, &decision.status)
+            .announce(&look.workplan, &before, after)
             .await;
         Ok(None)
     }
@@ -248,12 +310,9 @@ impl Reconciler {
         if let Some(node) = home(&look.workplan, &look.facts.pods) {
             self.sweeps.forget(node, &Folder::of(&look.workplan));
         }
-        if look.workplan.meta().deletion_timestamp.is_some() {
-            // It is gone with that; the watch shows it once more at most.
-            self.forget(&look.workplan.uid().unwrap_or_default());
-        } else {
-            look.replace(&self.fresh, written);
-        }
+        look.wrote(written);
+        look.let_go = true;
+        self.forget(&look.workplan.uid().unwrap_or_default());
         Ok(())
     }
 
@@ -301,20 +360,20 @@ impl Reconciler {
     }
 
     /// Whether a plan of which nothing is left to clean up may have a pod that waits in vain.
-    fn leaves_a_pod(&self, workplan: &Workplan) -> bool {
-        !holds_folder(workplan)
-            && self
-                .watched_pods(workplan)
-                .values()
-                .any(|pod| !pod.is_quiet() && !pod.deleting)
+    fn leaves_a_pod(&self, key: &Key, uid: &str) -> bool {
+        let mut owner = Workplan::new(&key.name, WorkplanSpec::default());
+        owner.metadata.uid = Some(uid.to_owned());
+        let pods = self.pods.of(key);
+        let mut pods = pods.values().map(|pod| PodFacts::of(pod, &owner));
+        pods.any(|pod| !pod.is_quiet() && !pod.deleting)
     }
 
     fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, PodFacts> {
-        let namespace = workplan.namespace().unwrap_or_default();
+        let watched = self.pods.of(&Key::of(workplan));
         let tasks = 0..workplan.spec.tasks.len();
         let pods = tasks.filter_map(|task| {
-            let pod = ObjectRef::new(&pod::name(workplan, task)).within(&namespace);
-            Some((task, PodFacts::of(&*self.pods.get(&pod)?, workplan)))
+            let pod = watched.get(&*pod::name(workplan, task))?;
+            Some((task, PodFacts::of(pod, workplan)))
         });
         pods.collect()
     }
@@ -354,21 +413,28 @@ impl Reconciler {
 struct Look {
     requests: Requests,
     /// With the status that it is to have, where that is not written yet.
-    workplan: Arc<Workplan>,
+    workplan: Workplan,
     written: WorkplanStatus,
+    /// The bytes of its JSON.
+    size: usize,
+    /// The resource versions that were replaced here.
+    replaced: Vec<String>,
     facts: Facts,
     /// The tasks whose pods were created, or not, in this look.
     created: HashSet<usize>,
     /// What failed on the way, and does not keep the rest from being done.
     failure: Option<Error>,
+    /// Whether nothing is left to do for it.
+    let_go: bool,
 }
 
 impl Look {
-    fn replace(&mut self, fresh: &Fresh, written: Workplan) {
-        let written = Arc::new(written);
-        fresh.wrote(&self.workplan, Arc::clone(&written));
-        self.written = written.status.clone().unwrap_or_default();
-        self.workplan = written;
+    /// Takes note of what the API server made of a write.
+    fn wrote(&mut self, mut meta: ObjectMeta) {
+        meta.managed_fields = None;
+        self.replaced
+            .extend(self.workplan.metadata.resource_version.take());
+        self.workplan.metadata = meta;
     }
 }
 

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{LimitRange, Node, Pod};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
-use kubeci_api::Workplan;
 use kubeci_compiler::Limits;
 
 use super::act::said;
+use super::key::Key;
 use super::metrics::{Metrics, SweepResult};
 use super::pod_events::PodEvents;
 use super::queue::Queue;
@@ -28,11 +28,11 @@ const LOOKS_APART: SignedDuration = SignedDuration::from_secs(6);
 /// The rounds of all nodes.
 pub struct Sweeps {
     rounds: Mutex<HashMap<String, Round>>,
-    nodes: Arc<Queue<Node>>,
+    nodes: Arc<Queue<String>>,
 }
 
 impl Sweeps {
-    pub fn new(nodes: Arc<Queue<Node>>) -> Self {
+    pub fn new(nodes: Arc<Queue<String>>) -> Self {
         Self {
             rounds: Mutex::default(),
             nodes,
@@ -42,7 +42,7 @@ impl Sweeps {
     /// Asks for a folder to be removed from a node.
     pub fn ask(&self, node: &str, folder: Folder) {
         if self.round(node, |round| round.ask(folder)) {
-            self.nodes.push(ObjectRef::new(node));
+            self.nodes.push(node.to_owned());
         }
     }
 
@@ -77,7 +77,7 @@ pub struct Sweeper {
     pub limit_ranges: Store<LimitRange>,
     pub pod_events: Arc<PodEvents>,
     pub sweeps: Arc<Sweeps>,
-    pub workplans: Arc<Queue<Workplan>>,
+    pub workplans: Arc<Queue<Key>>,
     pub metrics: Metrics,
 }
 
@@ -173,7 +173,7 @@ impl Sweeper {
     fn tell(&self, folders: &[Folder]) {
         for folder in folders {
             let [namespace, _, name] = folder.parts();
-            self.workplans.push(ObjectRef::new(name).within(namespace));
+            self.workplans.push(Key::new(namespace, name));
         }
     }
 

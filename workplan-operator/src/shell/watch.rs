@@ -1,14 +1,12 @@
 //! A watch that fills a store and tells what has changed.
 
-use kube::Api;
-use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Lookup;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{self, Event};
-use kube::{Resource, ResourceExt};
-use kubeci_runtime::{Metrics, Watch};
-use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
+use kubeci_runtime::Watch;
+use serde::de::DeserializeOwned;
 
 /// What a watch has put into its store.
 pub enum Change<'a, K> {
@@ -18,52 +16,46 @@ pub enum Change<'a, K> {
     Listed,
 }
 
-/// Follows all objects for ever. One that cannot be read is reported in the log and left out, and a watch
-/// that breaks is started again.
-pub async fn follow<K>(
-    api: Api<DeserializeGuard<K>>,
-    config: watcher::Config,
-    mut store: Writer<K>,
-    metrics: Metrics,
+/// Follows all objects for ever: `apply` sees each event that `read` lets pass, before the change is noticed.
+pub async fn follow<E, K>(
+    mut events: Watch<E>,
+    read: impl Fn(Event<E>) -> Option<Event<K>>,
     mut prepare: impl FnMut(&mut K),
+    mut apply: impl FnMut(&Event<K>),
     mut notice: impl FnMut(Change<K>),
 ) where
-    K: Resource<DynamicType = ()>
-        + Lookup<DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    E: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()>,
 {
     let resource = <K as Resource>::plural(&());
-    let mut events = Watch::new(api, config, &resource, &metrics);
     loop {
-        match events.next().await {
-            Ok(event) => {
-                let Some(mut event) = readable(event) else {
-                    continue;
-                };
-                if let Event::Apply(object) | Event::InitApply(object) = &mut event {
-                    object.managed_fields_mut().clear();
-                    prepare(object);
-                }
-                store.apply_watcher_event(&event);
-                match &event {
-                    Event::Apply(object) | Event::Delete(object) => notice(Change::Touched(object)),
-                    Event::InitDone => notice(Change::Listed),
-                    Event::Init | Event::InitApply(_) => {}
-                }
-            }
+        let event = match events.next().await {
+            Ok(event) => event,
             Err(error) => {
                 tracing::warn!(%resource, %error, "the watch broke, it is started again");
+                continue;
             }
+        };
+        let Some(mut event) = read(event) else {
+            continue;
+        };
+        if let Event::Apply(object) | Event::InitApply(object) = &mut event {
+            object.managed_fields_mut().clear();
+            prepare(object);
+        }
+        apply(&event);
+        match &event {
+            Event::Apply(object) | Event::Delete(object) => notice(Change::Touched(object)),
+            Event::InitDone => notice(Change::Listed),
+            Event::Init | Event::InitApply(_) => {}
         }
     }
 }
 
-fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+/// An event of an object that can be read; one that cannot is reported in the log and left out.
+pub fn readable<K: Resource<DynamicType = ()>>(
+    event: Event<DeserializeGuard<K>>,
+) -> Option<Event<K>> {
     let read = |guard: DeserializeGuard<K>| {
         let warn = |error: &kube::core::error_boundary::InvalidObject| {
             let (namespace, name) = (&error.metadata.namespace, &error.metadata.name);

@@ -1,0 +1,188 @@
+//! What changes from one status to the next: the steps that do, and all else.
+
+use kubeci_api::{StepStatus, WorkplanStatus};
+use serde_json::{Map, Value, json};
+
+/// From one status to the next.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// All but the steps.
+    head: WorkplanStatus,
+    steps: Steps,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Steps {
+    /// Those that change, by their places.
+    Some(Vec<(usize, StepStatus)>),
+    All(Vec<StepStatus>),
+}
+
+impl Change {
+    pub fn between(before: &WorkplanStatus, after: &WorkplanStatus) -> Self {
+        let (old, new) = (&before.steps, &after.steps);
+        let steps = if old.len() == new.len() {
+            let pairs = old.iter().zip(new).enumerate();
+            let changed = pairs.filter(|(_, (old, new))| old != new);
+            Steps::Some(changed.map(|(at, (_, new))| (at, new.clone())).collect())
+        } else {
+            Steps::All(new.clone())
+        };
+        let head = head(after);
+        Self { head, steps }
+    }
+
+    /// The status that it leads to.
+    pub fn apply(&self, before: &WorkplanStatus) -> WorkplanStatus {
+        let steps = match &self.steps {
+            Steps::All(steps) => steps.clone(),
+            Steps::Some(changed) => {
+                let mut steps = before.steps.clone();
+                for (at, step) in changed {
+                    if let Some(known) = steps.get_mut(*at) {
+                        known.clone_from(step);
+                    }
+                }
+                steps
+            }
+        };
+        WorkplanStatus {
+            steps,
+            ..self.head.clone()
+        }
+    }
+
+    /// The operations that bring a stored status there.
+    pub fn operations(&self, before: &WorkplanStatus) -> Result<Vec<Value>, serde_json::Error> {
+        let (old, mut new) = (fields(&head(before))?, fields(&self.head)?);
+        if old.is_empty() && before.steps.is_empty() {
+            // There may be no status at all.
+            if let Steps::All(steps) = &self.steps {
+                new.insert("steps".into(), serde_json::to_value(steps)?);
+            }
+            return Ok(vec![json!({"op": "add", "path": "/status", "value": new})]);
+        }
+        let removed = old.keys().filter(|field| !new.contains_key(*field));
+        let removed =
+            removed.map(|field| json!({"op": "remove", "path": format!("/status/{field}")}));
+        let set = new
+            .iter()
+            .filter(|(field, value)| old.get(*field) != Some(value));
+        let set = set.map(|(field, value)| {
+            json!({"op": "add", "path": format!("/status/{field}"), "value": value})
+        });
+        let mut operations: Vec<Value> = removed.chain(set).collect();
+        match &self.steps {
+            Steps::All(steps) => {
+                operations.push(json!({"op": "add", "path": "/status/steps", "value": steps}));
+            }
+            Steps::Some(changed) => operations.extend(changed.iter().map(|(at, step)| {
+                json!({"op": "replace", "path": format!("/status/steps/{at}"), "value": step})
+            })),
+        }
+        Ok(operations)
+    }
+}
+
+fn head(status: &WorkplanStatus) -> WorkplanStatus {
+    WorkplanStatus {
+        phase: status.phase,
+        reason: status.reason.clone(),
+        task_index: status.task_index,
+        message: status.message.clone(),
+        node: status.node.clone(),
+        started_at: status.started_at.clone(),
+        finished_at: status.finished_at.clone(),
+        progress: status.progress.clone(),
+        steps: Vec::new(),
+        conditions: status.conditions.clone(),
+        observed_generation: status.observed_generation,
+    }
+}
+
+fn fields(status: &WorkplanStatus) -> Result<Map<String, Value>, serde_json::Error> {
+    match serde_json::to_value(status)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Ok(Map::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kubeci_api::{Phase, StepPhase};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_status() -> impl Strategy<Value = WorkplanStatus> {
+        let step = (0..2_usize, prop::option::of("[ab]")).prop_map(|(phase, message)| StepStatus {
+            phase: [StepPhase::Pending, StepPhase::Completed][phase],
+            message,
+            ..StepStatus::default()
+        });
+        let phase = prop::option::of(Just(Phase::Running));
+        let words = prop::option::of("[ab]");
+        let steps = prop::collection::vec(step, 0..4);
+        (phase, words.clone(), words, steps).prop_map(|(phase, reason, node, steps)| {
+            WorkplanStatus {
+                phase,
+                reason,
+                node,
+                steps,
+                ..WorkplanStatus::default()
+            }
+        })
+    }
+
+    /// As the API server does it; no status is written as none or as an empty one.
+    fn patched(stored: &WorkplanStatus, operations: &[Value]) -> WorkplanStatus {
+        let mut object = json!({"status": stored});
+        for operation in operations {
+            let path: Vec<&str> = operation["path"].as_str().unwrap()[1..]
+                .split('/')
+                .collect();
+            let value = operation["value"].clone();
+            match (operation["op"].as_str().unwrap(), &path[..]) {
+                ("add", ["status"]) => object["status"] = value,
+                ("add", ["status", field]) => object["status"][field] = value,
+                ("remove", ["status", field]) => {
+                    let fields = object["status"].as_object_mut().unwrap();
+                    assert!(fields.remove(*field).is_some(), "{field} is not there");
+                }
+                ("replace", ["status", "steps", at]) => {
+                    let at: usize = at.parse().unwrap();
+                    *object["status"]["steps"].get_mut(at).unwrap() = value;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        serde_json::from_value(object["status"].take()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_change_leads_from_one_to_the_other(before in any_status(), after in any_status()) {
+            let change = Change::between(&before, &after);
+            prop_assert_eq!(&change.apply(&before), &after);
+            let operations = change.operations(&before).unwrap();
+            prop_assert_eq!(patched(&before, &operations), after);
+        }
+    }
+
+    #[test]
+    fn a_step_of_many_is_a_small_change() {
+        let steps = vec![StepStatus::default(); 500];
+        let before = WorkplanStatus {
+            phase: Some(Phase::Running),
+            steps,
+            ..WorkplanStatus::default()
+        };
+        let mut after = before.clone();
+        after.steps[17].phase = StepPhase::Completed;
+        after.progress = Some("1/500".into());
+        let operations = Change::between(&before, &after).operations(&before);
+        let operations = operations.unwrap();
+        let paths: Vec<_> = operations.iter().map(|it| &it["path"]).collect();
+        assert_eq!(paths, ["/status/progress", "/status/steps/17"]);
+    }
+}

@@ -1,0 +1,132 @@
+//! The pods of Workplans, as JSON of what is looked at: a pod of 110 containers takes some kilobytes so, where the
+//! types of the API take hundreds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
+use kubeci_api::names::WORKPLAN_LABEL;
+use tokio::sync::watch;
+
+use super::key::Key;
+
+type ByWorkplan = HashMap<Key, BTreeMap<Box<str>, Box<[u8]>>>;
+
+pub struct Pods {
+    all: Mutex<All>,
+    listed: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct All {
+    known: ByWorkplan,
+    /// The list that is being read.
+    list: ByWorkplan,
+}
+
+impl Pods {
+    pub fn new() -> Self {
+        Self {
+            all: Mutex::default(),
+            listed: watch::Sender::new(false),
+        }
+    }
+
+    pub fn apply(&self, event: &Event<Pod>) {
+        let mut all = self.lock();
+        match event {
+            Event::Apply(pod) => put(&mut all.known, pod),
+            Event::Delete(pod) => {
+                let Some(workplan) = workplan_of(pod) else {
+                    return;
+                };
+                if let Some(pods) = all.known.get_mut(&workplan) {
+                    pods.remove(&*pod.name_any());
+                    if pods.is_empty() {
+                        all.known.remove(&workplan);
+                    }
+                }
+            }
+            Event::Init => all.list = HashMap::new(),
+            Event::InitApply(pod) => put(&mut all.list, pod),
+            Event::InitDone => {
+                all.known = std::mem::take(&mut all.list);
+                drop(all);
+                self.listed.send_replace(true);
+            }
+        }
+    }
+
+    pub async fn wait_until_listed(&self) {
+        // It fails when nobody can send any more, and the sender is here.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+    }
+
+    /// The pods that are labelled as a Workplan's, by their names.
+    pub fn of(&self, workplan: &Key) -> BTreeMap<Box<str>, Pod> {
+        let packed = self.lock().known.get(workplan).cloned();
+        let pods = packed.into_iter().flatten();
+        pods.filter_map(|(name, packed)| Some((name, serde_json::from_slice(&packed).ok()?)))
+            .collect()
+    }
+
+    pub fn has_any(&self, workplan: &Key) -> bool {
+        self.lock().known.contains_key(workplan)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The Workplan as whose a pod is labelled.
+pub fn workplan_of(pod: &Pod) -> Option<Key> {
+    let name = pod.labels().get(WORKPLAN_LABEL)?;
+    Some(Key::new(pod.metadata.namespace.as_deref()?, name))
+}
+
+fn put(pods: &mut ByWorkplan, pod: &Pod) {
+    // What was read as JSON can be written so.
+    if let (Some(workplan), Ok(packed)) = (workplan_of(pod), serde_json::to_vec(pod)) {
+        let of_workplan = pods.entry(workplan).or_default();
+        of_workplan.insert(pod.name_any().into(), packed.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, phase: &str) -> Pod {
+        let pod = json!({
+            "metadata": {"name": name, "namespace": "ns", "labels": {WORKPLAN_LABEL: "plan"}},
+            "status": {"phase": phase},
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn the_last_event_of_a_pod_counts() {
+        let pods = Pods::new();
+        let names = || {
+            pods.of(&Key::new("ns", "plan"))
+                .into_keys()
+                .collect::<Vec<_>>()
+        };
+        pods.apply(&Event::Apply(pod("a", "Pending")));
+        pods.apply(&Event::Apply(pod("a", "Running")));
+        pods.apply(&Event::Apply(pod("b", "Running")));
+        assert_eq!(pods.of(&Key::new("ns", "plan"))["a"], pod("a", "Running"));
+        pods.apply(&Event::Delete(pod("a", "Running")));
+        assert_eq!(names(), ["b".into()]);
+        pods.apply(&Event::Init);
+        pods.apply(&Event::InitApply(pod("c", "Running")));
+        assert_eq!(names(), ["b".into()]);
+        pods.apply(&Event::InitDone);
+        assert_eq!(names(), ["c".into()]);
+    }
+}
