@@ -134,7 +134,7 @@ async fn limits_are_in_force(test: &Test) {
         let pod = random::dry_run(test, vec![], vec![silent]).await;
         let pod = pod.map_err(|error| error.to_string())?;
         let given = pod.annotations().get("kubernetes.io/limit-ranger");
-        given.cloned().ok_or("none are given")
+        given.cloned().ok_or_else(|| "none are given".to_owned())
     })
     .await;
 }
