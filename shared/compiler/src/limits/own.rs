@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
-use super::Limits;
+use super::{Limits, least_of_ratio, unit};
 use crate::quantity::{self, from_milli};
 
 /// What a container of kubeci's own needs of a resource, in thousandths.
@@ -76,7 +76,14 @@ impl Limits {
     }
 
     fn own_request(&self, need: &Need, limit: Option<u128>) -> u128 {
-        let least = self.container.least(need.resource, limit);
+        // What is within a ratio by itself keeps the pod within it.
+        let of_pod = self.pod.ratio.get(need.resource).zip(limit);
+        let of_pod =
+            of_pod.map(|(&ratio, limit)| least_of_ratio(limit, ratio, unit(need.resource)));
+        let least = self
+            .container
+            .least(need.resource, limit)
+            .max(of_pod.unwrap_or_default());
         let request = need.request.max(least);
         limit.map_or(request, |limit| request.min(limit))
     }
@@ -86,7 +93,8 @@ impl Limits {
         let bound = |amounts: &BTreeMap<String, u128>| amounts.get(need.resource).copied();
         let largest = steps.iter().copied().max().unwrap_or(u128::MAX);
         // What it must request by the ratio it holds as long as the pod lives.
-        let wanted = match bound(&self.container.ratio) {
+        let ratio = bound(&self.container.ratio).or(bound(&self.pod.ratio));
+        let wanted = match ratio {
             Some(_) => need.least_limit,
             None => need.limit.min(largest).max(need.least_limit),
         };
@@ -113,4 +121,70 @@ fn amount(quantities: Option<&BTreeMap<String, super::Quantity>>, resource: &str
 fn insert(own: &mut Option<BTreeMap<String, super::Quantity>>, resource: &str, milli: u128) {
     let own = own.get_or_insert_default();
     own.insert(resource.to_owned(), from_milli(milli));
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::LimitRange;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const CPU: [Need; 1] = [Need {
+        resource: "cpu",
+        request: 0,
+        limit: 1000,
+        least_limit: 100,
+    }];
+
+    fn limits(item: &Value) -> Limits {
+        let range: LimitRange =
+            serde_json::from_value(json!({"spec": {"limits": [item]}})).unwrap();
+        Limits::of([&range])
+    }
+
+    fn container(item: &Value) -> Value {
+        let mut item = item.clone();
+        item["type"] = json!("Container");
+        item
+    }
+
+    #[rstest]
+    #[case::silent(json!({}), &[json!({})], json!(null))]
+    #[case::requests(json!({}), &[json!({"requests": {"cpu": "60m"}})], json!({"requests": {"cpu": "0"}}))]
+    #[case::limits(json!({}), &[json!({"limits": {"cpu": "200m"}}), json!({"limits": {"cpu": "300m"}})],
+        json!({"requests": {"cpu": "0"}, "limits": {"cpu": "300m"}}))]
+    #[case::large_limits(json!({}), &[json!({"limits": {"cpu": "8"}})],
+        json!({"requests": {"cpu": "0"}, "limits": {"cpu": "1"}}))]
+    #[case::small_limits(json!({}), &[json!({"limits": {"cpu": "1m"}})],
+        json!({"requests": {"cpu": "0"}, "limits": {"cpu": "100m"}}))]
+    #[case::least(json!({"min": {"cpu": "20m"}}), &[json!({})], json!({"requests": {"cpu": "20m"}}))]
+    #[case::most(json!({"max": {"cpu": "50m"}}), &[json!({})],
+        json!({"requests": {"cpu": "0"}, "limits": {"cpu": "50m"}}))]
+    #[case::ratio(json!({"maxLimitRequestRatio": {"cpu": "4"}}), &[json!({"limits": {"cpu": "2"}})],
+        json!({"requests": {"cpu": "25m"}, "limits": {"cpu": "100m"}}))]
+    #[case::memory(json!({"max": {"memory": "1Gi"}}), &[json!({"limits": {"memory": "1Gi"}})], json!(null))]
+    fn an_own_container_states_what_steps_and_namespace_do(
+        #[case] item: Value,
+        #[case] steps: &[Value],
+        #[case] expected: Value,
+    ) {
+        let steps = steps
+            .iter()
+            .map(|it| serde_json::from_value(it.clone()).unwrap());
+        let steps: Vec<ResourceRequirements> = steps.collect();
+        let own = limits(&container(&item)).own(&CPU, &steps, true);
+        assert_eq!(serde_json::to_value(own).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_own_container_takes_what_the_steps_leave_of_the_pod() {
+        let limits = limits(&json!({"type": "Pod", "max": {"cpu": "500m"}}));
+        let step: ResourceRequirements =
+            serde_json::from_value(json!({"limits": {"cpu": "225m"}})).unwrap();
+        let own = limits.own(&CPU, &[step.clone(), step], true);
+        let own = own.and_then(|own| own.limits).unwrap();
+        assert_eq!(own["cpu"].0, "50m");
+    }
 }

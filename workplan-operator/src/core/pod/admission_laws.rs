@@ -59,7 +59,7 @@ fn item(type_: &'static str) -> impl Strategy<Value = LimitRangeItem> {
     let sparse = || prop_oneof![2 => Just([None, None]), 1 => amounts()];
     [sparse(), sparse(), sparse(), sparse(), sparse()].prop_map(move |it| {
         let [min, max, default, default_request, ratio] = it;
-        let max = each([max, min], u32::max);
+        let max = [0, 1].map(|at| max[at].map(|it| it.max(min[at].unwrap_or_default())));
         let within = |it: Amounts| each([each([it, max], u32::min), min], u32::max);
         let default = [0, 1].map(|at| within(default)[at].or(max[at]));
         let default_request = each([within(default_request), default], u32::min);
