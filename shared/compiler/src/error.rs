@@ -1,6 +1,8 @@
 use kubeci_api::names::{STEPS_MAX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
 use thiserror::Error;
 
+use crate::size::TooLarge;
+
 /// One thing that keeps a Workflow from being compiled: where it is, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{path}{}: {problem}", of_step(.step.as_deref()))]
@@ -129,6 +131,12 @@ pub enum Problem {
         why: String,
         /// Whether one pod would do with `execution: Relay`.
         fits_relay: bool,
+    },
+    /// A plan that cannot be stored.
+    #[error("{found}")]
+    TooLarge {
+        /// What is too large.
+        found: TooLarge,
     },
     /// A volume that is defined twice.
     #[error("{first} is {name:?} too; rename one of the two volumes")]

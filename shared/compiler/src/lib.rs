@@ -8,7 +8,8 @@
 //! The way through: `check` turns names into indices, `graph` orders and reduces them; for `Pods`
 //! `partition` cuts them into pods and `order` says how they follow each other, for `Relay` all that is
 //! `relay`'s; `workplan` names and builds the object. `precedence` says which pods are over before others
-//! start, and with it `peak` how much room a plan needs. Everything here is a function of its arguments.
+//! start, and with it `peak` how much room a plan needs, `limits` what a namespace makes of that, `size` whether
+//! it can be stored. Everything here is a function of its arguments.
 #![deny(missing_docs)]
 
 mod check;
@@ -25,6 +26,8 @@ mod quantity;
 mod relay;
 mod requests;
 mod settings;
+mod shared_volumes;
+mod size;
 mod workplan;
 
 use std::num::NonZeroUsize;
@@ -39,6 +42,8 @@ pub use peak::{first_pod_requests, widest_moment};
 pub use relay::{Apart, Room, relay_apart, relay_pod_requests, relay_room, relay_shares};
 pub use requests::Requests;
 pub use settings::Settings;
+pub use shared_volumes::{SharedVolume, shared_volumes};
+pub use size::{MESSAGE_BYTES, STORED_MAX, TooLarge, stored_bytes, too_large};
 pub use workplan::{head, workplan};
 
 /// What runs: each task is one pod.
@@ -77,7 +82,7 @@ pub fn compile_relay(steps: &[Step], containers: NonZeroUsize) -> Result<Plan, V
 ///
 /// # Errors
 /// Everything that [`compile`] finds, then volumes that are missing, reserved or defined twice; else a
-/// workspace of one pod for a plan that needs several.
+/// workspace of one pod for a plan that needs several, or a plan that is too large to be stored.
 pub fn compile_workflow(
     workflow: &WorkflowSpec,
     settings: &Settings,
@@ -98,6 +103,15 @@ pub fn compile_workflow(
         WorkspaceKind::HostPath => None,
         WorkspaceKind::EmptyDir => empty_dir::refusal(&graph, steps, &plan, execution, settings),
     };
+    let too_large = || {
+        let found = too_large(plan.order, &plan.tasks, &workflow.pod, 0)?;
+        Some(CompileError {
+            path: "spec.steps".to_owned(),
+            step: None,
+            problem: Problem::TooLarge { found },
+        })
+    };
+    let refusal = refusal.or_else(too_large);
     refusal.map_or(Ok(plan), |refusal| Err(vec![refusal]))
 }
 

@@ -35,6 +35,7 @@ mod run;
 mod shutdown;
 mod tasks;
 mod telemetry;
+mod too_large;
 mod watch;
 
 pub use args::{LogFormat, RuntimeArgs};
@@ -45,4 +46,5 @@ pub use metrics::{Due, Metrics, Outcome, Reconciling};
 pub use readiness::{Condition, Readiness};
 pub use run::{Context, run};
 pub use tasks::{EndedTask, Tasks};
+pub use too_large::is_too_large;
 pub use watch::Watch;

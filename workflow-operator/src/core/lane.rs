@@ -41,6 +41,8 @@ struct Lane {
     unclear: bool,
     attempts: u32,
     refused: Option<String>,
+    /// Whether another attempt is in vain while the Workflow is as it is.
+    parked: bool,
 }
 
 /// An event to create a Workplan for, now.
@@ -57,6 +59,8 @@ pub struct Refused<'a> {
     pub events: usize,
     /// How many states of these objects will not fire, because too many newer ones wait.
     pub left_out: usize,
+    /// Whether they wait for the Workflow to be changed, not for another attempt.
+    pub parked: bool,
     /// One of the refusals.
     pub message: &'a str,
 }
@@ -67,6 +71,9 @@ pub enum Failure {
     /// The API server said no: it does not exist.
     #[error("refused: {0}")]
     Refused(String),
+    /// The Workplan is larger than what can be stored.
+    #[error("too large: {0}")]
+    TooLarge(String),
     /// No clear answer: it may exist.
     #[error("no clear answer: {0}")]
     Unclear(String),
@@ -98,6 +105,11 @@ impl Book {
         self.ledger.take_dirty()
     }
 
+    /// The Workflow takes so many bytes of the object in which the ledger is stored too.
+    pub fn stored_beside(&mut self, workflow: usize) {
+        self.ledger.stored_beside(workflow);
+    }
+
     /// Every Workplan up to this number is in the ledger or will never exist.
     #[must_use]
     pub fn told_sequence(&self) -> i64 {
@@ -119,6 +131,7 @@ impl Book {
         Some(Refused {
             events: lanes().count(),
             left_out: lanes().map(|lane| lane.left_out).sum(),
+            parked: lanes().all(|lane| lane.parked),
             message,
         })
     }
@@ -161,7 +174,7 @@ impl Book {
         self.advance(uid, lane.waiting)
     }
 
-    /// The Workplan of the object's event was not created; how often that has been tried.
+    /// The Workplan of the object's event was not created; how often that has been tried, if it is to be again.
     pub fn failed(&mut self, uid: &Uid, failure: Failure) -> Option<u32> {
         let lane = self.lanes.get_mut(uid)?;
         lane.attempts += 1;
@@ -173,18 +186,30 @@ impl Book {
                 lane.sequence = lane.sequence.filter(|_| lane.unclear);
                 Some(message)
             }
+            Failure::TooLarge(message) => {
+                lane.sequence = lane.sequence.filter(|_| lane.unclear);
+                lane.parked = true;
+                Some(message)
+            }
             Failure::Unclear(message) => {
                 lane.unclear = true;
                 // The first one may pass unseen.
                 Some(message).filter(|_| lane.attempts > 1)
             }
         };
-        Some(lane.attempts)
+        (!lane.parked).then_some(lane.attempts)
+    }
+
+    /// The objects whose events wait for the Workflow to be changed.
+    pub fn parked(&self) -> Vec<Uid> {
+        let parked = self.lanes.iter().filter(|(_, lane)| lane.parked);
+        parked.map(|(uid, _)| uid.clone()).collect()
     }
 
     /// The same event once more.
     pub fn retry(&mut self, uid: &Uid) -> Option<Firing> {
         let lane = self.lanes.get_mut(uid)?;
+        lane.parked = false;
         let last = &mut self.last_sequence;
         let sequence = *lane.sequence.get_or_insert_with(|| {
             // Whoever forges the last number there is stops the count, not the operator.
@@ -261,6 +286,7 @@ impl Book {
                 unclear: false,
                 attempts: 0,
                 refused: None,
+                parked: false,
             };
             self.lanes.insert(uid.clone(), lane);
             return self.retry(uid);
@@ -361,6 +387,21 @@ mod tests {
         assert!(!book.take_changed());
         let token = book.ledger().get("uid").unwrap().token.clone();
         assert_eq!(token.as_deref(), Some("h0.8"), "known all the same");
+    }
+
+    #[test]
+    fn what_is_too_large_waits_for_the_workflow() {
+        let uid = Uid::from("uid");
+        let mut book = Book::new(Uid::from("workflow"), Ledger::default(), 0);
+        assert!(book.observe(&uid, live(0)).is_some());
+        assert_eq!(book.parked(), []);
+        let failure = Failure::TooLarge("etcd".to_owned());
+        assert_eq!(book.failed(&uid, failure), None, "no other attempt will do");
+        let refused = book.refused().unwrap();
+        assert!(refused.parked && refused.events == 1 && refused.message == "etcd");
+        assert_eq!(book.parked(), std::slice::from_ref(&uid));
+        assert!(book.retry(&uid).is_some(), "once the Workflow is changed");
+        assert_eq!(book.parked(), []);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use kubeci_api::{LedgerEntry, TriggerEvent, TriggeredBy, WorkflowStatus};
+use kubeci_compiler::STORED_MAX;
 
 use super::{
     fingerprint::token_of,
@@ -16,8 +17,10 @@ use super::{
 
 /// The most objects that a Workflow keeps track of.
 pub const ENTRIES_MAX: usize = 3000;
-/// The most bytes that they take in its status; etcd stores no object of more than 1.5 MB.
+/// The most bytes that they take in its status.
 const BYTES_MAX: usize = 1_000_000;
+/// What is kept free for the rest of the status, and for the record of who manages which field.
+const KEPT_FREE: usize = 64 << 10;
 /// What an entry takes beside its texts: the names of its fields, and the uid a second time.
 const ENTRY_BYTES: usize = 180;
 
@@ -97,6 +100,8 @@ pub struct Ledger {
     bytes: usize,
     /// What has changed since it was last asked.
     dirty: HashSet<Uid>,
+    /// What the Workflow itself takes of the object in which both are stored.
+    workflow: usize,
 }
 
 /// How much more fits into a ledger.
@@ -125,8 +130,18 @@ impl Ledger {
     pub fn room(&self) -> Room {
         Room {
             entries: ENTRIES_MAX.saturating_sub(self.entries.len()),
-            bytes: BYTES_MAX.saturating_sub(self.bytes),
+            bytes: self.bytes_max().saturating_sub(self.bytes),
         }
+    }
+
+    /// Leaves room for a Workflow of so many bytes.
+    pub fn stored_beside(&mut self, workflow: usize) {
+        self.workflow = workflow;
+    }
+
+    fn bytes_max(&self) -> usize {
+        let left = STORED_MAX.saturating_sub(self.workflow + KEPT_FREE);
+        BYTES_MAX.min(left)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Uid, &Entry)> {
@@ -183,6 +198,7 @@ impl Ledger {
             entries,
             bytes,
             dirty: HashSet::new(),
+            workflow: 0,
         }
     }
 
@@ -240,7 +256,7 @@ impl Ledger {
     fn holds(&self, uid: &str, entry: &Entry) -> bool {
         let before = self.get(uid);
         let bytes = self.bytes - before.map_or(0, Entry::bytes) + entry.bytes();
-        (before.is_some() || self.room().entries > 0) && bytes <= BYTES_MAX
+        (before.is_some() || self.room().entries > 0) && bytes <= self.bytes_max()
     }
 
     fn carried(&self, uid: &str, link: Link, on_delete: impl Fn(&ObjectRef) -> bool) -> Entry {
@@ -438,6 +454,17 @@ mod tests {
         assert_eq!(ledger.room().entries, 0);
         let long = of_object("u", &"x".repeat(BYTES_MAX));
         assert_eq!(carried(&mut Ledger::default(), &[long]), None);
+    }
+
+    #[test]
+    fn a_large_workflow_leaves_the_ledger_less_room() {
+        let mut ledger = Ledger::default();
+        ledger.stored_beside(200_000);
+        assert_eq!(ledger.room().bytes, BYTES_MAX);
+        ledger.stored_beside(STORED_MAX - KEPT_FREE - 1000);
+        assert_eq!(ledger.room().bytes, 1000);
+        ledger.stored_beside(STORED_MAX);
+        assert!(!ledger.room().fits(1));
     }
 
     #[test]

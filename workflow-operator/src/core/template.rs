@@ -16,6 +16,8 @@ pub struct Template {
     spec: String,
     /// The number of steps, and of the tasks that they became.
     pub size: (usize, usize),
+    /// What may not be as the Workflow's author thinks.
+    pub warnings: Vec<String>,
 }
 
 impl Template {
@@ -23,7 +25,7 @@ impl Template {
     ///
     /// # Errors
     /// The plan cannot be serialized, which its types exclude.
-    pub fn new(workflow: Workflow, plan: Plan) -> serde_json::Result<Self> {
+    pub fn new(workflow: Workflow, plan: Plan, warnings: Vec<String>) -> serde_json::Result<Self> {
         let Plan { order, tasks } = plan;
         let workspace = workflow.spec.workspace;
         let size = (workflow.spec.steps.len(), tasks.len());
@@ -52,6 +54,7 @@ impl Template {
                 tasks: Vec::new(),
             },
             size,
+            warnings,
         })
     }
 
@@ -130,7 +133,7 @@ mod tests {
         let labels = whole.metadata.labels.as_mut().unwrap();
         labels.insert(names::SEQUENCE_LABEL.to_owned(), "7".to_owned());
 
-        let template = Template::new(workflow, plan).unwrap();
+        let template = Template::new(workflow, plan, Vec::new()).unwrap();
         let outline = template.outline(trigger, Some("before"), 7);
         assert!(outline.spec.tasks.is_empty());
         let body = template.body(&outline).unwrap();

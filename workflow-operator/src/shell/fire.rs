@@ -13,7 +13,7 @@ use kube::{
     core::{PartialObjectMeta, Request},
 };
 use kubeci_api::Workplan;
-use kubeci_runtime::{Due, Outcome, Reconciling, backoff};
+use kubeci_runtime::{Due, Outcome, Reconciling, backoff, is_too_large};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
@@ -151,6 +151,9 @@ async fn create(client: Client, creation: &Creation, outline: &Workplan) -> Resu
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => exists(&api, outline).await,
         Err(kube::Error::Api(status)) if namespace_ends(&status) => Err(Failure::NamespaceEnds),
+        Err(kube::Error::Api(status)) if is_too_large(&status) => {
+            Err(Failure::TooLarge(status.message.clone()))
+        }
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
             Err(Failure::Refused(status.message.clone()))
         }

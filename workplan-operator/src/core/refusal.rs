@@ -2,6 +2,7 @@
 
 use kube::core::Status;
 use kube::core::response::StatusDetails;
+use kubeci_runtime::is_too_large;
 
 /// Why a pod could not be created, in words for the Workplan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,13 @@ impl Refusal {
                 "NamespaceTerminating",
                 text.to_owned(),
             ));
+        }
+        if is_too_large(status) {
+            let message = format!(
+                "the pod is too large to be stored: {text}. Keep scripts and data in ConfigMaps that the steps mount, \
+                 or give steps pods of their own with isolate: true"
+            );
+            return Some(Self::new(Verdict::Never, "TooLarge", message));
         }
         if is_about_resources(status) {
             return Some(Self::new(Verdict::Never, "PodRefused", resources(text)));
@@ -246,6 +254,9 @@ mod tests {
     #[case::webhook_without_code(400, json!(null), r#"admission webhook "policy" denied the request: no"#, Some((Verdict::Perhaps, "PodRefused")))]
     #[case::policy(422, json!({"name": "p", "kind": "pods", "causes": [{"message": "failed expression: false", "reason": "", "field": ""}]}), r#"pods "p" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no"#, Some((Verdict::Perhaps, "PodRefused")))]
     #[case::invalid(422, json!({"name": "p", "kind": "Pod", "causes": [{"reason": "FieldValueNotFound", "message": "", "field": "spec.containers[0].volumeMounts[1].name"}]}), r#"Pod "p" is invalid: spec.containers[0].volumeMounts[1].name: Not found: "x""#, Some((Verdict::Never, "PodInvalid")))]
+    #[case::etcd(500, json!(null), "etcdserver: request is too large", Some((Verdict::Never, "TooLarge")))]
+    #[case::connection(500, json!(null), "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2139000 vs. 2097152)", Some((Verdict::Never, "TooLarge")))]
+    #[case::body(413, json!(null), "Request entity too large: limit is 3145728", Some((Verdict::Never, "TooLarge")))]
     #[case::webhook_down(500, json!(null), "failed calling webhook", None)]
     #[case::too_many(429, json!(null), "later", None)]
     #[case::timeout(504, json!(null), "timed out", None)]

@@ -11,6 +11,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
 use kubeci_api::{Workplan, WorkplanStatus};
 use kubeci_compiler::Limits;
+use kubeci_runtime::is_too_large;
 use serde_json::{Value, json};
 
 use super::change::Change;
@@ -38,6 +39,14 @@ impl Error {
             return false;
         };
         matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+    }
+
+    /// Whether what was to be written is larger than what can be stored; trying again is in vain.
+    pub fn is_too_large(&self) -> bool {
+        let Self::Request { source, .. } = self else {
+            return false;
+        };
+        matches!(&**source, kube::Error::Api(status) if is_too_large(status))
     }
 
     pub fn is_not_found(&self) -> bool {

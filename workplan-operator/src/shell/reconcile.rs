@@ -26,7 +26,7 @@ use super::refused::Refused;
 use super::sweeps::Sweeps;
 use super::workplans::{Known, Workplans};
 use crate::core::decide::{
-    Action, Certainty, Decision, Facts, NodeState, SweepState, decide, holds_folder, home,
+    Action, Certainty, Decision, Facts, NodeState, SweepState, decide, fit, holds_folder, home,
     is_stalled,
 };
 use crate::core::observe::{PodFacts, PodWarning, is_ready};
@@ -267,7 +267,13 @@ impl Reconciler {
         let written = look
             .requests
             .write_status(&look.workplan, before, &change)
-            .await?;
+            .await;
+        let written = match written {
+            Err(error) if error.is_too_large() => {
+                return self.write_least(look, &decision.status, &error).await;
+            }
+            written => written?,
+        };
         let before = std::mem::replace(&mut look.written, after.clone());
         look.workplan.status = Some(after.clone());
         look.wrote(written);
@@ -284,6 +290,32 @@ impl Reconciler {
         }
         self.announcer
             .announce(&look.workplan, &before, after)
+            .await;
+        Ok(None)
+    }
+
+    /// Writes what fits of a status that does not.
+    async fn write_least(
+        &self,
+        look: &mut Look,
+        status: &WorkplanStatus,
+        error: &Error,
+    ) -> Result<Option<Timestamp>, Error> {
+        let least = fit::least(status, &error.to_string());
+        let before = look.written.clone();
+        let change = Change::between(&before, &least);
+        let written = look.requests.write_status(&look.workplan, &before, &change);
+        match written.await {
+            // Nobody would read it in the status; nor would another attempt be written.
+            Err(error) if error.is_too_large() => {}
+            written => {
+                look.wrote(written?);
+                look.written = least.clone();
+                look.workplan.status = Some(least.clone());
+            }
+        }
+        self.announcer
+            .announce(&look.workplan, &before, &least)
             .await;
         Ok(None)
     }

@@ -96,7 +96,12 @@ impl Engine {
         };
         match self.records.get_mut(&uid) {
             Some(record) if record.is_current(&workflow.metadata) => return,
-            Some(record) if record.is_read() => record.change(workflow, &self.settings),
+            Some(record) if record.is_read() => {
+                record.change(workflow, &self.settings);
+                for object in record.book.parked() {
+                    self.retry(&uid, &object);
+                }
+            }
             _ => self.meet(&uid, workflow),
         }
         self.reconsider(&uid);
@@ -193,9 +198,13 @@ impl Engine {
             .records
             .get_mut(workflow)
             .map(|record| &mut record.book);
-        if let Some(attempts) = book.and_then(|book| book.failed(object, failure)) {
+        let Some(book) = book else {
+            return;
+        };
+        let attempts = book.failed(object, failure);
+        self.untold.insert(workflow.clone());
+        if let Some(attempts) = attempts {
             let (workflow, object) = (workflow.clone(), object.clone());
-            self.untold.insert(workflow.clone());
             self.retries.push(Retry {
                 workflow,
                 object,

@@ -6,7 +6,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kubeci_api::Workflow;
-use kubeci_compiler::compile_workflow;
+use kubeci_compiler::{compile_workflow, shared_volumes, stored_bytes};
 use serde_json::Value;
 
 use super::Settings;
@@ -144,6 +144,10 @@ impl Record {
         self.deleting = workflow.metadata.deletion_timestamp.is_some();
         self.filters = filters(&workflow);
         self.limits = Some(settings.history.with(workflow.spec.history.as_ref()));
+        let annotations = workflow.metadata.annotations.as_ref();
+        let annotations = annotations.map_or(0, stored_bytes);
+        self.book
+            .stored_beside(annotations + stored_bytes(&workflow.spec));
         match template(workflow, settings) {
             Ok((template, service_account)) => {
                 self.problem = None;
@@ -190,6 +194,12 @@ impl Record {
     /// How many steps became how many tasks.
     pub fn size(&self) -> Option<(usize, usize)> {
         Some(self.template.as_ref()?.size)
+    }
+
+    /// What may not be as the Workflow's author thinks.
+    pub fn warnings(&self) -> &[String] {
+        let template = self.template.as_ref();
+        template.map_or(&[], |template| &template.warnings)
     }
 
     /// Whether events may fire.
@@ -263,7 +273,10 @@ fn template(
     let plan = compile_workflow(&workflow.spec, &settings.compiler)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let service_account = workflow.spec.pod.service_account_name.clone();
-    let template = Template::new(workflow, plan).map_err(|error| vec![error.to_string()])?;
+    let shared = shared_volumes(&plan.tasks, &workflow.spec.pod);
+    let warnings = shared.iter().map(ToString::to_string).collect();
+    let template = Template::new(workflow, plan, warnings);
+    let template = template.map_err(|error| vec![error.to_string()])?;
     Ok((template, service_account))
 }
 

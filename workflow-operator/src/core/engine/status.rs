@@ -62,7 +62,7 @@ impl Engine {
     fn facts(&self, record: &Record) -> Vec<Fact> {
         let compiled = match &record.problem {
             Some(problem) => Fact::fails("Compiled", std::slice::from_ref(problem)),
-            None => Fact::holds("Compiled", "Compiled", plan(record)),
+            None => Fact::holds("Compiled", "Compiled", compiled(record)),
         };
         let watched = match compiled.status {
             Status::True => self.watched(record),
@@ -209,6 +209,17 @@ fn fields(record: &Record, runs: Option<&Runs>) -> WorkflowStatus {
     }
 }
 
+/// The plan in short, and what its author may not have meant.
+fn compiled(record: &Record) -> String {
+    let warnings = record.warnings();
+    let warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
+    if warnings.is_empty() {
+        plan(record)
+    } else {
+        format!("{}. Warning: {}", plan(record), listed(&warnings))
+    }
+}
+
 fn plan(record: &Record) -> String {
     let count =
         |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -229,16 +240,23 @@ fn refused(record: &Record) -> Option<Problem> {
             ". Of each object only so many states wait; {count} between these and the latest do not fire"
         ),
     };
-    let message = format!(
-        "{} {events} {wait} because the API server does not create the Workplan; it is tried again: {}{left_out}",
-        refused.events, refused.message
-    );
+    let (count, said) = (refused.events, refused.message);
+    let message = if refused.parked {
+        format!(
+            "{count} {events} {wait} for a change of the Workflow, because the Workplan is too large to be stored; keep \
+             scripts and data in ConfigMaps that the steps mount, or split the Workflow: {said}{left_out}"
+        )
+    } else {
+        format!(
+            "{count} {events} {wait} because the API server does not create the Workplan; it is tried again: {said}{left_out}"
+        )
+    };
     Some(Problem::new("WorkplanRefused", message))
 }
 
 fn full() -> Problem {
     let message = format!(
-        "spec.triggers match more objects than the {ENTRIES_MAX}, fewer if their names are long, that a \
+        "spec.triggers match more objects than the {ENTRIES_MAX}, fewer if their names are long or the Workflow is large, that a \
          Workflow can keep track of; the others do not fire. Narrow the triggers by name, namespace or selector, or split the Workflow"
     );
     Problem::new("LedgerFull", message)

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Engine, Reference, Trouble, WatchOrder};
 use crate::core::{
     fingerprint::Fingerprint,
+    lane::Failure,
     ledger::ENTRIES_MAX,
     object::{Kind, ObjectRef, Origin, Resource, Scope, Seen, Uids, WatchKey},
     patch,
@@ -463,4 +464,38 @@ fn events_that_wait_share_one_plan() {
     let waiting = engine.take_creations();
     assert_eq!(waiting.len(), 100);
     assert!(waiting.iter().all(|it| it.shares_plan(&waiting[0])));
+}
+
+#[test]
+fn a_workflow_that_is_changed_fires_what_was_too_large() {
+    let triggers = json!([config_maps(&json!({}))]);
+    let mut engine = engine(&triggers);
+    let watch = starts(&mut engine).remove(0);
+    see(&mut engine, &watch, "object", "1");
+    let first = engine.take_creations().remove(0);
+    let failure = Failure::TooLarge("etcdserver: request is too large".to_owned());
+    engine.failed(&first.workflow, &first.object, failure);
+    assert!(engine.take_retries().is_empty());
+    let (_, reason, message) = condition(&mut engine, "Ready");
+    assert_eq!(reason, "WorkplanRefused");
+    assert!(message.contains("for a change of the Workflow") && message.contains("ConfigMaps"));
+    engine.workflow_applied(workflow(2, &triggers));
+    let again = engine.take_creations().remove(0);
+    assert_eq!(again.object, first.object);
+}
+
+#[test]
+fn a_volume_that_is_not_shared_is_warned_of() {
+    let mount = json!([{"name": "cache", "mountPath": "/cache"}]);
+    let step =
+        |name: &str| json!({"name": name, "image": "b", "isolate": true, "volumeMounts": mount});
+    let mut workflow = json!(workflow(1, &json!([])));
+    workflow["spec"]["steps"] = json!([step("one"), step("other")]);
+    workflow["spec"]["volumes"] = json!([{"name": "cache", "emptyDir": {}}]);
+    let mut engine = Engine::default();
+    engine.workflow_applied(serde_json::from_value(workflow).unwrap());
+    let (status, reason, message) = condition(&mut engine, "Compiled");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Compiled"));
+    let warning = "2 steps in 2 pods. Warning: spec.volumes[0]: \"cache\" is an emptyDir";
+    assert!(message.starts_with(warning), "{message}");
 }

@@ -3,6 +3,7 @@
 
 mod cleanup;
 mod failure;
+pub mod fit;
 mod order;
 mod relay;
 mod relayed;
@@ -134,13 +135,23 @@ pub fn decide(workplan: &Workplan, facts: &Facts) -> Decision {
     if workplan.meta().deletion_timestamp.is_some() {
         return cleanup::of_deleted(workplan, tasks, status, facts);
     }
+    let refused = |reason: &str, message: &str| {
+        let status = status.clone();
+        Decision::wait(report::refused(
+            workplan, status, reason, message, facts.now,
+        ))
+    };
     let mut decision = if status.phase.is_some_and(Phase::is_final) {
         cleanup::of_ended(workplan, tasks, status, facts)
     } else {
-        let decision = match &plan {
-            Ok(plan) => run::decide(workplan, plan, status, facts),
-            Err(invalid) => Decision::wait(report::invalid(workplan, status, invalid, facts.now)),
+        let mut decision = match &plan {
+            Ok(plan) => match fit::refusal(workplan) {
+                Some(too_large) => refused("TooLarge", &too_large.to_string()),
+                None => run::decide(workplan, plan, status, facts),
+            },
+            Err(invalid) => refused("InvalidPlan", &invalid.to_string()),
         };
+        fit::shorten(workplan, &mut decision.status);
         if decision.status.phase.is_some_and(Phase::is_final) {
             cleanup::of_ended(workplan, tasks, decision.status, facts)
         } else {

@@ -8,7 +8,7 @@ use kubeci_api::{Order, Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
 use super::failure::Failure;
 use super::trouble::Trouble;
 use super::{Facts, home, relayed};
-use crate::core::plan::{InvalidPlan, Plan};
+use crate::core::plan::Plan;
 
 const SUCCEEDED: &str = "Succeeded";
 const CLEANED: &str = "WorkspaceCleaned";
@@ -16,25 +16,19 @@ const RELAYED: &str = "Relayed";
 const PODS_ENDED: &str = "PodsEnded";
 
 /// The status of a plan that can never run.
-pub fn invalid(
+pub fn refused(
     workplan: &Workplan,
     mut status: WorkplanStatus,
-    invalid: &InvalidPlan,
+    reason: &str,
+    message: &str,
     now: Timestamp,
 ) -> WorkplanStatus {
     status.phase = Some(Phase::Failed);
-    status.reason = Some("InvalidPlan".into());
-    status.message = Some(invalid.to_string());
+    status.reason = Some(reason.into());
+    status.message = Some(message.into());
     status.finished_at = Some(MicroTime(now));
     status.observed_generation = workplan.meta().generation;
-    condition(
-        &mut status,
-        SUCCEEDED,
-        "False",
-        "InvalidPlan",
-        &invalid.to_string(),
-        now,
-    );
+    condition(&mut status, SUCCEEDED, "False", reason, message, now);
     status
 }
 

@@ -1,0 +1,166 @@
+//! Plans and statuses that must fit into what etcd stores of one object.
+
+use kube::Resource;
+use kubeci_api::{StepStatus, Workplan, WorkplanStatus};
+use kubeci_compiler::{MESSAGE_BYTES, STORED_MAX, TooLarge, stored_bytes, too_large};
+
+/// A status of less is not looked at: there is always room for it.
+const SMALL: usize = 128 << 10;
+/// The most bytes of a condition's message.
+const SENTENCES: usize = 4 << 10;
+/// What the API server keeps of a Workplan beside what is read of it.
+const BESIDE: usize = 16 << 10;
+/// What is kept for each step of who manages the fields of its status, beside its name.
+const MANAGED: usize = 200;
+
+/// Why a plan cannot run that leaves no room for its status, or whose pods cannot be stored. One that has
+/// started is let run.
+#[must_use]
+pub fn refusal(workplan: &Workplan) -> Option<TooLarge> {
+    let spec = &workplan.spec;
+    let has_started = workplan
+        .status
+        .as_ref()
+        .is_some_and(|it| it.phase.is_some());
+    if has_started {
+        return None;
+    }
+    too_large(spec.order, &spec.tasks, &spec.pod, metadata_bytes(workplan))
+}
+
+/// Shortens the messages of a status that would not fit beside its plan.
+pub fn shorten(workplan: &Workplan, status: &mut WorkplanStatus) {
+    let conditions = status.conditions.iter_mut().map(|it| &mut it.message);
+    for message in status.message.iter_mut().chain(conditions) {
+        cut(message, SENTENCES);
+    }
+    if told_bytes(status) < SMALL {
+        return;
+    }
+    let spec = stored_bytes(&workplan.spec) + metadata_bytes(workplan) + BESIDE;
+    let managed = |step: &StepStatus| MANAGED + step.name.len();
+    let managed: usize = status.steps.iter().map(managed).sum();
+    let room = STORED_MAX.saturating_sub(spec + managed);
+    let mut longest = 16 * MESSAGE_BYTES;
+    while stored_bytes(status) > room && longest >= MESSAGE_BYTES {
+        let messages = status.steps.iter_mut().filter_map(|it| it.message.as_mut());
+        messages.for_each(|message| cut(message, longest));
+        longest /= 2;
+    }
+}
+
+/// What is left of a status that the API server finds too large: all but its steps.
+#[must_use]
+pub fn least(status: &WorkplanStatus, error: &str) -> WorkplanStatus {
+    let mut least = status.clone();
+    least.steps.clear();
+    let left_out = format!(
+        "The steps are left out, because the status with them is too large: {error}. \
+        Keep scripts and data in ConfigMaps that the steps mount, or split the steps. "
+    );
+    let conditions = least.conditions.iter_mut();
+    let succeeded = conditions.filter(|it| it.type_ == "Succeeded");
+    let messages = succeeded
+        .map(|it| &mut it.message)
+        .chain(&mut least.message);
+    messages.for_each(|message| message.insert_str(0, &left_out));
+    least
+}
+
+/// About what the status takes that tells the most.
+fn told_bytes(status: &WorkplanStatus) -> usize {
+    let told = |step: &StepStatus| 512 + step.message.as_ref().map_or(0, String::len);
+    status.steps.iter().map(told).sum()
+}
+
+/// Such as what `kubectl apply` keeps of the plan as it was written.
+fn metadata_bytes(workplan: &Workplan) -> usize {
+    let annotations = workplan.meta().annotations.as_ref();
+    annotations.map_or(0, stored_bytes)
+}
+
+/// Cuts a text to so many bytes as it is stored.
+fn cut(text: &mut String, longest: usize) {
+    const MORE: &str = " …";
+    if stored_bytes(text.as_str()) <= longest {
+        return;
+    }
+    let mut left = longest.saturating_sub(stored_bytes(MORE));
+    let fits = |(_, character): &(usize, char)| {
+        let bytes = stored_bytes(character.encode_utf8(&mut [0; 4])) - "\"\"".len();
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        !fits
+    };
+    if let Some((end, _)) = text.char_indices().find(fits) {
+        text.truncate(end);
+        text.push_str(MORE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kubeci_api::{Order, Step};
+
+    use super::*;
+    use crate::testing::workplan;
+
+    #[test]
+    fn a_text_is_cut_as_it_is_stored() {
+        for text in ["<".repeat(500), "é\n".repeat(300), "a".repeat(300)] {
+            let mut short = text.clone();
+            cut(&mut short, 256);
+            let bytes = stored_bytes(short.as_str());
+            assert!((240..=256).contains(&bytes), "{bytes}: {short}");
+        }
+        let mut short = "short".to_owned();
+        cut(&mut short, 256);
+        assert_eq!(short, "short");
+    }
+
+    #[test]
+    fn the_worst_status_of_a_plan_that_just_fits_is_made_to_fit() {
+        let mut plan = workplan(Order::Linear, &[]);
+        let step = |at: usize, script: usize| Step {
+            name: format!("{at:x<60}"),
+            commands: vec!["&".repeat(script)],
+            ..Step::default()
+        };
+        let task = |script: usize| kubeci_api::Task {
+            parallel_steps: (0..500).map(|at| step(at, script)).collect(),
+            ..kubeci_api::Task::default()
+        };
+        let mut script = 500;
+        loop {
+            plan.spec.tasks = vec![task(script)];
+            if refusal(&plan).is_none() {
+                break;
+            }
+            script -= 1;
+        }
+        let time = || serde_json::from_str("\"2026-01-01T00:10:00.000000Z\"").ok();
+        let told = |at: usize| StepStatus {
+            name: format!("{at:x<60}"),
+            pod: Some("p".repeat(63)),
+            container: Some(format!("{at:x<60}")),
+            started_at: time(),
+            finished_at: time(),
+            exit_code: Some(137),
+            message: Some("exit code 137: <".repeat(100)),
+            ..StepStatus::default()
+        };
+        let mut status = WorkplanStatus {
+            steps: (0..500).map(told).collect(),
+            ..WorkplanStatus::default()
+        };
+        shorten(&plan, &mut status);
+        let managed: usize = status.steps.iter().map(|it| MANAGED + it.name.len()).sum();
+        let stored = stored_bytes(&plan.spec) + stored_bytes(&status) + managed + BESIDE;
+        assert!(stored <= STORED_MAX, "{stored}");
+        plan.status = Some(WorkplanStatus {
+            phase: Some(kubeci_api::Phase::Running),
+            ..status
+        });
+        assert_eq!(refusal(&plan), None, "what has started goes on");
+    }
+}
