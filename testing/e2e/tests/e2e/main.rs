@@ -30,6 +30,8 @@ mod rights;
 mod sidecars;
 mod states;
 mod taken;
+mod too_large;
+mod volumes;
 mod waiting;
 mod workflow;
 mod workspace;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
-use kubeci_api::{Phase, Workplan};
+use kubeci_api::{StepPhase, Workplan};
 use kubeci_e2e::{Test, eventually_within};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -107,16 +107,14 @@ async fn created(test: &Test, name: &str) -> Result<(), String> {
                 .map_err(|error| error.to_string())?
                 .status
                 .unwrap_or_default();
-            let refused = ["QuotaExceeded", "PodRefused", "PodInvalid"];
-            let refused = status
-                .reason
-                .as_deref()
-                .is_some_and(|it| refused.contains(&it));
-            let failed = status.phase == Some(Phase::Failed);
-            match status.message {
+            let mut steps = status.steps.iter();
+            let failed = steps.find(|it| it.phase == StepPhase::Failed);
+            let waits = status.reason.as_deref() == Some("QuotaExceeded");
+            match (failed, status.message) {
                 _ if there => Ok(Ok(())),
-                Some(message) if failed || refused => Ok(Err(message)),
-                _ => Err(format!("{:?}", status.reason)),
+                (Some(step), _) => Ok(Err(step.message.clone().unwrap_or_default())),
+                (None, Some(message)) if waits => Ok(Err(message)),
+                (None, message) => Err(format!("{:?}: {message:?}", status.reason)),
             }
         },
     )
@@ -163,15 +161,8 @@ fn resources(rng: &mut StdRng) -> Value {
 fn limit_range(rng: &mut StdRng) -> Value {
     let mut bounds = |type_: &str| {
         let min = amounts(rng, 0.3).map(|it| it.map(|it| it.div_ceil(8)));
-        let max = each(
-            [amounts(rng, 0.3).map(|it| it.map(|it| it + 20)), min],
-            u32::max,
-        );
-        let within = |it: Amounts| {
-            each([each([it, max], |it, max| it.min(max)), min], |it, min| {
-                it.max(min)
-            })
-        };
+        let max = amounts(rng, 0.3).map(|it| it.map(|it| it + 20));
+        let within = |it: Amounts| each([each([it, max], u32::min), min], u32::max);
         let none = |it: Amounts, like: Amounts| [0, 1].map(|at| like[at].and(it[at]));
         let default = amounts(rng, 0.5);
         let default = none(within(default), default);
