@@ -36,7 +36,7 @@ pub struct HistoryStatus {
     pub failed: i64,
 
     /// The names of those that are being deleted now.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub deleting: Vec<String>,
 }
 

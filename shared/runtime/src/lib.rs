@@ -30,6 +30,7 @@ mod error;
 mod lease;
 mod liveness;
 mod metrics;
+mod pages;
 mod readiness;
 mod run;
 mod shutdown;

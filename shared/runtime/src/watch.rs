@@ -3,12 +3,12 @@ use std::{fmt::Debug, time::Duration};
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
     Api, Resource,
-    runtime::watcher::{self, Error, Event, watcher},
+    runtime::watcher::{self, Error, Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::{Metrics, backoff};
+use crate::{Metrics, backoff, pages};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A watch that has gone on for so long without a failure has left those before behind.
@@ -43,7 +43,7 @@ where
     where
         Api<K>: Clone + Send + Sync,
     {
-        let start = move || watcher(api.clone(), config.clone()).boxed();
+        let start = move || pages::watcher(api.clone(), config.clone());
         Self::started_by(start, resource, metrics)
     }
 }

@@ -19,10 +19,7 @@ pub use operate::operate;
 use said::said;
 
 use http::HeaderValue;
-use kube::{
-    core::DeserializeGuard,
-    runtime::watcher::{self, Event},
-};
+use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -55,9 +52,3 @@ const INBOX: usize = 1024;
 /// What the API server is to answer to a write: not the whole object.
 const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-
-/// How every watch lists: in small pages, since a page is held as a whole, and each of its objects may have
-/// more than a megabyte.
-fn watching() -> watcher::Config {
-    watcher::Config::default().page_size(20)
-}

@@ -13,7 +13,6 @@ use tokio::task::AbortHandle;
 use super::{
     Inbox, Input,
     said::{refusal, said_of_watch},
-    watching,
 };
 use crate::core::{
     engine::{Trouble, WatchOrder},
@@ -74,7 +73,7 @@ impl Watches {
         tracing::info!(%key, run, "watch started");
         let api = api(self.client.clone(), &key);
         let plural = &key.resource.plural;
-        let events = Watch::new(api, watching(), plural, &self.metrics);
+        let events = Watch::new(api, watcher::Config::default(), plural, &self.metrics);
         let follower = Follower {
             resource: key.resource.clone(),
             key: key.clone(),

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use kube::{Api, Client, ResourceExt, core::DeserializeGuard};
+use kube::{Api, Client, ResourceExt, core::DeserializeGuard, runtime::watcher::Config};
 use kubeci_api::Workflow;
 use kubeci_runtime::{Metrics, Watch};
 use tokio::sync::Semaphore;
 
-use super::{Inbox, Input, said::said_of_watch, watching};
+use super::{Inbox, Input, said::said_of_watch};
 
 /// How many Workflows wait to be taken in at most, each of which may have more than a megabyte.
 const WAITING_MAX: usize = 4;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let api: Api<DeserializeGuard<Workflow>> = Api::all(client);
-    let mut events = Watch::new(api, watching(), "workflows", &metrics);
+    let mut events = Watch::new(api, Config::default(), "workflows", &metrics);
     let waiting = Arc::new(Semaphore::new(WAITING_MAX));
     loop {
         match events.next().await {

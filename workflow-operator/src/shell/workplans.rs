@@ -1,14 +1,14 @@
 //! Watches all Workplans, without their tasks.
 
-use kube::{Api, Client};
+use kube::{Api, Client, runtime::watcher::Config};
 use kubeci_runtime::{Metrics, Watch};
 
-use super::{Inbox, Input, said::said_of_watch, watching};
+use super::{Inbox, Input, said::said_of_watch};
 use crate::core::run::PartialWorkplan;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let api: Api<PartialWorkplan> = Api::all(client);
-    let mut events = Watch::new(api, watching(), "workplans", &metrics);
+    let mut events = Watch::new(api, Config::default(), "workplans", &metrics);
     loop {
         match events.next().await {
             Ok(event) => {

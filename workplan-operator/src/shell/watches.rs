@@ -29,9 +29,6 @@ use crate::core::observe::is_ready;
 /// A page of Workplans' metadata is some 250 KB.
 const WORKPLANS_PAGE: u32 = 250;
 
-/// A pod of 110 containers may have 300 KB, and a page is held whole.
-const PODS_PAGE: u32 = 50;
-
 /// What the watches have shown, and where they put what has changed.
 #[derive(Clone)]
 pub struct Watches {
@@ -65,7 +62,7 @@ impl Watches {
         let following = watches.clone().follow_workplans(context);
         tasks.spawn(start("workplans"), following);
 
-        let of_workplans = all.clone().labels(WORKPLAN_LABEL).page_size(PODS_PAGE);
+        let of_workplans = all.clone().labels(WORKPLAN_LABEL);
         let events = watch::<Pod>(context, Api::all(client.clone()), of_workplans);
         let (pods, notice) = (Arc::clone(&watches.pods), watches.on_pod());
         let apply = move |event: &_| pods.apply(event);
@@ -106,8 +103,8 @@ impl Watches {
                 attempts += 1;
             }
             let api: Api<PartialObjectMeta<Workplan>> = Api::all(client);
-            let pages = watcher::Config::default().page_size(WORKPLANS_PAGE);
-            let events = Watch::new(api, pages, "workplans", &metrics);
+            let all = watcher::Config::default();
+            let events = Watch::new(api, all, "workplans", &metrics);
             let apply = move |event: &_| self.workplans.apply(event);
             follow(events, Some, |_| {}, apply, notice).await;
         }

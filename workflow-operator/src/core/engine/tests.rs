@@ -400,7 +400,7 @@ fn workplans_go_once_the_status_has_told() {
     }
     assert!(!engine.take_untold().is_empty());
     let patch = engine.report("workflow", NOW).unwrap().patch.unwrap();
-    assert_eq!(patch, json!({"history": {"deleting": null}}));
+    assert_eq!(patch, json!({"history": {"deleting": []}}));
 }
 
 #[test]
