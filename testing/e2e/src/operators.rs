@@ -155,6 +155,16 @@ impl Operator {
             self.kill_pod(client, &pod).await;
             delete_pod(client, &pod.name_any()).await;
         }
+        self.gone(client).await;
+    }
+
+    /// Asks all replicas to stop, and keeps them away until [`Operator::come_back`].
+    pub async fn stop(self, client: &Client) {
+        self.scale(client, 0).await;
+        self.gone(client).await;
+    }
+
+    async fn gone(self, client: &Client) {
         eventually(&format!("{} is away", self.name()), async || {
             let names = self
                 .pods(client)

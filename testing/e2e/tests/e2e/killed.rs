@@ -247,3 +247,38 @@ async fn all_end(test: &Test, workflow: &str, undisturbed: &str) {
         test.assert_folder_gone(workflow, &name).await;
     }
 }
+
+const FLOOD: usize = 300;
+
+#[tokio::test]
+async fn a_stopped_operator_has_told_all_that_it_created() {
+    let _alone = DISRUPTIVE.lock().await;
+    kubeci_e2e::run("stopped", async |test| {
+        test.apply(&unplaced("stopped", WATCHED)).await;
+        test.workflow_ready("stopped").await;
+        let names = each(FLOOD, "object");
+        let flood = join_all(names.iter().map(|it| test.config_map(it, "A")));
+        let stop = async {
+            eventually("some have fired", async || {
+                let fired = test.workplans("stopped").await.len();
+                if fired > FLOOD / 10 {
+                    Ok(())
+                } else {
+                    Err(fired)
+                }
+            })
+            .await;
+            Operator::Workflow.go_away(&test.client).await;
+        };
+        tokio::join!(flood, stop);
+        let workflow = test.api::<Workflow>().get("stopped").await;
+        let status = workflow.expect("a Workflow").status.unwrap_or_default();
+        let plans = test.workplans("stopped").await;
+        Operator::Workflow.come_back(&test.client).await;
+        let created = i64::try_from(plans.len()).expect("a number");
+        assert_eq!(status.last_sequence, Some(created));
+        assert_eq!(status.ledger.len(), plans.len());
+        test.workplans_reach("stopped", FLOOD).await;
+    })
+    .await;
+}

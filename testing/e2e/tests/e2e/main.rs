@@ -9,6 +9,7 @@ mod document;
 mod exact;
 mod examples;
 mod handwritten;
+mod history;
 mod hostile;
 mod killed;
 mod kinds;
