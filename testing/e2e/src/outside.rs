@@ -175,10 +175,42 @@ fn mutating(kind: &str) -> ApiResource {
     )
 }
 
+/// An expression that gives a pod in part. It may hold no lists that cannot be merged, such as commands.
+fn merged(expression: &str) -> Value {
+    json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}})
+}
+
+fn appended(list: &str, fields: &str) -> Value {
+    let container = format!("Object.spec.{list}{{{fields}}}");
+    let expression =
+        format!("[JSONPatch{{op: 'add', path: '/spec/{list}/-', value: {container}}}]");
+    json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}})
+}
+
 impl Test {
-    /// Changes every pod that is created in the test's namespace, as a mesh does, by an expression that gives
-    /// a pod in part (`Object{spec: …}`).
-    pub async fn inject(&self, expression: &str) {
+    /// Adds a container to every pod that is created in the test's namespace, as a mesh does; its fields are
+    /// those of a CEL object.
+    pub async fn inject(&self, fields: &str) {
+        self.change_pods(&[appended("containers", fields)]).await;
+    }
+
+    /// The same with an init container. Another one comes before it, so that there is a list to append to.
+    pub async fn inject_init(&self, fields: &str) {
+        let list = "Object{spec: Object.spec{initContainers: [Object.spec.initContainers{name: 'mesh-prepare', image: 'alpine'}]}}";
+        self.change_pods(&[merged(list), appended("initContainers", fields)])
+            .await;
+    }
+
+    /// Holds every pod that is created in the test's namespace back by a scheduling gate.
+    pub async fn gate(&self, gate: &str) {
+        let gated = format!(
+            "Object{{spec: Object.spec{{schedulingGates: [Object.spec.schedulingGates{{name: '{gate}'}}], \
+             containers: [Object.spec.containers{{name: 'beside', image: 'pause:1'}}]}}}}"
+        );
+        self.change_pods(&[merged(&gated)]).await;
+    }
+
+    async fn change_pods(&self, mutations: &[Value]) {
         let name = &self.namespace;
         let labels = json!({LABEL: name});
         let version = "admissionregistration.k8s.io/v1beta1";
@@ -189,7 +221,7 @@ impl Test {
                 "matchConstraints": {"resourceRules": [
                     {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]},
                 ]},
-                "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+                "mutations": mutations,
             },
         });
         let binding = json!({

@@ -268,7 +268,7 @@ async fn a_stopped_operator_has_told_all_that_it_created() {
                 }
             })
             .await;
-            Operator::Workflow.go_away(&test.client).await;
+            Operator::Workflow.stop(&test.client).await;
         };
         tokio::join!(flood, stop);
         let workflow = test.api::<Workflow>().get("stopped").await;

@@ -44,10 +44,7 @@ async fn law_5_a_sidecar_that_never_ends_keeps_nothing(
     #[values(Pods, Relay)] execution: Execution,
 ) {
     run_as(execution, "sidecar", async |test| {
-        let inject = format!(
-            "Object{{spec: Object.spec{{containers: [Object.spec.containers{{{MESH}}}]}}}}"
-        );
-        test.inject(&inject).await;
+        test.inject(MESH).await;
         let name = fire(test, "sidecar", &two_steps()).await;
         test.ends(&name, Phase::Completed).await;
         test.workplan_when(&name, "says what keeps its pods", |plan| {
@@ -81,10 +78,8 @@ async fn a_native_sidecar_ends_by_itself_and_its_pods_stay(
     #[values(Pods, Relay)] execution: Execution,
 ) {
     run_as(execution, "native-sidecar", async |test| {
-        let inject = format!(
-            "Object{{spec: Object.spec{{initContainers: [Object.spec.initContainers{{{MESH}, restartPolicy: 'Always'}}]}}}}"
-        );
-        test.inject(&inject).await;
+        test.inject_init(&format!("{MESH}, restartPolicy: 'Always'"))
+            .await;
         let name = fire(test, "native", &two_steps()).await;
         test.ends(&name, Phase::Completed).await;
         let plan = test.cleaned(&name).await;
@@ -148,10 +143,9 @@ async fn an_init_container_of_others_that_fails_is_named(
     #[values(Pods, Relay)] execution: Execution,
 ) {
     run_as(execution, "bad-init", async |test| {
-        test.inject(
-            "Object{spec: Object.spec{initContainers: [Object.spec.initContainers{\
-               name: 'mesh-init', image: 'alpine', command: ['sh', '-c', 'echo no iptables; exit 4'], \
-               terminationMessagePolicy: 'FallbackToLogsOnError'}]}}",
+        test.inject_init(
+            "name: 'mesh-init', image: 'alpine', command: ['sh', '-c', 'echo no iptables; exit 4'], \
+             terminationMessagePolicy: 'FallbackToLogsOnError'",
         )
         .await;
         let name = fire(test, "bad-init", &two_steps()).await;
@@ -172,10 +166,7 @@ async fn an_init_container_of_others_that_does_not_end_is_named(
     #[values(Pods, Relay)] execution: Execution,
 ) {
     run_as(execution, "slow-init", async |test| {
-        let inject = format!(
-            "Object{{spec: Object.spec{{initContainers: [Object.spec.initContainers{{{MESH}}}]}}}}"
-        );
-        test.inject(&inject).await;
+        test.inject_init(MESH).await;
         let name = fire(test, "slow-init", &steps(&[script("only", "true", &[])])).await;
         test.workplan_says(
             &name,

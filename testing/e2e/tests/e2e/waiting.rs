@@ -142,12 +142,7 @@ async fn a_node_that_cannot_make_the_shared_folder_is_told(
 #[tokio::test]
 async fn scheduling_gates_are_named(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "gated", async |test| {
-        test.inject(
-            "Object{spec: Object.spec{\
-               schedulingGates: [Object.spec.schedulingGates{name: 'example.com/quota'}], \
-               containers: [Object.spec.containers{name: 'beside', image: 'alpine', command: ['true']}]}}",
-        )
-        .await;
+        test.gate("example.com/quota").await;
         let name = fire(test, "gated", ENDLESS).await;
         test.workplan_says(&name, &["SchedulingGated", "example.com/quota"])
             .await;

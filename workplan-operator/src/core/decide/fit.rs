@@ -1,7 +1,7 @@
 //! Plans and statuses that must fit into what etcd stores of one object.
 
 use kube::Resource;
-use kubeci_api::{StepStatus, Workplan, WorkplanStatus};
+use kubeci_api::{Phase, StepStatus, Workplan, WorkplanStatus};
 use kubeci_compiler::{MESSAGE_BYTES, STORED_MAX, TooLarge, stored_bytes, too_large};
 
 /// A status of less is not looked at: there is always room for it.
@@ -21,7 +21,8 @@ pub fn refusal(workplan: &Workplan) -> Option<TooLarge> {
     let has_started = workplan
         .status
         .as_ref()
-        .is_some_and(|it| it.phase.is_some());
+        .and_then(|it| it.phase)
+        .is_some_and(|it| it != Phase::Pending);
     if has_started {
         return None;
     }
@@ -116,6 +117,28 @@ mod tests {
         let mut short = "short".to_owned();
         cut(&mut short, 256);
         assert_eq!(short, "short");
+    }
+
+    #[test]
+    fn plan_that_has_not_started_is_refused() {
+        let mut plan = workplan(Order::Linear, &["a"]);
+        plan.spec.tasks[0].serial_steps.clear();
+        plan.spec.tasks[0].parallel_steps = vec![Step {
+            name: "a".into(),
+            args: vec!["x".repeat(STORED_MAX)],
+            ..Step::default()
+        }];
+        for (phase, refused) in [
+            (None, true),
+            (Some(Phase::Pending), true),
+            (Some(Phase::Running), false),
+        ] {
+            plan.status = Some(WorkplanStatus {
+                phase,
+                ..WorkplanStatus::default()
+            });
+            assert_eq!(refusal(&plan).is_some(), refused, "{phase:?}");
+        }
     }
 
     #[test]
