@@ -100,7 +100,7 @@ async fn a_first_pod_holds_no_more_room_than_the_namespace_has(
 #[rstest]
 #[case::limit_range("too-much",
     "{apiVersion: v1, kind: LimitRange, metadata: {name: small}, spec: {limits: [{type: Container, max: {cpu: 20m}}]}}",
-    &["per Container is 20m", "resources of the steps", "LimitRange"], true)]
+    &["cpu limit of 20m", "resources of the steps", "LimitRange"], true)]
 #[case::default_below("below",
     "{apiVersion: v1, kind: LimitRange, metadata: {name: small}, spec: {limits: [{type: Container, default: {cpu: 20m}}]}}",
     &["cpu limit of 20m", "what a step does not say comes from the namespace's LimitRange"], true)]
