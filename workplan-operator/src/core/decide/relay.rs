@@ -81,11 +81,11 @@ pub fn settle(
             (Word::NotUp(Some(stuck)), Readiness::Wait) => {
                 notice.trouble(Trouble::cannot_start(name, &stuck.failure));
             }
-            (Word::Over(failure, ..), Readiness::Wait) => {
-                // One that came up has started, and was skipped or stopped.
-                if container(pod, &steps[*at]).is_some_and(|it| !came_up(&it.state)) {
-                    notice.trouble(Trouble::cannot_start(name, failure));
-                }
+            // One that came up has started, and was skipped or stopped.
+            (Word::Over(failure, ..), Readiness::Wait)
+                if container(pod, &steps[*at]).is_some_and(|it| !came_up(&it.state)) =>
+            {
+                notice.trouble(Trouble::cannot_start(name, failure));
             }
             _ => {}
         }

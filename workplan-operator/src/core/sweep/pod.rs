@@ -214,11 +214,11 @@ fn says_nothing_is_there(warning: &PodWarning) -> bool {
 pub fn is_stalled(pod: &Pod, now: Timestamp) -> bool {
     let status = pod.status.as_ref();
     let began = status.and_then(|status| status.start_time.as_ref());
-    let states = status
+    let containers = status
         .iter()
         .flat_map(|status| status.container_statuses.iter().flatten());
-    let mut states = states.filter_map(|status| status.state.as_ref());
-    let waits = !states.any(|state| state.running.is_some() || state.terminated.is_some());
+    let mut shown = containers.filter_map(|container| container.state.as_ref());
+    let waits = !shown.any(|state| state.running.is_some() || state.terminated.is_some());
     waits && began.is_some_and(|time| time.0 + STILL <= now)
 }
 

@@ -25,7 +25,7 @@ pub struct Cluster {
     pub swept: bool,
     /// Whether the step runner's image cannot be pulled the next time.
     has_no_runner: bool,
-    has_sidecar: bool,
+    sidecar: Option<ContainerFacts>,
 }
 
 /// A container of somebody else's that ends only with its pod.
@@ -48,7 +48,12 @@ impl Cluster {
             placed: false,
             swept: false,
             has_no_runner: false,
-            has_sidecar,
+            sidecar: has_sidecar.then(|| ContainerFacts {
+                name: SIDECAR.into(),
+                image: "mesh".into(),
+                kind: ContainerKind::Main,
+                state: ContainerState::Unknown,
+            }),
         }
     }
 
@@ -104,12 +109,7 @@ impl Cluster {
             .containers
             .iter()
             .map(|container| facts(container, ContainerKind::Main));
-        let sidecar = self.has_sidecar.then(|| ContainerFacts {
-            name: SIDECAR.into(),
-            image: "mesh".into(),
-            kind: ContainerKind::Main,
-            state: ContainerState::Unknown,
-        });
+        let sidecar = self.sidecar.clone();
         if !self.pods.contains_key(&task) {
             self.runners.insert(task, Runners::of(&spec.containers));
         }
