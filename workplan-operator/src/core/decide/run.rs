@@ -1,7 +1,7 @@
 //! A plan that runs: its steps brought up to date, its next pods.
 
 use jiff::Timestamp;
-use kubeci_api::{Order, StepPhase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_api::{StepPhase, StepStatus, Workplan, WorkplanStatus};
 
 use super::failure::{Failure, PATIENCE};
 use super::settle::settle;
@@ -23,13 +23,7 @@ pub fn decide(workplan: &Workplan, plan: &Plan, prior: WorkplanStatus, facts: &F
         actions: Vec::new(),
     };
     let node = home(workplan, &facts.pods);
-    run.settle_all(workplan);
-    if let Some(node) = node {
-        run.mind_the_node(node);
-    }
-    run.skip();
-    run.fail_what_no_pod_has();
-    run.skip();
+    run.settle_all(workplan, node);
     run.give_up();
     if facts
         .refusals
@@ -62,16 +56,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// What a relay's containers do follows from steps that may be in pods after theirs.
-    fn settle_all(&mut self, workplan: &Workplan) {
+    /// Brings all steps up to date, again until none changes: what a relay's containers do follows from steps that
+    /// may be in pods after theirs, and nothing is said of what waits for a step that is over by then.
+    fn settle_all(&mut self, workplan: &Workplan, node: Option<&str>) {
         loop {
             self.notice = Notice::default();
             let before: Vec<StepPhase> = self.steps.iter().map(|step| step.phase).collect();
             for task in 0..self.plan.tasks.len() {
                 self.settle(workplan, task);
             }
-            let changed = self.steps.iter().map(|step| step.phase).ne(before);
-            if self.plan.order != Order::Relay || !changed {
+            if let Some(node) = node {
+                self.mind_the_node(node);
+            }
+            self.skip();
+            self.fail_what_no_pod_has();
+            self.skip();
+            if self.steps.iter().map(|step| step.phase).eq(before) {
                 return;
             }
         }
