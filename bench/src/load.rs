@@ -22,25 +22,29 @@ const PATIENCE: Duration = Duration::from_mins(20);
 
 /// 300 plans of 500 steps.
 pub async fn large_plans(test: &Test) {
-    flood(test, 300).await;
+    flood(test, 300, 1).await;
 }
 
-/// 3,000 events that wait for their plans of 500 steps.
+/// 3,000 events that wait for their plans of 500 steps, of three Workflows: beside such a plan a Workflow can keep
+/// track of some 1,400 objects.
 pub async fn waiting(test: &Test) {
-    flood(test, 3000).await;
+    flood(test, 3000, 3).await;
 }
 
-async fn flood(test: &Test, objects: usize) {
+async fn flood(test: &Test, objects: usize, workflows: usize) {
     let other = test.another_namespace("flood").await;
     let operators = Operators::anew(test).await;
     let what = format!("{STEPS} steps x {objects} ConfigMaps");
     println!("| {what} | |");
     println!("|---|---|");
-    workflow(&other, "large", &steps(), &nowhere()).await;
+    let name = |index: usize| format!("large-{}", index % workflows);
+    for index in 0..workflows {
+        workflow(&other, &name(index), &steps(), &nowhere()).await;
+    }
     let start = Instant::now();
     futures::stream::iter(0..objects)
         .for_each_concurrent(AT_ONCE, async |index| {
-            create(&other, &format!("object-{index}"), "large").await;
+            create(&other, &format!("object-{index}"), &name(index)).await;
         })
         .await;
     let written = start.elapsed();
