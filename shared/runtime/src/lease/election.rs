@@ -93,9 +93,9 @@ async fn renewal_with_a_lost_answer_counts() {
     let server = Server::new();
     let (leader, fence) = leader(&server, "a").await;
     for _ in 0..10 {
-        server.deaf(true);
+        server.unanswering(true);
         sleep(SECOND * 7).await;
-        server.deaf(false);
+        server.unanswering(false);
         sleep(SECOND * 5).await;
         assert!(!leader.is_finished() && fence.is_open());
     }

@@ -36,7 +36,7 @@ struct State {
     /// Requests are held until then.
     frozen_until: Instant,
     /// Answers to changes are lost, although the changes are made.
-    deaf: bool,
+    unanswering: bool,
     away: bool,
 }
 
@@ -51,7 +51,7 @@ impl Server {
             requests: 0,
             latency: Duration::from_millis(1),
             frozen_until: Instant::now(),
-            deaf: false,
+            unanswering: false,
             away: false,
         })))
     }
@@ -78,8 +78,8 @@ impl Server {
         self.change(|state| state.frozen_until = Instant::now() + span);
     }
 
-    pub fn deaf(&self, deaf: bool) {
-        self.change(|state| state.deaf = deaf);
+    pub fn unanswering(&self, unanswering: bool) {
+        self.change(|state| state.unanswering = unanswering);
     }
 
     pub fn away(&self, away: bool) {
@@ -123,7 +123,7 @@ impl Server {
             Method::GET => self.get(),
             method => {
                 let written = self.write(&method, &body)?;
-                if self.change(|state| state.deaf) {
+                if self.change(|state| state.unanswering) {
                     return Err("connection reset".into());
                 }
                 written
