@@ -1,6 +1,8 @@
-//! A node without a kubelet: pods that are placed on it end at once, so that nothing but the control plane
-//! and the operators is measured.
+//! A node without a kubelet: pods that are placed on it end at once, and the API server hears of them what a
+//! kubelet sends. So nothing but the control plane and the operators is measured.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
@@ -93,52 +95,77 @@ async fn write_status(nodes: &Api<Node>, name: &str) {
 async fn end_pods(client: Client, node: String) {
     let placed = watcher::Config::default().fields(&format!("spec.nodeName={node}"));
     let pods = watcher(Api::<Pod>::all(client.clone()), placed).applied_objects();
+    let started = Mutex::new(HashSet::new());
     pods.for_each_concurrent(AT_ONCE, async |pod| {
-        end(&client, &pod.expect("a watch of pods")).await;
+        let pod = pod.expect("a watch of pods");
+        let start = || started.lock().expect("a lock").insert(pod.uid());
+        let answer = if pod.metadata.deletion_timestamp.is_some() {
+            remove(&client, &pod).await
+        } else if start() {
+            write_statuses(&client, &pod).await
+        } else {
+            Ok(())
+        };
+        match answer {
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            answer => answer.expect("a pod that ends"),
+        }
     })
     .await;
 }
 
-/// What a kubelet does of which the API server hears, in one write.
-async fn end(client: &Client, pod: &Pod) {
-    let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
-    let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
-    let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
-    let answer = if pod.metadata.deletion_timestamp.is_some() {
-        let now = DeleteParams::default().grace_period(0);
-        pods.delete(&name, &now).await.map(drop)
-    } else if phase != Some("Succeeded") {
-        let patch = Patch::Merge(json!({"status": succeeded(pod)}));
-        let params = PatchParams::default();
-        pods.patch_status(&name, &params, &patch).await.map(drop)
-    } else {
-        Ok(())
-    };
-    match answer {
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-        answer => answer.expect("a pod that ends"),
-    }
+async fn remove(client: &Client, pod: &Pod) -> Result<(), kube::Error> {
+    let now = DeleteParams::default().grace_period(0);
+    let pods = of_namespace(client, pod);
+    pods.delete(&pod.name_any(), &now).await.map(drop)
 }
 
-fn succeeded(pod: &Pod) -> Value {
+fn of_namespace(client: &Client, pod: &Pod) -> Api<Pod> {
+    Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default())
+}
+
+/// A kubelet reads a pod before each write of its status. It writes that the containers wait, that they have
+/// ended, and the phase.
+async fn write_statuses(client: &Client, pod: &Pod) -> Result<(), kube::Error> {
+    let (pods, name) = (of_namespace(client, pod), pod.name_any());
+    let waiting = |_: &Container, _| json!({"waiting": {"reason": "ContainerCreating"}});
+    let ended = |it: &Container, relay| {
+        let now = Timestamp::now();
+        json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now,
+            "finishedAt": now, "message": message(pod, relay && !is_runner(it))}})
+    };
+    for status in [
+        status(pod, "Pending", waiting),
+        status(pod, "Pending", ended),
+        status(pod, "Succeeded", ended),
+    ] {
+        pods.get(&name).await?;
+        let patch = Patch::Strategic(json!({"status": status}));
+        let params = PatchParams::default();
+        pods.patch_status(&name, &params, &patch).await?;
+    }
+    Ok(())
+}
+
+fn is_runner(container: &Container) -> bool {
+    container.name == names::RUNNER_CONTAINER
+}
+
+/// The status of a pod all of whose containers are in this state.
+fn status(pod: &Pod, phase: &str, state: impl Fn(&Container, bool) -> Value) -> Value {
     let spec = pod.spec.clone().unwrap_or_default();
-    let is_relay = |it: &Container| it.name == names::RUNNER_CONTAINER;
-    let relay = spec.containers.iter().any(is_relay);
-    let ended = |all: Vec<Container>| {
-        let ended = all.into_iter().map(|it| {
-            let now = Timestamp::now();
-            json!({
-                "name": it.name, "image": it.image, "imageID": "simulated", "ready": false, "restartCount": 0,
-                "state": {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now,
-                    "finishedAt": now, "message": message(pod, relay && !is_relay(&it))}},
-            })
+    let relay = spec.containers.iter().any(is_runner);
+    let all = |containers: Vec<Container>| {
+        let all = containers.iter().map(|it| {
+            json!({"name": it.name, "image": it.image, "imageID": "simulated", "ready": false, "restartCount": 0,
+                "state": state(it, relay)})
         });
-        ended.collect::<Vec<_>>()
+        all.collect::<Vec<_>>()
     };
     json!({
-        "phase": "Succeeded", "startTime": Timestamp::now(),
-        "initContainerStatuses": ended(spec.init_containers.unwrap_or_default()),
-        "containerStatuses": ended(spec.containers),
+        "phase": phase, "startTime": Timestamp::now(),
+        "initContainerStatuses": all(spec.init_containers.unwrap_or_default()),
+        "containerStatuses": all(spec.containers),
     })
 }
 
