@@ -107,18 +107,15 @@ impl Reconciler {
             replaced,
             created: HashSet::new(),
             failure: None,
-            let_go: false,
         };
         let looked = self.carry_out(&uid, &mut look).await?;
         look.workplan.status = Some(look.written);
         self.workplans.read(key, &look.workplan);
-        if !look.let_go {
-            self.plans.keep(Held {
-                workplan: look.workplan,
-                size,
-                replaced: look.replaced,
-            });
-        }
+        self.plans.keep(Held {
+            workplan: look.workplan,
+            size,
+            replaced: look.replaced,
+        });
         Ok(looked)
     }
 
@@ -343,8 +340,6 @@ impl Reconciler {
             self.sweeps.forget(node, &Folder::of(&look.workplan));
         }
         look.wrote(written);
-        look.let_go = true;
-        self.forget(&look.workplan.uid().unwrap_or_default());
         Ok(())
     }
 
@@ -456,8 +451,6 @@ struct Look {
     created: HashSet<usize>,
     /// What failed on the way, and does not keep the rest from being done.
     failure: Option<Error>,
-    /// Whether nothing is left to do for it.
-    let_go: bool,
 }
 
 impl Look {

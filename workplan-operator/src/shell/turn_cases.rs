@@ -57,7 +57,10 @@ impl Server {
                 let code = self.status_writes.pop_front().unwrap_or(200);
                 (code, json!({"metadata": self.stored["metadata"]}))
             }
-            ("PATCH", false) => (200, json!({"metadata": self.stored["metadata"]})),
+            ("PATCH", false) => {
+                self.stored["metadata"]["finalizers"] = json!([]);
+                (200, json!({"metadata": self.stored["metadata"]}))
+            }
             ("GET", _) if path.ends_with("/pods") => (200, json!({"metadata": {}, "items": []})),
             _ => (404, Value::Null),
         }
@@ -150,6 +153,14 @@ impl Case {
         Some(again - tokio::time::Instant::now())
     }
 
+    /// The watch shows the Workplan as it is stored.
+    fn show(&self) {
+        let server = self.server.lock().unwrap();
+        let stored: ObjectMeta = serde_json::from_value(server.stored["metadata"].clone()).unwrap();
+        let shown = Event::Apply(stored.into_response_partial());
+        self.reconciler.workplans.apply(&shown);
+    }
+
     fn status_writes(&self) -> usize {
         self.server.lock().unwrap().written.len()
     }
@@ -205,4 +216,18 @@ async fn status_writes_that_fail_are_tried_ever_later() {
     }
     let writes = case.status_writes();
     assert!((6..=9).contains(&writes), "{writes} writes in two minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cleaned_up_plan_is_not_read_again() {
+    let case = Case::new(&[]);
+    case.turn().await;
+    // The watch shows the status written before the finalizer was removed.
+    case.turn().await;
+    case.show();
+    case.turn().await;
+    let server = case.server.lock().unwrap();
+    assert!(server.requests.contains(&"PATCH plan".to_owned()));
+    let reads = server.requests.iter().filter(|it| *it == "GET plan");
+    assert_eq!(reads.count(), 1, "{:?}", server.requests);
 }
