@@ -15,23 +15,24 @@ use crate::fire::{create, workflow};
 use crate::operators::Operators;
 
 const STEPS: usize = 500;
-/// The bytes of each step's script: the Workplan has some 390 KB then.
-const SCRIPT: usize = 620;
+/// The bytes of each step's script: a Workplan has some 390 KB, or 110 KB.
+const LONG: usize = 620;
+const SHORT: usize = 60;
 const AT_ONCE: usize = 50;
 const PATIENCE: Duration = Duration::from_mins(20);
 
 /// 300 plans of 500 steps.
 pub async fn large_plans(test: &Test) {
-    flood(test, 300, 1).await;
+    flood(test, 300, 1, LONG).await;
 }
 
-/// 3,000 events that wait for their plans of 500 steps, of three Workflows: beside such a plan a Workflow can keep
-/// track of some 1,400 objects.
+/// 3,000 events that wait for their plans of 500 steps. The scripts are short, since etcd has room for 2 GB by
+/// default. A Workflow of so many steps keeps track of fewer objects, so there are three.
 pub async fn waiting(test: &Test) {
-    flood(test, 3000, 3).await;
+    flood(test, 3000, 3, SHORT).await;
 }
 
-async fn flood(test: &Test, objects: usize, workflows: usize) {
+async fn flood(test: &Test, objects: usize, workflows: usize, script: usize) {
     let other = test.another_namespace("flood").await;
     let operators = Operators::anew(test).await;
     let what = format!("{STEPS} steps x {objects} ConfigMaps");
@@ -39,7 +40,7 @@ async fn flood(test: &Test, objects: usize, workflows: usize) {
     println!("|---|---|");
     let name = |index: usize| format!("large-{}", index % workflows);
     for index in 0..workflows {
-        workflow(&other, &name(index), &steps(), &nowhere()).await;
+        workflow(&other, &name(index), &steps(script), &nowhere()).await;
     }
     let start = Instant::now();
     futures::stream::iter(0..objects)
@@ -61,10 +62,10 @@ async fn flood(test: &Test, objects: usize, workflows: usize) {
     operators.rows(test, &what).await;
 }
 
-fn steps() -> Vec<Value> {
+fn steps(script: usize) -> Vec<Value> {
     let steps = (0..STEPS).map(|index| {
         json!({"name": format!("step-{index}"), "image": "alpine", "commands": ["sh"],
-            "args": ["-c", format!("true {}", "x".repeat(SCRIPT))]})
+            "args": ["-c", format!("true {}", "x".repeat(script))]})
     });
     steps.collect()
 }
