@@ -1,0 +1,46 @@
+//! The plan of a Workflow or Workplan: steps, the typed edges between them, and the tasks that they are in.
+//!
+//! - [`EdgeKind`] says which outcome of a step an edge waits for; [`readiness`] decides by the edges to a step
+//!   whether it waits, starts or is skipped. The workplan operator decides so between pods, the step runner
+//!   inside one.
+//! - [`StepNames`] resolves edges, which are written by the names of steps.
+//! - [`Graph`] orders steps or tasks, finds cycles and reduces the edges transitively.
+//! - [`Plan`] is the validated plan of a Workplan: its tasks, and when each may start.
+//!
+//! To add a kind of edge, add it to [`EdgeKind`]: the compiler lists the places in this crate that decide about it.
+//! Then add its field to the API's `Step`, and read it in kubeci-compiler's `read` module.
+//!
+//! The crate has no client, no clock and no I/O. Without the feature `std` it has no dependencies either, and
+//! holds the rules alone.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(missing_docs)]
+
+mod edge;
+mod readiness;
+
+#[cfg(feature = "std")]
+mod cycles;
+#[cfg(feature = "std")]
+mod error;
+#[cfg(feature = "std")]
+mod graph;
+#[cfg(feature = "std")]
+mod names;
+#[cfg(feature = "std")]
+mod plan;
+#[cfg(feature = "std")]
+mod precedence;
+
+pub use edge::{BrokenEdge, Edge, EdgeKind, EdgeState, NamedEdge, Outcome};
+pub use readiness::{Readiness, readiness};
+
+#[cfg(feature = "std")]
+pub use cycles::Cycle;
+#[cfg(feature = "std")]
+pub use error::{PlanError, ResolveError};
+#[cfg(feature = "std")]
+pub use graph::Graph;
+#[cfg(feature = "std")]
+pub use names::StepNames;
+#[cfg(feature = "std")]
+pub use plan::{Order, Plan, PlanStep, StepSpec, TaskSpec};

@@ -1,0 +1,127 @@
+use std::collections::HashMap;
+
+use fixedbitset::FixedBitSet;
+
+use crate::edge::{Edge, EdgeKind, NamedEdge};
+use crate::error::ResolveError;
+
+/// The names of steps. An empty name is the name of no step.
+#[derive(Clone, Debug)]
+pub struct StepNames<'a> {
+    names: Vec<&'a str>,
+    first: HashMap<&'a str, usize>,
+}
+
+impl<'a> FromIterator<&'a str> for StepNames<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        let names: Vec<&str> = names.into_iter().collect();
+        let mut first = HashMap::with_capacity(names.len());
+        for (step, name) in names.iter().enumerate() {
+            if !name.is_empty() {
+                first.entry(*name).or_insert(step);
+            }
+        }
+        Self { names, first }
+    }
+}
+
+impl<'a> StepNames<'a> {
+    /// The first step of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<usize> {
+        self.first.get(name).copied()
+    }
+
+    /// The first step of the name of a step, if that is another one.
+    #[must_use]
+    pub fn first_of_same_name(&self, step: usize) -> Option<usize> {
+        self.get(self.names[step]).filter(|&first| first < step)
+    }
+
+    /// Each name with the first step that has it, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, usize)> {
+        self.first.iter().map(|(&name, &step)| (name, step))
+    }
+
+    /// Resolves each of the edges to a step by itself.
+    pub fn resolve<'e>(
+        &self,
+        to: usize,
+        edges: impl Iterator<Item = NamedEdge<&'e str>> + Clone,
+    ) -> impl Iterator<Item = Result<Edge, ResolveError>> {
+        let mut resolved = Resolved::new(self.names.len());
+        edges.clone().enumerate().map(move |(position, edge)| {
+            let NamedEdge { from: name, kind } = edge;
+            let from = self.get(name);
+            let mut before = edges.clone().take(position);
+            let is_repeated = match from {
+                Some(from) => resolved.put(from, kind),
+                None => before.clone().any(|earlier| earlier == edge),
+            };
+            if is_repeated {
+                let first = before.position(|earlier| earlier == edge);
+                let first = first.unwrap_or(position);
+                return Err(ResolveError::Repeated { first });
+            }
+            match from {
+                Some(_) if name == self.names[to] => Err(ResolveError::ToItself),
+                Some(from) => Ok(Edge { from, to, kind }),
+                None => Err(ResolveError::Unknown),
+            }
+        })
+    }
+}
+
+/// The steps that edges to one step come from, by kind.
+struct Resolved(FixedBitSet);
+
+impl Resolved {
+    fn new(steps: usize) -> Self {
+        Self(FixedBitSet::with_capacity(steps * EdgeKind::ALL.len()))
+    }
+
+    /// Adds an edge; says whether there was such an edge.
+    fn put(&mut self, from: usize, kind: EdgeKind) -> bool {
+        self.0.put(from * EdgeKind::ALL.len() + kind as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(edges: &[&str]) -> Vec<Result<usize, ResolveError>> {
+        let names: StepNames = ["a", "b", "", "a"].into_iter().collect();
+        let edges = edges.iter().map(|text| NamedEdge::parse(text));
+        let resolved = names.resolve(1, edges);
+        resolved.map(|it| it.map(|edge| edge.from)).collect()
+    }
+
+    #[test]
+    fn name_resolves_to_its_first_step() {
+        assert_eq!(resolved(&["a"]), [Ok(0)]);
+    }
+
+    #[test]
+    fn wrong_names_are_errors_one_by_one() {
+        let found = resolved(&["x", "b", "", "x", "a", "a", "b"]);
+        let repeated = |first| Err(ResolveError::Repeated { first });
+        let expected = [
+            Err(ResolveError::Unknown),
+            Err(ResolveError::ToItself),
+            Err(ResolveError::Unknown),
+            repeated(0),
+            Ok(0),
+            repeated(4),
+            repeated(1),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn repeated_name_has_a_first_step() {
+        let names: StepNames = ["a", "", "", "a"].into_iter().collect();
+        let first: Vec<_> = (0..4).map(|step| names.first_of_same_name(step)).collect();
+        assert_eq!(first, [None, None, None, Some(0)]);
+    }
+}

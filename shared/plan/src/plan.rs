@@ -1,0 +1,311 @@
+use std::ops::Range;
+
+use fixedbitset::FixedBitSet;
+
+use crate::cycles::Cycle;
+use crate::edge::{Edge, NamedEdge, Outcome};
+use crate::error::{PlanError, ResolveError};
+use crate::graph::topological;
+use crate::names::StepNames;
+use crate::readiness::{Readiness, readiness};
+
+/// How the tasks of a plan follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Each task starts when the one before has ended.
+    Linear,
+    /// A task starts when the steps outside it that its own steps wait for have ended.
+    Graph,
+    /// As `Graph`; inside a task each step starts by the edges to it.
+    Relay,
+}
+
+impl Order {
+    /// Whether the steps of a task of so many steps start each other. A single step has no other.
+    #[must_use]
+    pub fn is_relay(self, steps: usize) -> bool {
+        self == Self::Relay && steps > 1
+    }
+}
+
+/// A step as it is written.
+#[derive(Clone, Debug)]
+pub struct StepSpec<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The edges to it.
+    pub edges: Vec<NamedEdge<&'a str>>,
+}
+
+/// A task as it is written.
+#[derive(Clone, Debug)]
+pub struct TaskSpec<'a> {
+    /// Steps that run one after the other.
+    pub serial: Vec<StepSpec<'a>>,
+    /// Steps that start after the serial ones.
+    pub parallel: Vec<StepSpec<'a>>,
+}
+
+/// The steps of a Workplan and the tasks that they are in. It can run: all edges are resolved, and no steps and no
+/// tasks wait for each other.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    /// How the tasks follow each other.
+    pub order: Order,
+    /// The steps through all tasks, the serial ones of each task first.
+    pub steps: Vec<PlanStep<'a>>,
+    /// The steps of each task.
+    pub tasks: Vec<Range<usize>>,
+}
+
+/// A step of a plan.
+#[derive(Clone, Debug)]
+pub struct PlanStep<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The task that it is in.
+    pub task: usize,
+    /// Whether it is a serial step of that task.
+    pub serial: bool,
+    /// The edges to it, by the step that they come from, each once.
+    pub edges: Vec<Edge>,
+}
+
+impl<'a> Plan<'a> {
+    /// Validates tasks.
+    ///
+    /// # Errors
+    /// The first reason why they cannot run: names first, then the edges to each step, then cycles.
+    pub fn new(
+        order: Order,
+        tasks: impl IntoIterator<Item = TaskSpec<'a>>,
+    ) -> Result<Self, PlanError> {
+        let mut plan = Self {
+            order,
+            steps: Vec::new(),
+            tasks: Vec::new(),
+        };
+        let mut written = Vec::new();
+        for task in tasks {
+            let start = plan.steps.len();
+            plan.push(&task);
+            plan.tasks.push(start..plan.steps.len());
+            written.extend(task.serial.into_iter().chain(task.parallel));
+        }
+        let names = plan.names()?;
+        for (step, written) in written.iter().enumerate() {
+            plan.steps[step].edges = plan.edges_to(step, &written.edges, &names)?;
+        }
+        plan.refuse_cycles()?;
+        Ok(plan)
+    }
+
+    fn push(&mut self, written: &TaskSpec<'a>) {
+        let task = self.tasks.len();
+        let serial = written.serial.iter().map(|step| (step.name, true));
+        let parallel = written.parallel.iter().map(|step| (step.name, false));
+        let steps = serial.chain(parallel).map(|(name, serial)| PlanStep {
+            name,
+            task,
+            serial,
+            edges: Vec::new(),
+        });
+        self.steps.extend(steps);
+    }
+
+    fn names(&self) -> Result<StepNames<'a>, PlanError> {
+        let names: StepNames = self.steps.iter().map(|step| step.name).collect();
+        let first = |step| Some((step, names.first_of_same_name(step)?));
+        match (0..self.steps.len()).find_map(first) {
+            Some((step, first)) => Err(PlanError::DuplicateName { step, first }),
+            None => Ok(names),
+        }
+    }
+
+    fn edges_to(
+        &self,
+        step: usize,
+        written: &[NamedEdge<&str>],
+        names: &StepNames,
+    ) -> Result<Vec<Edge>, PlanError> {
+        if self.order == Order::Relay && self.steps[step].serial {
+            return Err(PlanError::SerialInRelay { step });
+        }
+        let mut edges = Vec::with_capacity(written.len());
+        let resolved = names.resolve(step, written.iter().copied());
+        for (position, resolved) in resolved.enumerate() {
+            let edge = position;
+            match resolved {
+                Ok(resolved) => {
+                    self.refuse_late(resolved, edge)?;
+                    edges.push(resolved);
+                }
+                Err(ResolveError::Unknown) => return Err(PlanError::UnknownStep { step, edge }),
+                Err(ResolveError::ToItself) => return Err(PlanError::EdgeToItself { step, edge }),
+                Err(ResolveError::Repeated { .. }) => {}
+            }
+        }
+        edges.sort_unstable();
+        Ok(edges)
+    }
+
+    /// In a task only serial steps end before others start, unless it is a relay. In `Linear` order no task waits
+    /// for a later one.
+    fn refuse_late(&self, edge: Edge, position: usize) -> Result<(), PlanError> {
+        let Edge { from, to: step, .. } = edge;
+        let (earlier, later) = (&self.steps[from], &self.steps[step]);
+        let edge = position;
+        if earlier.task == later.task {
+            let ends_before = self.is_relay(later.task) || earlier.serial && from < step;
+            if !ends_before {
+                return Err(PlanError::NotEarlierInTask { step, edge, from });
+            }
+        } else if self.order == Order::Linear && earlier.task > later.task {
+            return Err(PlanError::InLaterTask { step, edge, from });
+        }
+        Ok(())
+    }
+
+    /// Steps of different tasks can only wait for each other if their tasks do.
+    fn refuse_cycles(&self) -> Result<(), PlanError> {
+        let steps = topological(&self.predecessors_in_task());
+        steps.map_err(|cycles| PlanError::StepCycle(first(cycles)))?;
+        if self.order != Order::Linear {
+            let tasks = topological(&self.predecessors_of_tasks());
+            tasks.map_err(|cycles| PlanError::TaskCycle(first(cycles)))?;
+        }
+        Ok(())
+    }
+
+    /// For each step those of its own task that it waits for.
+    pub(crate) fn predecessors_in_task(&self) -> Vec<Vec<usize>> {
+        let of_step = |step: &PlanStep| {
+            let steps = step.edges.iter().map(|edge| edge.from);
+            steps
+                .filter(|&from| self.steps[from].task == step.task)
+                .collect()
+        };
+        self.steps.iter().map(of_step).collect()
+    }
+
+    /// For each task the other ones that its steps wait for.
+    pub(crate) fn predecessors_of_tasks(&self) -> Vec<Vec<usize>> {
+        let of_task = |task: usize| {
+            let steps = self.steps_waited_for(task);
+            let mut tasks: Vec<usize> = steps.ones().map(|step| self.steps[step].task).collect();
+            tasks.sort_unstable();
+            tasks.dedup();
+            tasks
+        };
+        (0..self.tasks.len()).map(of_task).collect()
+    }
+
+    /// The steps outside a task that its own wait for.
+    pub(crate) fn steps_waited_for(&self, task: usize) -> FixedBitSet {
+        let own = self.tasks[task].clone();
+        let mut steps = FixedBitSet::with_capacity(self.steps.len());
+        let edges = self.steps[own.clone()].iter().flat_map(|it| &it.edges);
+        steps.extend(edges.map(|edge| edge.from));
+        steps.remove_range(own);
+        steps
+    }
+
+    /// Whether the steps of a task start each other inside their pod.
+    #[must_use]
+    pub fn is_relay(&self, task: usize) -> bool {
+        let steps = self.tasks.get(task).map_or(0, ExactSizeIterator::len);
+        self.order.is_relay(steps)
+    }
+
+    /// What a step that has not started does next, given how others ended. One that is skipped names the position
+    /// of the broken edge among the edges to it.
+    pub fn readiness(&self, step: usize, outcome: impl Fn(usize) -> Option<Outcome>) -> Readiness {
+        let edges = self.steps[step].edges.iter();
+        readiness(edges.map(|edge| (edge.kind, outcome(edge.from))))
+    }
+
+    /// Whether all that a task waits for has ended.
+    pub fn task_may_start(&self, task: usize, has_ended: impl Fn(usize) -> bool) -> bool {
+        let steps = self.tasks[task].clone();
+        if self.order == Order::Linear {
+            return (0..steps.start).all(has_ended);
+        }
+        let mut open = steps.clone().filter(|&step| !has_ended(step));
+        open.all(|step| {
+            let mut edges = self.steps[step].edges.iter();
+            edges.all(|edge| steps.contains(&edge.from) || has_ended(edge.from))
+        })
+    }
+}
+
+fn first(cycles: Vec<Cycle>) -> Cycle {
+    cycles.into_iter().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// Tasks in short: `"a | b:a c:a,x"` has the serial step `a` and two parallel ones with edges.
+    fn plan<'a>(order: Order, tasks: &[&'a str]) -> Result<Plan<'a>, PlanError> {
+        let step = |text: &'a str| {
+            let (name, edges) = text.split_once(':').unwrap_or((text, ""));
+            let edges = edges.split(',').filter(|name| !name.is_empty());
+            StepSpec {
+                name,
+                edges: edges.map(NamedEdge::parse).collect(),
+            }
+        };
+        let steps = |text: &'a str| text.split_whitespace().map(step).collect();
+        let task = |text: &&'a str| {
+            let (serial, parallel) = text.split_once('|').unwrap_or((text, ""));
+            TaskSpec {
+                serial: steps(serial),
+                parallel: steps(parallel),
+            }
+        };
+        Plan::new(order, tasks.iter().map(task))
+    }
+
+    #[test]
+    fn edges_are_sorted_each_once() {
+        let plan = plan(Order::Linear, &["a | b", "c:b,a,b"]).unwrap();
+        let from: Vec<usize> = plan.steps[2].edges.iter().map(|edge| edge.from).collect();
+        assert_eq!(from, [0, 1]);
+    }
+
+    #[rstest]
+    #[case::duplicate(Order::Graph, &["| a b", "| b"], PlanError::DuplicateName { step: 2, first: 1 })]
+    #[case::serial(Order::Relay, &["a | b"], PlanError::SerialInRelay { step: 0 })]
+    #[case::unknown(Order::Linear, &["a", "b:a,x"], PlanError::UnknownStep { step: 1, edge: 1 })]
+    #[case::itself(Order::Linear, &["a:a"], PlanError::EdgeToItself { step: 0, edge: 0 })]
+    #[case::sibling(Order::Graph, &["| a b:a"], PlanError::NotEarlierInTask { step: 1, edge: 0, from: 0 })]
+    #[case::later_task(Order::Linear, &["a:b", "b"], PlanError::InLaterTask { step: 0, edge: 0, from: 1 })]
+    #[case::steps(Order::Relay, &["| a b:c c:b"], PlanError::StepCycle(vec![1, 2]))]
+    #[case::tasks(Order::Graph, &["a", "| b c:d", "d:b"], PlanError::TaskCycle(vec![1, 2]))]
+    fn invalid_tasks_are_refused(
+        #[case] order: Order,
+        #[case] tasks: &[&str],
+        #[case] expected: PlanError,
+    ) {
+        assert_eq!(plan(order, tasks).unwrap_err(), expected);
+    }
+
+    #[rstest]
+    #[case::linear(Order::Linear, &[], false)]
+    #[case::linear_in_turn(Order::Linear, &["a", "b"], true)]
+    #[case::graph(Order::Graph, &["b"], false)]
+    #[case::graph_at_once(Order::Graph, &["a"], true)]
+    #[case::graph_with_ended_steps(Order::Graph, &["d"], true)]
+    fn task_starts_after_what_it_waits_for(
+        #[case] order: Order,
+        #[case] ended: &[&str],
+        #[case] expected: bool,
+    ) {
+        let plan = plan(order, &["| a", "| b", "c | d:a"]).unwrap();
+        let has_ended = |step: usize| ended.contains(&plan.steps[step].name);
+        assert_eq!(plan.task_may_start(2, has_ended), expected);
+    }
+}
