@@ -1,16 +1,15 @@
 use std::collections::HashMap;
 
-use fixedbitset::FixedBitSet;
 use kubeci_api::names::{
     OPENER_CONTAINER, RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, STEPS_MAX,
     WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
 };
 use kubeci_api::{Step, WorkflowSpec};
+use kubeci_plan::{Cycle, Edge, Graph, ResolveError, StepNames};
 
-use crate::cycles::Cycle;
 use crate::error::{CompileError, Problem};
-use crate::graph::Graph;
 use crate::quantity;
+use crate::read::{edge_field, edges_to};
 use crate::requests::quantities;
 
 /// Finding what was meant costs a comparison with every name, so only the first slips are looked up.
@@ -28,18 +27,18 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Graph, Vec<CompileError>> {
             count: steps.len(),
         })]);
     }
-    let index = first_by_name(steps.iter().map(|step| step.name.as_str()));
+    let names: StepNames = steps.iter().map(|step| step.name.as_str()).collect();
     let mut errors = Errors::default();
-    let mut dependencies = Vec::with_capacity(steps.len());
+    let mut edges = Vec::with_capacity(steps.len());
     for (at, step) in steps.iter().enumerate() {
         let mut field = errors.of_step(at, step);
-        name(&mut field, at, step, &index);
+        name(&mut field, at, step, &names);
         image(&mut field, step);
-        dependencies.push(resolve(&mut field, at, step, &index));
+        resolve(&mut field, at, step, &names, &mut edges);
         resources(&mut field, step);
         reserved_mounts(&mut field, step);
     }
-    let graph = Graph::new(&dependencies).map_err(|cycles| {
+    let graph = Graph::of_steps(steps.len(), edges).map_err(|cycles| {
         errors
             .found
             .extend(cycles.iter().map(|cycle| cycle_error(cycle, steps)));
@@ -66,7 +65,8 @@ pub(crate) fn volumes(workflow: &WorkflowSpec) -> Vec<CompileError> {
         for (mount_at, mount) in step.volume_mounts.iter().enumerate() {
             let name = mount.name.as_str();
             if name != WORKSPACE_VOLUME && !index.contains_key(name) {
-                let suggestion = field.suggestion(name, index.iter());
+                let suggestion =
+                    field.suggestion(name, index.iter().map(|(&name, &at)| (name, at)));
                 let problem = Problem::UnknownVolume {
                     name: name.to_owned(),
                     suggestion,
@@ -134,7 +134,7 @@ impl StepErrors<'_> {
     fn suggestion<'n>(
         &mut self,
         written: &str,
-        names: impl Iterator<Item = (&'n &'n str, &'n usize)>,
+        names: impl Iterator<Item = (&'n str, usize)>,
     ) -> Option<String> {
         self.errors.suggestions += 1;
         if self.errors.suggestions > SUGGESTIONS_MAX || written.len() > NAME_MAX {
@@ -143,7 +143,7 @@ impl StepErrors<'_> {
         let distances = names.map(|(name, at)| (strsim::osa_distance(written, name), at, name));
         let (distance, _, name) = distances.min()?;
         let near = distance <= 1 + written.chars().count() / 4;
-        (near && distance < written.chars().count()).then(|| (*name).to_owned())
+        (near && distance < written.chars().count()).then(|| name.to_owned())
     }
 }
 
@@ -165,7 +165,7 @@ fn first_by_name<'a>(names: impl Iterator<Item = &'a str>) -> HashMap<&'a str, u
     index
 }
 
-fn name(errors: &mut StepErrors, at: usize, step: &Step, index: &HashMap<&str, usize>) {
+fn name(errors: &mut StepErrors, at: usize, step: &Step, names: &StepNames) {
     let name = step.name.clone();
     if name.is_empty() {
         errors.wrong(".name", Problem::EmptyName);
@@ -185,7 +185,7 @@ fn name(errors: &mut StepErrors, at: usize, step: &Step, index: &HashMap<&str, u
             },
         );
     }
-    if let Some(&first) = index.get(name.as_str()).filter(|&&first| first < at) {
+    if let Some(first) = names.first_of_same_name(at) {
         let first = format!("spec.steps[{first}].name");
         errors.wrong(".name", Problem::DuplicateName { name, first });
     }
@@ -197,45 +197,36 @@ fn image(errors: &mut StepErrors, step: &Step) {
     }
 }
 
-/// The indices of the steps that this one depends on, each once, without those that are wrong.
+/// Adds the edges to a step, without those that are wrong.
 fn resolve(
     errors: &mut StepErrors,
     at: usize,
     step: &Step,
-    index: &HashMap<&str, usize>,
-) -> Vec<usize> {
-    let mut seen = FixedBitSet::with_capacity(STEPS_MAX);
-    let mut dependencies = Vec::with_capacity(step.dependency.len());
-    let field = |entry| format!(".dependency[{entry}]");
-    for (entry, name) in step.dependency.iter().enumerate() {
-        let known = index.get(name.as_str()).copied();
-        let before = &step.dependency[..entry];
-        if known.map_or_else(|| before.contains(name), |dependency| seen.put(dependency)) {
-            let first = before
-                .iter()
-                .position(|earlier| earlier == name)
-                .unwrap_or_default();
-            let first = format!("spec.steps[{at}]{}", field(first));
-            let problem = Problem::DuplicateDependency {
-                name: name.clone(),
-                first,
-            };
-            errors.wrong(&field(entry), problem);
-        } else if !name.is_empty() && *name == step.name {
-            errors.wrong(&field(entry), Problem::SelfDependency);
-        } else if let Some(dependency) = known {
-            dependencies.push(dependency);
-        } else {
-            let others = index.iter().filter(|(name, _)| **name != step.name);
-            let suggestion = errors.suggestion(name, others);
-            let problem = Problem::UnknownDependency {
-                name: name.clone(),
-                suggestion,
-            };
-            errors.wrong(&field(entry), problem);
-        }
+    names: &StepNames,
+    edges: &mut Vec<Edge>,
+) {
+    let resolved = names.resolve(at, edges_to(step));
+    for (position, (written, resolved)) in edges_to(step).zip(resolved).enumerate() {
+        let problem = match resolved {
+            Ok(edge) => {
+                edges.push(edge);
+                continue;
+            }
+            Err(ResolveError::Unknown) => {
+                let others = names.iter().filter(|(name, _)| *name != step.name);
+                let suggestion = errors.suggestion(written.from, others);
+                let name = written.from.to_owned();
+                Problem::UnknownDependency { name, suggestion }
+            }
+            Err(ResolveError::ToItself) => Problem::SelfDependency,
+            Err(ResolveError::Repeated { first }) => {
+                let first = format!("spec.steps[{at}].{}", edge_field(first));
+                let name = written.from.to_owned();
+                Problem::DuplicateDependency { name, first }
+            }
+        };
+        errors.wrong(&format!(".{}", edge_field(position)), problem);
     }
-    dependencies
 }
 
 fn resources(errors: &mut StepErrors, step: &Step) {
@@ -312,12 +303,11 @@ fn cycle_error(cycle: &Cycle, steps: &[Step]) -> CompileError {
     names.extend(names.first().cloned());
     let at = cycle.first().copied().unwrap_or_default();
     let next = names.get(1);
-    let entry = steps[at]
-        .dependency
-        .iter()
-        .position(|name| Some(name) == next);
+    let position = edges_to(&steps[at])
+        .position(|edge| next.is_some_and(|next| next == edge.from))
+        .unwrap_or_default();
     CompileError {
-        path: format!("spec.steps[{at}].dependency[{}]", entry.unwrap_or_default()),
+        path: format!("spec.steps[{at}].{}", edge_field(position)),
         step: names.first().cloned(),
         problem: Problem::Cycle { steps: names },
     }

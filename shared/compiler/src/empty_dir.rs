@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use kubeci_api::{Execution, Step};
+use kubeci_plan::Graph;
 
 use crate::error::{CompileError, Problem};
-use crate::graph::Graph;
 use crate::{Plan, Settings, relay};
 
 /// The most steps that are named for why there are more pods.

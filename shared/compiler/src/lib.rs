@@ -5,24 +5,22 @@
 //! exact plan of the same steps has fewer pods, of those that are executed the same way (and, for `Relay`,
 //! whose pods need not be cut for having too many containers).
 //!
-//! The way through: `check` turns names into indices, `graph` orders and reduces them; for `Pods`
-//! `partition` cuts them into pods and `order` says how they follow each other, for `Relay` all that is
-//! `relay`'s; `workplan` names and builds the object. `precedence` says which pods are over before others
-//! start, and with it `peak` how much room a plan needs, `limits` what a namespace makes of that, `size` whether
-//! it can be stored. Everything here is a function of its arguments.
+//! `check` validates the steps and makes them a graph of kubeci-plan. For `Pods`, `partition` groups them into pods
+//! and `order` says how these follow each other; for `Relay`, `relay` does both. `workplan` names and builds the
+//! object. `read` reads the tasks of a Workplan as a plan. `peak` computes how much room a plan needs, `limits`
+//! what a namespace changes about that, and `size` whether the objects can be stored. Everything here is a function
+//! of its arguments.
 #![deny(missing_docs)]
 
 mod check;
-mod cycles;
 mod empty_dir;
 mod error;
-mod graph;
 mod limits;
 mod order;
 mod partition;
 mod peak;
-mod precedence;
 mod quantity;
+mod read;
 mod relay;
 mod requests;
 mod settings;
@@ -33,12 +31,12 @@ mod workplan;
 use std::num::NonZeroUsize;
 
 use kubeci_api::{Execution, Order, Step, Task, WorkflowSpec, WorkspaceKind};
-
-use graph::Graph;
+use kubeci_plan::Graph;
 
 pub use error::{CompileError, Problem};
 pub use limits::{Limits, Need, pod_requests};
 pub use peak::{first_pod_requests, widest_moment};
+pub use read::{edge_field, edges_to, is_relay, read_plan};
 pub use relay::{Apart, Room, relay_apart, relay_pod_requests, relay_room, relay_shares};
 pub use requests::Requests;
 pub use settings::Settings;

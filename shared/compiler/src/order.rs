@@ -1,6 +1,6 @@
 use kubeci_api::Order;
+use kubeci_plan::Graph;
 
-use crate::graph::Graph;
 use crate::partition::Pod;
 
 /// How the pods follow each other: one after the other where no step waits in vain for that. The pods

@@ -16,8 +16,7 @@
 use std::collections::HashMap;
 
 use kubeci_api::{Step, Task};
-
-use crate::graph::Graph;
+use kubeci_plan::Graph;
 
 /// Steps that share a pod, by index.
 pub(crate) struct Pod {

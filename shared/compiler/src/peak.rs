@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 
 use kubeci_api::{Order, Task};
+use kubeci_plan::Graph;
 use petgraph::algo::maximum_flow::dinics;
 use petgraph::graph::DiGraph;
 
-use crate::graph::Graph;
-use crate::precedence::precedence;
+use crate::read::precedence;
 use crate::relay::relay_pod_requests;
 use crate::requests::Requests;
 

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use kubeci_api::{Order, PodSettings, Step, Task};
 use serde::Serialize;
 
+use crate::read::is_relay;
+
 /// The most bytes of one object: etcd takes no larger request unless it is told to.
 pub const STORED_MAX: usize = 1_572_864;
 
@@ -90,7 +92,7 @@ pub fn too_large(
     }
     let mut pods = tasks.iter().enumerate();
     pods.find_map(|(at, task)| {
-        let relayed = order == Order::Relay && task.steps().nth(1).is_some();
+        let relayed = is_relay(order, task);
         let containers = task.steps().map(|step| container_bytes(step, relayed));
         let bytes = POD_BYTES + settings + containers.sum::<usize>();
         (bytes > STORED_MAX).then(|| TooLarge::new(Some(at), bytes, task.steps()))

@@ -5,9 +5,9 @@ use std::fmt;
 
 use fixedbitset::FixedBitSet;
 use kubeci_api::{Step, Task};
+use kubeci_plan::Graph;
 
 use crate::check;
-use crate::graph::Graph;
 use crate::relay::groups::largest_exact;
 use crate::requests::{Requests, is_handed_on};
 

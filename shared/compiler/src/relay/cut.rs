@@ -11,9 +11,9 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use fixedbitset::FixedBitSet;
+use kubeci_plan::Graph;
 use petgraph::unionfind::UnionFind;
 
-use crate::graph::Graph;
 use crate::partition;
 
 /// Cuts sets of one graph.

@@ -17,8 +17,7 @@
 //! an exact one; a set that cannot be split so is exact itself.
 
 use fixedbitset::FixedBitSet;
-
-use crate::graph::Graph;
+use kubeci_plan::Graph;
 
 /// The largest exact sets of the steps, in no order.
 pub(crate) fn largest_exact(graph: &Graph, steps: FixedBitSet) -> Vec<FixedBitSet> {

@@ -9,8 +9,8 @@ use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 
 use kubeci_api::{Step, Task};
+use kubeci_plan::Graph;
 
-use crate::graph::Graph;
 use crate::relay::cut::Cutter;
 use crate::relay::groups::largest_exact;
 

@@ -9,8 +9,8 @@ use kubeci_api::{Step, Task};
 
 use crate::limits::{self, Limits};
 use crate::peak::widest;
-use crate::precedence::inside;
 use crate::quantity;
+use crate::read::graph_inside;
 use crate::requests::{Requests, is_handed_on, quantities};
 
 /// How a relay pod asks for its room.
@@ -38,7 +38,7 @@ impl fmt::Display for Room {
 pub fn relay_pod_requests(task: &Task) -> Option<Requests> {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
     let sum = sum(&steps);
-    let together = widest(&inside(task), &steps);
+    let together = widest(&graph_inside(task), &steps);
     let of_pod = |resource: &str| {
         let requests = if is_handed_on(resource) {
             &together

@@ -1,0 +1,66 @@
+//! Steps and tasks of the API as a plan. Nothing else reads which steps a step depends on.
+
+use kubeci_api::{Order, Step, Task};
+use kubeci_plan::{EdgeKind, Graph, NamedEdge, Plan, PlanError, StepNames, StepSpec, TaskSpec};
+
+/// The edges to a step, as its fields state them.
+pub fn edges_to(step: &Step) -> impl Iterator<Item = NamedEdge<&str>> + Clone {
+    let names = step.dependency.iter().map(String::as_str);
+    names.map(|from| NamedEdge {
+        from,
+        kind: EdgeKind::OnSuccess,
+    })
+}
+
+/// The field that states an edge, by the position among the edges to its step.
+#[must_use]
+pub fn edge_field(position: usize) -> String {
+    format!("dependency[{position}]")
+}
+
+/// The plan of a Workplan's tasks, which may be written by hand.
+///
+/// # Errors
+/// The first reason why the tasks cannot run.
+pub fn read_plan<'a>(order: Order, tasks: &'a [Task]) -> Result<Plan<'a>, PlanError> {
+    let step = |step: &'a Step| StepSpec {
+        name: step.name.as_str(),
+        edges: edges_to(step).collect(),
+    };
+    let task = |task: &'a Task| TaskSpec {
+        serial: task.serial_steps.iter().map(step).collect(),
+        parallel: task.parallel_steps.iter().map(step).collect(),
+    };
+    Plan::new(plan_order(order), tasks.iter().map(task))
+}
+
+/// Whether the steps of a task start each other inside their pod.
+#[must_use]
+pub fn is_relay(order: Order, task: &Task) -> bool {
+    plan_order(order).is_relay(task.steps().count())
+}
+
+/// The tasks, each after those that have surely ended before it starts; without edges if they cannot run.
+pub(crate) fn precedence(order: Order, tasks: &[Task]) -> Graph {
+    read_plan(order, tasks).map_or_else(
+        |_| Graph::without_edges(tasks.len()),
+        |plan| plan.precedence(),
+    )
+}
+
+/// The steps of a task and the edges between them; without edges if they cannot run.
+pub(crate) fn graph_inside(task: &Task) -> Graph {
+    let steps: Vec<&Step> = task.steps().collect();
+    let names: StepNames = steps.iter().map(|step| step.name.as_str()).collect();
+    let edges = steps.iter().enumerate();
+    let edges = edges.flat_map(|(at, step)| names.resolve(at, edges_to(step)).flatten());
+    Graph::of_steps(steps.len(), edges).unwrap_or_else(|_| Graph::without_edges(steps.len()))
+}
+
+fn plan_order(order: Order) -> kubeci_plan::Order {
+    match order {
+        Order::Linear => kubeci_plan::Order::Linear,
+        Order::Graph => kubeci_plan::Order::Graph,
+        Order::Relay => kubeci_plan::Order::Relay,
+    }
+}
