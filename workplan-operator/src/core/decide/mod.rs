@@ -44,7 +44,7 @@ use kubeci_api::{Phase, Workplan, WorkplanStatus, WorkspaceKind};
 use kubeci_compiler::Limits;
 
 use crate::core::observe::{Owner, PodFacts, PodWarning};
-use crate::core::plan::Plan;
+use crate::core::plan;
 use crate::core::refusal::Refusal;
 
 /// All that is known of a Workplan beside itself.
@@ -129,7 +129,7 @@ impl Decision {
 /// Decides what is next for `workplan`.
 #[must_use]
 pub fn decide(workplan: &Workplan, facts: &Facts) -> Decision {
-    let plan = Plan::check(&workplan.spec);
+    let plan = plan::validate(&workplan.spec);
     let status = workplan.status.clone().unwrap_or_default();
     let tasks = plan.as_ref().map_or(&[][..], |plan| &plan.tasks);
     if workplan.meta().deletion_timestamp.is_some() {

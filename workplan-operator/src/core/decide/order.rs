@@ -5,15 +5,13 @@ use std::ops::Range;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus};
-use kubeci_rules::{Outcome, Readiness};
+use kubeci_plan::{BrokenEdge, Edge, NamedEdge, Outcome, Plan, PlanStep, Readiness};
 
 use super::failure::Failure;
-use crate::core::plan::{Plan, PlanStep};
 
 /// What a step that has not started does next; one that is skipped names the step because of which.
 pub fn readiness(plan: &Plan, steps: &[StepStatus], at: usize) -> Readiness {
-    let needs = plan.steps[at].needs.iter();
-    kubeci_rules::readiness(needs.map(|&need| outcome(steps[need].phase)))
+    plan.readiness(at, |need| outcome(steps[need].phase))
 }
 
 /// Skips the steps whose dependencies did not complete, unless they are in a pod that sees to that.
@@ -26,7 +24,7 @@ pub fn skip(plan: &Plan, steps: &mut [StepStatus], in_pod: impl Fn(&PlanStep) ->
                 continue;
             }
             if let Readiness::Skip { because } = readiness(plan, steps, at) {
-                skip_for(steps, at, step.needs[because]);
+                skip_for(steps, step.edges[because]);
                 changed = true;
             }
         }
@@ -57,32 +55,25 @@ pub fn end_rest(
             match readiness(plan, steps, at) {
                 Readiness::Wait => continue,
                 Readiness::Start => fail(&mut steps[at], failure, now),
-                Readiness::Skip { because } => skip_for(steps, at, plan.steps[at].needs[because]),
+                Readiness::Skip { because } => skip_for(steps, plan.steps[at].edges[because]),
             }
             changed = true;
         }
     }
 }
 
-/// Skips a step for one that it needs.
-pub fn skip_for(steps: &mut [StepStatus], at: usize, need: usize) {
-    let message = format!("{} did not complete, which it depends on", steps[need].name);
-    steps[at].phase = StepPhase::Skipped;
-    steps[at].message = Some(message);
+/// Skips the step to which a broken edge goes.
+pub fn skip_for(steps: &mut [StepStatus], broken: Edge) {
+    let message = skip_reason(steps, broken);
+    steps[broken.to].phase = StepPhase::Skipped;
+    steps[broken.to].message = Some(message);
 }
 
-/// Whether all that a task waits for has ended.
-pub fn may_start(plan: &Plan, steps: &[StepStatus], task: usize) -> bool {
-    let range = &plan.tasks[task];
-    if plan.order.is_linear() {
-        return steps[..range.start]
-            .iter()
-            .all(|step| step.phase.is_final());
-    }
-    let unfinished = range.clone().filter(|at| !steps[*at].phase.is_final());
-    unfinished
-        .flat_map(|at| &plan.steps[at].needs)
-        .all(|need| range.contains(need) || steps[*need].phase.is_final())
+/// Why the step is skipped to which a broken edge goes.
+pub fn skip_reason(steps: &[StepStatus], broken: Edge) -> String {
+    let Edge { from, kind, .. } = broken;
+    let from = steps[from].name.as_str();
+    BrokenEdge(NamedEdge { from, kind }).to_string()
 }
 
 fn fail(step: &mut StepStatus, failure: &Failure, now: Option<Timestamp>) {

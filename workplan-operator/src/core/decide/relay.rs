@@ -5,16 +5,15 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus};
-use kubeci_rules::Readiness;
+use kubeci_plan::{Plan, Readiness};
 use step_runner::exit_code;
 use step_runner::record::{End, Record, Stage};
 
 use super::failure::{Failure, Stuck};
-use super::order::{readiness, skip_for};
+use super::order::{readiness, skip_for, skip_reason};
 use super::settle::keep;
 use super::trouble::{Notice, Trouble};
 use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
-use crate::core::plan::Plan;
 
 /// How long step runners may take to end after the last step that they wait for, with what the kubelet
 /// takes to tell of it.
@@ -118,7 +117,7 @@ pub fn is_deaf(
     while changed {
         changed = false;
         for at in range.clone().filter(|&at| is_open(at)) {
-            let needs = plan.steps[at].needs.iter();
+            let needs = plan.steps[at].edges.iter().map(|edge| edge.from);
             let mut needs = needs.filter(|need| range.contains(need));
             let lost = needs.any(|need| deaf[need - range.start]);
             changed |= lost && !deaf[at - range.start];
@@ -275,7 +274,7 @@ fn heed(plan: &Plan, steps: &mut [StepStatus], at: usize, word: &Word, pod: &Pod
         }
         Word::Over(failure, times, exit_code) => match ready {
             Readiness::Skip { because } => {
-                return skip_for(steps, at, plan.steps[at].needs[because]);
+                return skip_for(steps, plan.steps[at].edges[because]);
             }
             Readiness::Wait => {
                 steps[at].message = Some(keep(&steps[at], failure));
@@ -321,8 +320,8 @@ fn finish(plan: &Plan, steps: &mut [StepStatus], at: usize, phase: StepPhase, ti
 
 /// When a step's command started, if that is not told: when all was there that it needs.
 fn about(plan: &Plan, steps: &[StepStatus], at: usize, up: Option<Timestamp>) -> Option<Timestamp> {
-    let needs = plan.steps[at].needs.iter();
-    let ends = needs.filter_map(|&need| steps[need].finished_at.as_ref());
+    let edges = plan.steps[at].edges.iter();
+    let ends = edges.filter_map(|edge| steps[edge.from].finished_at.as_ref());
     let ends = ends.map(|time| time.0).chain(up).max();
     ends.or(steps[at].started_at.as_ref().map(|time| time.0))
 }
@@ -335,15 +334,13 @@ fn waits_for(
     ready: Readiness,
     pod: &PodFacts,
 ) -> String {
-    let needs = &plan.steps[at].needs;
+    let edges = &plan.steps[at].edges;
     match ready {
-        Readiness::Skip { because } => {
-            let need = &steps[needs[because]].name;
-            format!("{need} did not complete, which it depends on")
-        }
+        Readiness::Skip { because } => skip_reason(steps, edges[because]),
         Readiness::Wait => {
-            let open = needs.iter().filter(|&&need| !steps[need].phase.is_final());
-            let open: Vec<&str> = open.map(|&need| steps[need].name.as_str()).collect();
+            let needs = edges.iter().map(|edge| &steps[edge.from]);
+            let open = needs.filter(|need| !need.phase.is_final());
+            let open: Vec<&str> = open.map(|need| need.name.as_str()).collect();
             format!("waiting for {}", open.join(", "))
         }
         Readiness::Start => not_up(&steps[at].name, pod),

@@ -1,9 +1,7 @@
 //! How much of a plan hands over inside pods, and what these ask for: said once, when it starts.
 
 use kubeci_api::{Order, Task};
-use kubeci_compiler::{Limits, Room, relay_apart, relay_room};
-
-use crate::core::plan::is_relay;
+use kubeci_compiler::{Limits, Room, is_relay, relay_apart, relay_room};
 
 /// The most pods, and steps with pods of their own, that are named.
 const NAMED_MAX: usize = 5;
@@ -18,7 +16,7 @@ pub struct Relayed {
 pub fn say(tasks: &[Task], limits: &Limits) -> Relayed {
     let relays = || {
         let relays = tasks.iter().enumerate();
-        relays.filter(|(_, task)| is_relay(Order::Relay, task.steps().count()))
+        relays.filter(|(_, task)| is_relay(Order::Relay, task))
     };
     let inside: usize = relays().map(|(_, task)| task.steps().count()).sum();
     let all: usize = tasks.iter().map(|task| task.steps().count()).sum();

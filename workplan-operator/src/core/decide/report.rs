@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{Resource, ResourceExt};
-use kubeci_api::{Order, Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_plan::{Order, Plan};
 
 use super::failure::Failure;
 use super::trouble::Trouble;
 use super::{Facts, home, relayed};
-use crate::core::plan::Plan;
 
 const SUCCEEDED: &str = "Succeeded";
 const CLEANED: &str = "WorkspaceCleaned";

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kubeci_api::{StepPhase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_plan::Plan;
 
 use super::failure::{Failure, PATIENCE};
 use super::settle::settle;
@@ -11,7 +12,6 @@ use super::{
     report, unprepared,
 };
 use crate::core::observe::{ContainerFacts, Owner, PodFacts};
-use crate::core::plan::Plan;
 use crate::core::refusal::Verdict;
 
 pub fn decide(workplan: &Workplan, plan: &Plan, prior: WorkplanStatus, facts: &Facts) -> Decision {
@@ -173,7 +173,7 @@ impl Run<'_> {
         }
         order::skip(self.plan, &mut self.steps, |step| {
             let pod = ours(step.task).filter(|_| !deaf.contains(&step.task));
-            pod.is_some_and(|pod| pod.has(&step.step.name))
+            pod.is_some_and(|pod| pod.has(step.name))
         });
     }
 
@@ -217,7 +217,9 @@ impl Run<'_> {
                 && self.steps[range.clone()]
                     .iter()
                     .any(|step| !step.phase.is_final())
-                && order::may_start(self.plan, &self.steps, *task)
+                && self
+                    .plan
+                    .task_may_start(*task, |step| self.steps[step].phase.is_final())
         };
         let mut ready = (0..self.plan.tasks.len()).filter(waits).collect::<Vec<_>>();
         if node.is_none() {
@@ -251,10 +253,10 @@ impl Run<'_> {
 /// The steps as they were last recorded, in the plan's order.
 fn steps(plan: &Plan, prior: &WorkplanStatus) -> Vec<StepStatus> {
     let steps = plan.steps.iter().enumerate().map(|(at, step)| {
-        let name = &step.step.name;
-        let recorded = prior.steps.get(at).filter(|step| step.name == *name);
+        let name = step.name;
+        let recorded = prior.steps.get(at).filter(|step| step.name == name);
         recorded.cloned().unwrap_or_else(|| StepStatus {
-            name: name.clone(),
+            name: name.to_owned(),
             ..StepStatus::default()
         })
     });

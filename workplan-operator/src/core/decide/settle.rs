@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus};
+use kubeci_plan::Plan;
 
 use super::failure::{Failure, Stuck};
 use super::trouble::Notice;
@@ -11,7 +12,6 @@ use super::{Facts, order, relay, sidecar, waiting};
 use crate::core::observe::{
     ContainerFacts, ContainerKind, ContainerState, Ended, PodFacts, PodPhase,
 };
-use crate::core::plan::Plan;
 
 /// Brings the steps of one task up to date with its pod. Steps that are final stay as they are.
 pub fn settle(

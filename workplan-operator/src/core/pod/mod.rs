@@ -22,9 +22,8 @@ use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VO
 use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
 
 use container::some;
-use kubeci_compiler::{Limits, Requests};
+use kubeci_compiler::{Limits, Requests, is_relay};
 
-use crate::core::plan::is_relay;
 use crate::core::workspace::{Folder, workflow};
 
 /// Kubectl's own annotation.
@@ -142,7 +141,7 @@ fn parts(
         serial_steps: left(&task.serial_steps),
         parallel_steps: left(&task.parallel_steps),
     });
-    if is_relay(workplan.spec.order, task.steps().count()) {
+    if is_relay(workplan.spec.order, task) {
         relay::parts(&left, placement, opens)
     } else {
         native::parts(&left, placement, opens)

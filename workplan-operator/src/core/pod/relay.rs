@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
 use kubeci_api::{Step, Task};
-use kubeci_compiler::relay_shares;
+use kubeci_compiler::{edges_to, relay_shares};
 
 use super::container::{as_root, container, mount, preparing, some};
 use super::{Parts, Placement};
@@ -136,13 +136,9 @@ fn is_shared(step: &Step, dir: &str) -> bool {
 }
 
 fn runner(task: &Task, step: &Step, dir: Option<String>) -> Vec<String> {
-    let here = |name: &&String| task.steps().any(|other| other.name == **name);
-    let needs: Vec<&str> = step
-        .dependency
-        .iter()
-        .filter(here)
-        .map(String::as_str)
-        .collect();
+    let is_here = |name: &str| task.steps().any(|other| other.name == name);
+    let needs = edges_to(step).filter(|edge| is_here(edge.from));
+    let needs: Vec<String> = needs.map(|edge| edge.to_string()).collect();
     let needs = (!needs.is_empty()).then(|| ["--needs".to_owned(), needs.join(",")]);
     // The kubelet expands variables in a command, and none in a working directory.
     let dir = dir.map(|dir| ["--dir".to_owned(), dir.replace('$', "$$")]);

@@ -13,7 +13,7 @@ use kubeci_api::{StepPhase, StepStatus};
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::plan::Plan;
+use crate::core::plan::validate;
 use cluster::{Cluster, Event};
 use plans::{Outcome, Scenario, compiled, scenario};
 
@@ -146,14 +146,10 @@ impl World {
 
     /// Law 1: a step starts after all that it depends on. Law 5: never in a folder that is gone.
     fn check_start(&self, step: &str) {
-        let plan = Plan::check(&self.workplan.spec).unwrap();
-        let known = plan
-            .steps
-            .iter()
-            .find(|known| known.step.name == step)
-            .unwrap();
-        for &need in &known.needs {
-            let name = &plan.steps[need].step.name;
+        let plan = validate(&self.workplan.spec).unwrap();
+        let known = plan.steps.iter().find(|known| known.name == step).unwrap();
+        for edge in &known.edges {
+            let name = plan.steps[edge.from].name;
             assert_eq!(
                 self.cluster.runs(name),
                 Some(0),
@@ -306,7 +302,7 @@ fn is_left(status: &WorkplanStatus, name: &str) -> bool {
 
 /// What the steps come to if nothing disturbs them.
 fn expected(scenario: &Scenario) -> BTreeMap<String, StepPhase> {
-    let plan = Plan::check(&scenario.workplan.spec).unwrap();
+    let plan = validate(&scenario.workplan.spec).unwrap();
     let mut phases: BTreeMap<usize, StepPhase> = BTreeMap::new();
     while phases.len() < plan.steps.len() {
         for (at, step) in plan.steps.iter().enumerate() {
@@ -317,14 +313,14 @@ fn expected(scenario: &Scenario) -> BTreeMap<String, StepPhase> {
                 .map(|at| phases.get(&at))
                 .collect::<Option<Vec<_>>>();
             let needs = step
-                .needs
+                .edges
                 .iter()
-                .map(|at| phases.get(at))
+                .map(|edge| phases.get(&edge.from))
                 .collect::<Option<Vec<_>>>();
             if let (Some(before), Some(needs)) = (before, needs) {
                 let lost = needs.iter().any(|phase| **phase != StepPhase::Completed)
                     || before.iter().any(|phase| **phase == StepPhase::Failed);
-                let phase = match scenario.outcomes[&step.step.name] {
+                let phase = match scenario.outcomes[step.name] {
                     _ if lost => StepPhase::Skipped,
                     Outcome::Completes => StepPhase::Completed,
                     _ => StepPhase::Failed,
@@ -335,7 +331,7 @@ fn expected(scenario: &Scenario) -> BTreeMap<String, StepPhase> {
     }
     phases
         .into_iter()
-        .map(|(at, phase)| (plan.steps[at].step.name.clone(), phase))
+        .map(|(at, phase)| (plan.steps[at].name.to_owned(), phase))
         .collect()
 }
 
