@@ -1,6 +1,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use kubeci_plan::NamedEdge;
+
 use crate::trouble::Trouble;
 
 /// Where the kubelet looks for a container's termination message, unless its pod says otherwise.
@@ -64,7 +66,8 @@ pub struct Install {
 pub struct Run {
     pub relay: PathBuf,
     pub step: String,
-    pub needs: Vec<String>,
+    /// The edges to the step.
+    pub needs: Vec<NamedEdge<String>>,
     /// The command's working directory; absent: the runner's own.
     pub dir: Option<PathBuf>,
     pub termination_log: PathBuf,
@@ -138,7 +141,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble>
     let step = step_name(&required(step, "--step")?)?;
     Ok(Arguments::Run(Run {
         relay: required(relay, "--relay")?.into(),
-        needs: names(&needs, &step)?,
+        needs: edges(&needs, &step)?,
         dir,
         step,
         termination_log: termination_log.into(),
@@ -168,18 +171,23 @@ fn absolute(path: OsString) -> Result<PathBuf, Trouble> {
     ))
 }
 
-fn names(list: &OsStr, own: &str) -> Result<Vec<String>, Trouble> {
+/// The text forms of edges, with commas between them.
+fn edges(list: &OsStr, own: &str) -> Result<Vec<NamedEdge<String>>, Trouble> {
     let Some(list) = list.to_str() else {
         return usage(format!("'{}' is no list of steps", list.display()));
     };
-    let names = list.split(',').filter(|name| !name.is_empty());
-    let names: Vec<_> = names
-        .map(|name| step_name(OsStr::new(name)))
-        .collect::<Result<_, _>>()?;
-    if names.iter().any(|name| name == own) {
+    let texts = list.split(',').filter(|text| !text.is_empty());
+    let edges: Vec<_> = texts.map(edge).collect::<Result<_, _>>()?;
+    if edges.iter().any(|edge| edge.from == own) {
         return usage(format!("step {own} cannot need itself"));
     }
-    Ok(names)
+    Ok(edges)
+}
+
+fn edge(text: &str) -> Result<NamedEdge<String>, Trouble> {
+    let NamedEdge { from, kind } = NamedEdge::parse(text);
+    let from = step_name(OsStr::new(from))?;
+    Ok(NamedEdge { from, kind })
 }
 
 /// A name that is a folder's as well, and leads to no other.
@@ -214,8 +222,9 @@ mod tests {
         let Ok(Arguments::Run(run)) = parsed(line) else {
             panic!("{line}")
         };
+        let needs: Vec<String> = run.needs.iter().map(ToString::to_string).collect();
         assert_eq!(
-            (run.step.as_str(), run.needs),
+            (run.step.as_str(), needs),
             ("b", vec!["a".to_owned(), "c".to_owned()])
         );
         assert_eq!(
@@ -230,7 +239,7 @@ mod tests {
         let Ok(Arguments::Run(run)) = parsed("run --step b --relay /r --needs  -- x") else {
             panic!()
         };
-        assert_eq!(run.needs, Vec::<String>::new());
+        assert_eq!(run.needs, []);
     }
 
     #[test]

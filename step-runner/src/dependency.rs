@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::thread;
 use std::time::Duration;
 
-use kubeci_rules::Outcome;
+use kubeci_plan::Outcome;
 use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 
 use crate::lock;

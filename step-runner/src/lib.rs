@@ -27,7 +27,7 @@
 //! For each dependency in turn: open its record, take a read lock, which blocks until its runner has told the
 //! end or is dead, and read. A record without an end is a failure. If there is no record, the
 //! mark, looked at before, says which: not up yet, so look again in some milliseconds; or up, so its record was
-//! removed, which is a failure. What comes next is decided by [`kubeci_rules`].
+//! removed, which is a failure. What comes next is decided by [`kubeci_plan::readiness`].
 //!
 //! Only a write lock can hold a reader up, and that takes a file opened for writing, which other steps cannot
 //! have. A step can tamper with its own record: remove it, replace it, or forge it. Then those who wait

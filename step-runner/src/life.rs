@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use kubeci_rules::{Outcome, Readiness, readiness};
+use kubeci_plan::{NamedEdge, Readiness, readiness};
 use rustix::process::{Pid, kill_process};
 
 use crate::arguments::Run;
@@ -68,25 +68,21 @@ fn live(run: &Run, life: &Shared) -> Result<u8, Trouble> {
 /// Waits for the dependencies. Returns why the step is skipped, if it is.
 fn lost_dependency(
     relay: &Relay<'_>,
-    needs: &[String],
+    needs: &[NamedEdge<String>],
     life: &Shared,
 ) -> Result<Option<String>, Trouble> {
     let mut endings = Vec::with_capacity(needs.len());
     loop {
-        let known = endings
-            .iter()
-            .map(|it: &dependency::Ending| Some(it.outcome));
-        let open = std::iter::repeat_n(None::<Outcome>, needs.len() - endings.len());
-        match readiness(known.chain(open)) {
+        let outcomes = endings.iter().map(|it: &dependency::Ending| it.outcome);
+        let outcomes = outcomes.map(Some).chain(std::iter::repeat(None));
+        match readiness(needs.iter().map(|it| it.kind).zip(outcomes)) {
             Readiness::Start => return Ok(None),
             Readiness::Skip { because } => {
-                return Ok(Some(format!(
-                    "{} {}",
-                    needs[because], endings[because].said
-                )));
+                let (need, ending) = (&needs[because].from, &endings[because]);
+                return Ok(Some(format!("{need} {}", ending.said)));
             }
             Readiness::Wait => {
-                let need = &needs[endings.len()];
+                let need = &needs[endings.len()].from;
                 endings.push(dependency::ending(relay, need, |until| {
                     hold(life).now = Now::Waiting(match until {
                         Until::Up => format!("{need}, whose container is not up yet"),

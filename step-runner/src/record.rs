@@ -14,7 +14,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use humantime::{format_rfc3339_micros, parse_rfc3339};
-use kubeci_rules::Outcome;
+use kubeci_plan::Outcome;
 
 /// The most bytes of a record: what the kubelet reads of a termination message.
 pub const MAX_BYTES: usize = 4096;

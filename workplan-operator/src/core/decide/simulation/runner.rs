@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
-use kubeci_rules::{Outcome, Readiness, readiness};
+use kubeci_plan::{EdgeKind, NamedEdge, Outcome, Readiness, readiness};
 use step_runner::record::{End, Exit, Record, Stage};
 
 use super::plans::Outcome as Fate;
@@ -13,7 +13,7 @@ use crate::core::pod::RUNNER;
 
 #[derive(Debug)]
 pub struct Runner {
-    needs: Vec<String>,
+    needs: Vec<(EdgeKind, String)>,
     up: Timestamp,
     state: State,
 }
@@ -48,8 +48,9 @@ impl Runners {
             let command = container.command.as_ref()?;
             let needs = command.iter().skip_while(|word| *word != "--needs").nth(1);
             let needs = needs.into_iter().flat_map(|list| list.split(','));
+            let needs = needs.map(NamedEdge::parse);
             let runner = Runner {
-                needs: needs.map(ToOwned::to_owned).collect(),
+                needs: needs.map(|it| (it.kind, it.from.to_owned())).collect(),
                 up: Timestamp::UNIX_EPOCH,
                 state: State::Absent,
             };
@@ -136,13 +137,13 @@ impl Runners {
 
     fn readiness(&self, step: &str) -> Readiness {
         let mut known = true;
-        let needs = self.0[step].needs.iter().map(|need| {
+        let needs = self.0[step].needs.iter().map(|(kind, need)| {
             let outcome = match &self.0[need].state {
                 State::Ended(outcome, _) if known => Some(*outcome),
                 _ => None,
             };
             known &= outcome.is_some();
-            outcome
+            (*kind, outcome)
         });
         readiness(needs)
     }
