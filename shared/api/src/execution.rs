@@ -1,16 +1,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the steps hand over to each other. `Pods`: by Kubernetes alone, as init containers, containers and
-/// pods, a second or two apart. `Relay`: about a millisecond apart, as containers of one pod where they can
-/// be; steps without `commands` or with `isolate` have pods of their own. Absent: the operator's default,
-/// which is `Pods` unless its `--execution` says otherwise.
+/// How a step starts after the steps that it depends on. `Pods`: steps run as init containers, containers and
+/// pods; the next step starts one to two seconds later. `Relay`: steps run as containers of one pod where
+/// possible; the next step starts about a millisecond later, and a step without `commands` or with
+/// `isolate: true` gets its own pod. Default: the operator's `--execution`, which is `Pods` unless set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Execution {
-    /// By Kubernetes alone: as init containers, containers and pods, about a second or two apart.
+    /// Steps run as init containers, containers and pods. The next step starts one to two seconds after
+    /// its dependencies.
     #[default]
     Pods,
-    /// Inside the pod, about a millisecond apart: as many steps as can be are containers of one pod, each
-    /// waiting for its own dependencies. A step without `commands`, or with `isolate`, has a pod of its own.
+    /// Steps run as containers of one pod where possible, and each container waits for its own
+    /// dependencies. The next step starts about a millisecond after its dependencies. A step without
+    /// `commands` or with `isolate: true` gets its own pod.
     Relay,
 }

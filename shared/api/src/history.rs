@@ -2,40 +2,43 @@ use kube::{KubeSchema, core::Duration};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// How many of a Workflow's ended Workplans are kept, and for how long; what is beyond either is deleted.
+/// Limits for the ended Workplans of a Workflow. The operator deletes a Workplan that exceeds one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct History {
-    /// How many completed Workplans are kept, the latest. Absent: the operator's default, 100.
+    /// The number of completed Workplans to keep. The Workplans that ended last are kept; 0 keeps none.
+    /// Default: the operator's `--history-succeeded`, which is 100 unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub succeeded: Option<i32>,
 
-    /// How many failed Workplans are kept, the latest. Absent: the operator's default, 100.
+    /// The number of failed Workplans to keep. The Workplans that ended last are kept; 0 keeps none.
+    /// Default: the operator's `--history-failed`, which is 100 unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub failed: Option<i32>,
 
-    /// How long a Workplan is kept after it has ended, as in `168h`, `1h30m` or `90s`. Absent: the
-    /// operator's default, `168h`.
+    /// How long to keep a Workplan after `status.finishedAt`, such as `168h`, `1h30m` or `90s`.
+    /// Default: the operator's `--history-ttl`, which is `168h` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
     pub ttl: Option<Duration>,
 }
 
-/// The Workplans that the operator has deleted, which `succeeded` and `failed` of the status still count.
+/// The Workplans that the operator has deleted because of `spec.history`. `succeeded` and `failed` of the
+/// status still count them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryStatus {
-    /// How many of them had completed.
+    /// The number of deleted Workplans that had completed.
     #[serde(default)]
     pub succeeded: i64,
 
-    /// How many of them had failed.
+    /// The number of deleted Workplans that had failed.
     #[serde(default)]
     pub failed: i64,
 
-    /// The names of those that are being deleted now.
+    /// The names of the Workplans that are being deleted now, at most 100.
     #[serde(default)]
     pub deleting: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! The custom resources of kubeci, group `kube.ci`, version `v1alpha1`.
 //!
-//! A [`Workflow`] says *when* (triggers on any Kubernetes resource) and *what* (container steps with
-//! dependencies). Each triggering event is compiled into a [`Workplan`], which runs as pods.
+//! A [`Workflow`] declares triggers and container steps with dependencies. Each event that a trigger matches
+//! is compiled into a [`Workplan`], which runs as pods.
 //! The manifests in `crds/` are generated from these types.
 #![deny(missing_docs)]
 

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::{Workflow, Workplan, nulls};
 
-/// The definitions of all resources, as they are installed.
+/// The CustomResourceDefinitions, as they are installed.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 2] {
     let workflow = nulls::refused(Workflow::crd());
-    [workflow, pending_until_told(Workplan::crd())].map(|mut crd| {
+    [workflow, with_default_phase(Workplan::crd())].map(|mut crd| {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version
                 .schema
@@ -24,7 +24,7 @@ pub fn definitions() -> [CustomResourceDefinition; 2] {
     })
 }
 
-/// Takes the source's line breaks out of the descriptions: `kubectl explain` makes its own.
+/// Removes the line breaks of the source from the descriptions: `kubectl explain` wraps them.
 fn unwrap_descriptions(schema: &mut JSONSchemaProps) {
     if let Some(description) = &mut schema.description {
         *description = description.replace('\n', " ");
@@ -40,8 +40,8 @@ fn unwrap_descriptions(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// A Workplan reads `pending` from the moment it exists, without a request that says so.
-fn pending_until_told(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+/// Sets `pending` as the default phase of a Workplan, so that no request is needed for it.
+fn with_default_phase(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let status = crd.spec.versions.iter_mut().filter_map(|version| {
         let schema = version.schema.as_mut()?.open_api_v3_schema.as_mut()?;
         schema.properties.as_mut()?.get_mut("status")

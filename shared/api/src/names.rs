@@ -1,4 +1,4 @@
-//! The names by which kubeci's objects find each other.
+//! Reserved names: labels, finalizers, containers, volumes and paths.
 
 /// Label of a Workplan and its pods: the Workflow that it was compiled from.
 pub const WORKFLOW_LABEL: &str = "kube.ci/workflow";
@@ -12,32 +12,32 @@ pub const TRIGGER_UID_LABEL: &str = "kube.ci/trigger-uid";
 pub const HEAD_LABEL: &str = "kube.ci/head";
 /// Label of a Workplan: the link before its own, empty for an object's first event.
 pub const PREVIOUS_HEAD_LABEL: &str = "kube.ci/previous-head";
-/// Label of a Workplan: its number among all that its Workflow fired, by the order of creation.
+/// Label of a Workplan: its number among the Workplans of its Workflow, in the order of creation.
 pub const SEQUENCE_LABEL: &str = "kube.ci/sequence";
 /// Label of a sweep pod, which removes the folders of Workplans that have ended.
 pub const SWEEP_LABEL: &str = "kube.ci/sweep";
-/// Finalizer of a Workplan: held until its folder is gone from the node.
+/// Finalizer of a Workplan, until its folder is removed from the node.
 pub const WORKSPACE_FINALIZER: &str = "kube.ci/workspace";
 
-/// Where every step finds the folder that the steps of a Workplan share.
+/// The mount path of the shared folder in every step.
 pub const WORKSPACE_MOUNT_PATH: &str = "/kubeci";
-/// The folder of a node below which all workspaces lie.
+/// The folder on a node that contains the shared folders of all Workplans.
 pub const WORKSPACE_HOST_PATH: &str = "/kubeci";
-/// The name of the volume that holds the workspace; no volume of a user may have it.
+/// The volume of the shared folder. Users cannot use this name.
 pub const WORKSPACE_VOLUME: &str = "kubeci-workspace";
 
-/// The name of the init container that makes the shared folder writable for every user; no step may have it.
+/// The init container that makes the shared folder writable for every user. Users cannot use this name.
 pub const OPENER_CONTAINER: &str = "kubeci-workspace";
-/// The name of the container that brings the step runner into a relay pod; no step may have it.
+/// The container that installs the step runner in a relay pod. Users cannot use this name.
 pub const RUNNER_CONTAINER: &str = "kubeci-runner";
-/// The name of a relay pod's volume with the step runner; no volume of a user may have it.
+/// The volume of a relay pod with the step runner. Users cannot use this name.
 pub const RUNNER_VOLUME: &str = "kubeci-bin";
-/// The name of a relay pod's volume in which steps tell how they ended; no volume of a user may have it.
+/// The volume of a relay pod in which each step records its result. Users cannot use this name.
 pub const RELAY_VOLUME: &str = "kubeci-relay";
 
-/// The most characters that a Workflow's name may have, so that it fits into a label.
+/// The maximum length of a Workflow's name, which is the value of a label.
 pub const WORKFLOW_NAME_MAX: usize = 63;
-/// The most characters that a Workplan's name may have, so that its pods' names fit into 63.
+/// The maximum length of a Workplan's name, so that the names of its pods have at most 63 characters.
 pub const WORKPLAN_NAME_MAX: usize = 59;
-/// The most steps that a Workflow may have, and a Workplan in all its tasks.
+/// The maximum number of steps of a Workflow, and of a Workplan in all its tasks.
 pub const STEPS_MAX: usize = 500;

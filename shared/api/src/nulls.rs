@@ -1,9 +1,9 @@
 //! Fields that may be absent, but not null.
 //!
-//! A template writes `name:` where its value is empty, which is null. The API server takes a null away before it
-//! validates, and in CEL it reads as absent: a trigger would watch everything. So these fields are nullable, which
-//! keeps the null, and their parent has a rule that null alone does not fulfil: it is checked against types
-//! and enums only, so that even `not: {}`, which nothing fulfils, lets it pass.
+//! A template that renders an empty value writes `name:`, which is null. The API server removes a null before it
+//! validates, and CEL cannot tell it from an absent field: the trigger would match every name. Therefore these
+//! fields are nullable, so that the null is kept, and their parent has a rule that only null violates. A null is
+//! checked against types and enums only, so that `not: {}`, which no value fulfils, accepts it.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -15,7 +15,7 @@ const TRIGGER: &[&str] = &["spec", "triggers"];
 const SELECTOR: &[&str] = &["spec", "triggers", "selector"];
 const STEP: &[&str] = &["spec", "steps"];
 
-/// The parent, the field, and what the API server says is supported in the place of null.
+/// The parent, the field, and the text that the API server prints as the supported value.
 const NOT_NULL: [(&[&str], &str, &str); 6] = [
     (
         TRIGGER,
@@ -49,13 +49,13 @@ const NOT_NULL: [(&[&str], &str, &str); 6] = [
     ),
 ];
 
-/// Labels that an object or a node must have, of which a null takes one away.
+/// Maps of labels in which a null value would remove a label.
 const LABELS: [&[&str]; 2] = [
     &["spec", "triggers", "selector", "matchLabels"],
     &["spec", "nodeSelector"],
 ];
 
-/// Refuses null where it would widen what a Workflow does.
+/// Refuses null where it would widen a filter.
 pub(crate) fn refused(mut workflow: CustomResourceDefinition) -> CustomResourceDefinition {
     let versions = workflow.spec.versions.iter_mut();
     let schemas = versions.filter_map(|it| it.schema.as_mut()?.open_api_v3_schema.as_mut());
@@ -74,7 +74,7 @@ pub(crate) fn refused(mut workflow: CustomResourceDefinition) -> CustomResourceD
     workflow
 }
 
-/// The schema at this path; of a list its items'.
+/// The schema at this path. For a list, the schema of its items.
 fn find<'a>(schema: &'a mut JSONSchemaProps, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
     let mut found = schema;
     for field in path {
@@ -101,7 +101,7 @@ fn refuse(parent: &mut JSONSchemaProps, field: &str, instead: &str) {
         not: Some(Box::new(schema)),
         ..JSONSchemaProps::default()
     };
-    // Holds if the field is absent; if it is null, the message says what would be right.
+    // True if the field is absent. If it is null, the message says how to correct it.
     let absent = only(JSONSchemaProps {
         enum_: Some(vec![JSON(json!(instead))]),
         ..JSONSchemaProps::default()
@@ -113,7 +113,7 @@ fn refuse(parent: &mut JSONSchemaProps, field: &str, instead: &str) {
     });
 }
 
-/// The values of a map, unlike fields, can be seen to be null in CEL.
+/// Unlike fields, null values of a map are visible in CEL.
 fn refuse_values(map: &mut JSONSchemaProps) {
     const LABELS_MAX: i64 = 100;
     if let Some(JSONSchemaPropsOrBool::Schema(value)) = &mut map.additional_properties {

@@ -7,47 +7,49 @@ use std::collections::BTreeMap;
 
 use crate::schema::{list_by_name, undescribed};
 
-/// What holds for every pod of a plan, with the names and meaning that a pod's own fields have.
+/// Settings of every pod of a plan. The fields have the names and the meaning that they have in a pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSettings {
-    /// The ServiceAccount of every pod of the plan, and the one that must be allowed to watch what
-    /// the triggers name outside the Workflow's own namespace. Absent: `default`.
+    /// The ServiceAccount of every pod of the plan. For a trigger on another namespace, or on a
+    /// cluster-scoped kind, this ServiceAccount must be allowed to watch the resource. Default: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
 
-    /// Whether the steps find the ServiceAccount's token in their containers. Absent: as the ServiceAccount
-    /// says; where that says nothing, they do.
+    /// Whether the token of the ServiceAccount is mounted into the steps' containers. Default: the setting
+    /// of the ServiceAccount, which is `true` unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automount_service_account_token: Option<bool>,
 
-    /// Labels that the node must have.
+    /// Labels that the node of the plan must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
 
-    /// Taints of nodes that the pods tolerate.
+    /// The node taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "undescribed::<Vec<Toleration>>")]
     pub tolerations: Vec<Toleration>,
 
-    /// Where the scheduler may place the plan.
+    /// Scheduling constraints of the plan's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "undescribed::<Affinity>")]
     pub affinity: Option<Affinity>,
 
-    /// Secrets with the credentials for the steps' images.
+    /// Secrets with the credentials to pull the steps' images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "undescribed::<Vec<LocalObjectReference>>")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
 
-    /// The security context of every pod. Where steps run as another user than root, say so here or in
-    /// the step: the shared folder is then made writable for every user before the first step starts.
+    /// The security context of every pod. If steps run as a user other than root, set `runAsUser` or
+    /// `runAsNonRoot` here or in the step: the operator then makes the shared folder writable for every
+    /// user before the first step starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "undescribed::<PodSecurityContext>")]
     pub security_context: Option<PodSecurityContext>,
 
-    /// Volumes that the steps' `volumeMounts` name. `kubeci-workspace` is taken by the shared folder.
+    /// Volumes that the steps mount with `volumeMounts`. The names `kubeci-workspace`, `kubeci-bin` and
+    /// `kubeci-relay` are reserved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "list_by_name::<Vec<Volume>>", length(max = 100))]
     pub volumes: Vec<Volume>,

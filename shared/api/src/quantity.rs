@@ -1,4 +1,4 @@
-//! Resource quantities as people write them: `cpu: 1` as well as `cpu: "1"`.
+//! Resource quantities, as numbers (`cpu: 1`) or as strings (`cpu: "1"`).
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::schema::undescribed;
 
-/// Reads resource requirements whose quantities may be numbers, as Kubernetes itself does.
+/// Deserializes resource requirements whose quantities may be numbers, as Kubernetes does.
 pub(crate) fn requirements<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<ResourceRequirements>, D::Error> {

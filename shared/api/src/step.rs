@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::undescribed;
 
-/// One container that runs to its end.
+/// One container that runs to completion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -16,19 +16,20 @@ use crate::schema::undescribed;
         .message("the shared folder is mounted at /kubeci by itself; use another volume name and mountPath"),
 )]
 pub struct Step {
-    /// The step's name, unique in the Workflow; its container has the same. Lower-case letters, digits
-    /// and `-`, at most 63.
+    /// The name of the step, unique in the Workflow. The container has the same name. It consists of at
+    /// most 63 lower-case letters, digits and `-`. The names `kubeci-workspace` and `kubeci-runner` are
+    /// reserved.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
 
-    /// The container's image.
+    /// The container image.
     #[schemars(length(min = 1))]
     pub image: String,
 
-    /// The container's command. Absent: the image's own entrypoint.
+    /// The command of the container, as `command` of a pod's container. Default: the entrypoint of the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
 
@@ -36,26 +37,27 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
 
-    /// The steps that must have succeeded before this one starts.
+    /// The names of the steps that must complete before this step starts. If one of them fails or is
+    /// skipped, this step is skipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 499), inner(length(min = 1, max = 63)))]
     pub dependency: Vec<String>,
 
-    /// Whether the step gets a pod of its own.
+    /// Whether the step runs in its own pod.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolate: bool,
 
-    /// Environment variables.
+    /// Environment variables of the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "undescribed::<Vec<EnvVar>>")]
     pub env: Vec<EnvVar>,
 
-    /// ConfigMaps and Secrets whose entries become environment variables.
+    /// ConfigMaps and Secrets whose entries become environment variables of the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "undescribed::<Vec<EnvFromSource>>")]
     pub env_from: Vec<EnvFromSource>,
 
-    /// What the container requests of its node, and its limits.
+    /// The resource requests and limits of the container.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -64,12 +66,12 @@ pub struct Step {
     #[schemars(schema_with = "crate::quantity::requirements_schema")]
     pub resources: Option<ResourceRequirements>,
 
-    /// The folder in which the command starts. Absent: the image's own.
+    /// The working directory of the command. Default: the working directory of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
 
-    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`. Absent: `Always` for a `:latest`
-    /// image, else `IfNotPresent`.
+    /// When the kubelet pulls the image: `Always`, `IfNotPresent` or `Never`. Default: `Always` for the tag
+    /// `latest` or no tag, otherwise `IfNotPresent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^(Always|IfNotPresent|Never)$"))]
     pub image_pull_policy: Option<String>,
@@ -79,7 +81,8 @@ pub struct Step {
     #[schemars(schema_with = "undescribed::<SecurityContext>")]
     pub security_context: Option<SecurityContext>,
 
-    /// Where the Workflow's `volumes` are mounted. The shared folder is mounted at `/kubeci` by itself.
+    /// Mounts of the Workflow's `volumes`. The shared folder is always mounted at `/kubeci`; do not mount it
+    /// here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "undescribed::<Vec<VolumeMount>>", length(max = 50))]
     pub volume_mounts: Vec<VolumeMount>,

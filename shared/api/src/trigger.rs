@@ -3,10 +3,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::undescribed;
-
-/// A kind of Kubernetes object to watch, which of them, and which of their events fire the Workflow.
-/// All filters must match; an absent one matches everything.
+/// The Kubernetes objects to watch, and the events that fire the Workflow. An object matches if all filters
+/// match it. A filter that is not set matches every object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -14,27 +12,28 @@ use crate::schema::undescribed;
         .message("a trigger needs onAddOrUpdate: true, onDelete: true, or both"),
 )]
 pub struct Trigger {
-    /// The API group and version of the objects, as in their manifests: `v1`, `apps/v1`.
+    /// The `apiVersion` of the objects, as in their manifests, such as `v1` or `apps/v1`.
     #[schemars(length(min = 1, max = 317))]
     pub api_version: String,
 
-    /// The kind of the objects, as in their manifests: `ConfigMap`.
+    /// The `kind` of the objects, as in their manifests, such as `ConfigMap`.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
 
-    /// The plural name of the kind in the API: `configmaps`. Absent: found by discovery, with which it
-    /// must agree when given.
+    /// The plural name of the kind in the API, such as `configmaps`. Optional: the operator finds it by
+    /// discovery. If it is set, it must agree with discovery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub resource: Option<String>,
 
-    /// The name of the one object to watch.
+    /// The name of the object. Default: objects of every name match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub name: Option<String>,
 
-    /// The namespace of the objects, `"*"` for all. Absent: the Workflow's own. Another namespace, `"*"`
-    /// or a kind without namespaces needs the Workflow's `serviceAccountName` to be allowed to watch it.
+    /// The namespace of the objects; `"*"` means all namespaces. Default: the namespace of the Workflow.
+    /// For another namespace, for `"*"` and for a cluster-scoped kind, the ServiceAccount in
+    /// `serviceAccountName` must be allowed to watch the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),
@@ -42,31 +41,30 @@ pub struct Trigger {
     )]
     pub namespace: Option<String>,
 
-    /// The labels of the objects.
+    /// A label selector for the objects. Default: objects with any labels match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "undescribed::<LabelSelector>")]
     pub selector: Option<LabelSelector>,
 
-    /// Fire when a matching object appears and when it changes.
+    /// Whether to fire when an object is added, begins to match, or changes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_add_or_update: bool,
 
-    /// Fire when a matching object is deleted.
+    /// Whether to fire when a matching object is deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_delete: bool,
 }
 
-/// What happened to an object.
+/// A change of an object.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum TriggerEvent {
-    /// It appeared, or began to match.
+    /// The object was created, or began to match.
     Add,
-    /// It changed.
+    /// The object changed.
     Update,
-    /// It was deleted.
+    /// The object was deleted.
     Delete,
 }
 
@@ -90,15 +88,15 @@ pub struct TriggeredBy {
     pub api_version: String,
     /// The kind of the object.
     pub kind: String,
-    /// The namespace of the object; absent for a kind without namespaces.
+    /// The namespace of the object. Not set for a cluster-scoped kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The name of the object.
     pub name: String,
     /// The uid of the object.
     pub uid: String,
-    /// What happened to it.
+    /// `add`: the object was created, or began to match. `update`: it changed. `delete`: it was deleted.
     pub event: TriggerEvent,
-    /// The object's state: a hash of its content outside `metadata` and `status`.
+    /// A fingerprint of the object's state: a hash of its content outside `metadata` and `status`.
     pub token: String,
 }

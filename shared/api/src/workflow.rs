@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use crate::schema::list_by_type;
 use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, WorkspaceKind};
 
-/// When and what to run: triggers on Kubernetes resources, and container steps with dependencies.
-/// Each triggering event becomes a Workplan.
+/// The steps to run, and the triggers that run them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -19,7 +18,7 @@ use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, Works
     derive = "PartialEq",
     shortname = "wfl",
     category = "kubeci",
-    doc = "A Workflow says when to run (triggers on any Kubernetes resource) and what (container steps with dependencies). Each triggering event becomes a Workplan.",
+    doc = "A Workflow declares steps (containers with dependencies) and triggers (changes of Kubernetes objects). The operator creates a Workplan for each event that a trigger matches.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a Workflow has at most 63 characters"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
@@ -36,61 +35,64 @@ use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, Works
         .message("the volume name kubeci-workspace is taken by the shared folder; use another"),
 )]
 pub struct WorkflowSpec {
-    /// The containers to run, 1 to 500. A step starts once all that it depends on have succeeded.
+    /// The steps to run, 1 to 500. A step starts when all steps in its `dependency` have completed.
     #[schemars(length(min = 1, max = 500), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub steps: Vec<Step>,
 
-    /// The events that fire the Workflow; any one of them does. Absent: nothing does.
+    /// The triggers, at most 100. An event that matches one of them fires the Workflow. Without triggers the
+    /// Workflow never fires.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub triggers: Vec<Trigger>,
 
-    /// How the steps hand over to each other. Absent: the operator's default.
+    /// How a step starts after the steps that it depends on. Default: the operator's `--execution`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<Execution>,
 
-    /// What the shared folder is. `hostPath` (default): a folder of the node. `emptyDir`: a folder of the
-    /// pod, where all steps fit into one pod, as most do with `execution: Relay`.
+    /// The kind of the shared folder at `/kubeci`. `hostPath` (default): a folder on the node. `emptyDir`: an
+    /// emptyDir volume; all steps must fit into one pod, which most Workflows do with `execution: Relay`.
     #[serde(default, skip_serializing_if = "WorkspaceKind::is_host_path")]
     pub workspace: WorkspaceKind,
 
-    /// How many ended Workplans are kept, and for how long. Absent: the operator's defaults.
+    /// How many ended Workplans are kept, and for how long. Default: the operator's `--history-*` flags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
 
-    /// What holds for every pod.
+    /// Settings of every pod.
     #[serde(flatten)]
     pub pod: PodSettings,
 }
 
-/// What the workflow operator last saw and did.
+/// The observed state of a Workflow. The workflow operator writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowStatus {
-    /// The generation of the Workflow that this status speaks of.
+    /// The `metadata.generation` of the Workflow that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// The generation that the Workflow had when it last fired.
+    /// The `metadata.generation` of the Workflow when it last fired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_observed_generation: Option<i64>,
 
-    /// The state in which each matching object was last seen, by the object's uid: a hash of its content
-    /// outside `metadata` and `status`; behind a dot its `metadata.generation` where that counts all changes.
+    /// The last observed state of each matching object, by the uid of the object: a hash of the content
+    /// outside `metadata` and `status`. If `metadata.generation` counts every change of the kind, it follows
+    /// the hash after a dot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub last_observed_resource_generation: Option<BTreeMap<String, String>>,
 
-    /// Which object each uid is, and the last link in its chain of events.
+    /// The objects that the Workflow keeps track of, by uid, with the last event of each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
     pub ledger: BTreeMap<String, LedgerEntry>,
 
-    /// The events of all Workplans up to this number, their label `kube.ci/sequence`, are in the ledger.
+    /// The ledger contains the events of all Workplans whose label `kube.ci/sequence` is not above this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sequence: Option<i64>,
 
-    /// `Ready`, `Compiled` and `TriggersWatched`: whether it holds, why, and what to do.
+    /// `Compiled`: the steps form a valid plan. `TriggersWatched`: every trigger is watched. `Ready`: both, and
+    /// the API server accepts the Workplans. The message says what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "list_by_type::<Vec<Condition>>")]
     pub conditions: Vec<Condition>,
@@ -103,40 +105,40 @@ pub struct WorkflowStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fired: Option<MicroTime>,
 
-    /// How many of its Workplans are pending or running.
+    /// The number of its Workplans that are pending or running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<i64>,
 
-    /// How many of its Workplans have completed, those that `history` has deleted included.
+    /// The number of its Workplans that have completed, with those that were deleted because of `spec.history`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<i64>,
 
-    /// How many of its Workplans have failed, those that `history` has deleted included.
+    /// The number of its Workplans that have failed, with those that were deleted because of `spec.history`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<i64>,
 
-    /// The Workplans that the operator has deleted because they were beyond `spec.history`.
+    /// The Workplans that the operator has deleted because of `spec.history`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryStatus>,
 }
 
-/// What is remembered of one object that a Workflow watches.
+/// One object that a Workflow keeps track of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerEntry {
-    /// The resource, as `configmaps.v1` or `deployments.v1.apps`.
+    /// The resource, such as `configmaps.v1` or `deployments.v1.apps`.
     pub resource: String,
     /// The kind of the object.
     pub kind: String,
-    /// The namespace of the object; absent for a kind without namespaces.
+    /// The namespace of the object. Not set for a cluster-scoped kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The name of the object.
     pub name: String,
-    /// The last event that fired; absent before the first.
+    /// The label `kube.ci/head` of the last Workplan that the object fired. Not set before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// Whether the object's deletion fires.
+    /// Whether the deletion of the object fires.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub on_delete: bool,
 }

@@ -3,10 +3,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{list_by_type, undescribed, without_item_rules};
+use crate::schema::{list_by_type, without_item_rules};
 use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
 
-/// The tasks to run, each as one pod.
+/// The tasks to run. Each task becomes one pod.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -18,7 +18,7 @@ use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
     derive = "PartialEq",
     shortname = "wp",
     category = "kubeci",
-    doc = "A Workplan is one run of a Workflow: tasks of serial and parallel steps, each task a pod, all pods with one shared folder on one node.",
+    doc = "A Workplan is one run: tasks of serial and parallel steps. Each task runs as a pod. All pods run on one node and share a folder. A Workflow creates Workplans; you can also create one yourself.",
     validation = Rule::new("self.metadata.name.size() <= 59").message("the name of a Workplan has at most 59 characters, so that the names of its pods fit"),
     selectable = ".status.phase",
     printcolumn(name = "Workflow", type_ = "string", json_path = r".metadata.labels.kube\.ci/workflow"),
@@ -38,29 +38,31 @@ use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
         .message("with order: Relay all steps stand in ParallelSteps, each with its dependencies; move those of SerialSteps there"),
 )]
 pub struct WorkplanSpec {
-    /// The pods to run, in order.
+    /// The tasks, in order. They have at most 500 steps together.
     #[schemars(length(min = 1, max = 500))]
     pub tasks: Vec<Task>,
 
-    /// How the tasks, and the steps inside them, follow each other. Absent: `Linear`.
+    /// When a task starts. `Linear` (default): after the task before it has ended. `Graph`: after the steps
+    /// of other tasks that its own steps depend on have ended. `Relay`: as `Graph`, and inside a task each
+    /// step starts as soon as its own dependencies have ended; all steps are in `ParallelSteps`.
     #[serde(default, skip_serializing_if = "Order::is_linear")]
     pub order: Order,
 
-    /// What the shared folder is. `hostPath` (default): a folder of the node. `emptyDir`: a folder of the
-    /// pod, for a single task.
+    /// The kind of the shared folder at `/kubeci`. `hostPath` (default): a folder on the node. `emptyDir`: an
+    /// emptyDir volume, for a Workplan with a single task.
     #[serde(default, skip_serializing_if = "WorkspaceKind::is_host_path")]
     pub workspace: WorkspaceKind,
 
-    /// The event that fired it; absent when somebody wrote it by hand.
+    /// The event that fired the Workplan. Not set for a Workplan that a user wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggeredBy>,
 
-    /// What holds for every pod.
+    /// Settings of every pod.
     #[serde(flatten)]
     pub pod: PodSettings,
 }
 
-/// One pod: steps one after the other, then steps at the same time.
+/// One pod: serial steps, then parallel steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("(has(self.SerialSteps) && self.SerialSteps.size() > 0) || (has(self.ParallelSteps) && self.ParallelSteps.size() > 0)")
@@ -72,7 +74,8 @@ pub struct Task {
     #[schemars(length(max = 500), transform = without_item_rules, extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub serial_steps: Vec<Step>,
 
-    /// Steps that start together after the serial ones. Absent: the task ends with its last serial step.
+    /// Steps that start together after the serial steps, as containers. Without them the task ends with its
+    /// last serial step. With `order: Relay` each of them waits for its own dependencies.
     #[serde(
         rename = "ParallelSteps",
         default,
@@ -89,20 +92,20 @@ impl Task {
     }
 }
 
-/// How the tasks of a Workplan follow each other.
+/// When a task of a Workplan starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Order {
-    /// Each task starts when the one before it has ended.
+    /// A task starts after the task before it has ended.
     #[default]
     Linear,
-    /// A task starts when the steps outside it that its own steps depend on have ended.
+    /// A task starts after the steps of other tasks that its own steps depend on have ended.
     Graph,
-    /// As `Graph`, and inside a task each parallel step starts as soon as its own dependencies have ended.
+    /// As `Graph`; inside a task each step starts as soon as its own dependencies have ended.
     Relay,
 }
 
 impl Order {
-    /// Whether this is the order that need not be said.
+    /// Whether this is the default.
     #[must_use]
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde's skip_serializing_if passes a reference
     pub fn is_linear(&self) -> bool {
@@ -110,7 +113,8 @@ impl Order {
     }
 }
 
-/// Where a Workplan is in its life.
+/// The phase of the Workplan. `pending`: no step has started. `running`: a step has started. `completed`: every
+/// step has completed. `failed`: a step failed, or the plan cannot run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
@@ -126,7 +130,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Whether nothing more will run.
+    /// Whether the Workplan has ended.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed)
@@ -144,121 +148,125 @@ impl Phase {
     }
 }
 
-/// Where a step is in its life.
+/// The phase of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum StepPhase {
-    /// It has not started: it waits for its turn, or for its container.
+    /// The step has not started: it waits for its dependencies, or for its container.
     #[default]
     Pending,
-    /// It runs.
+    /// The step runs.
     Running,
-    /// It ended with exit code 0.
+    /// The step ended with exit code 0.
     Completed,
-    /// It ended otherwise, or could not run.
+    /// The step ended with another exit code, or could not run.
     Failed,
-    /// It will not run, because a step that it depends on did not complete.
+    /// The step does not run, because a step that it depends on did not complete.
     Skipped,
 }
 
 impl StepPhase {
-    /// Whether the step will not change any more.
+    /// Whether the step has ended or was skipped.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Skipped)
     }
 
-    /// Whether the step may have run: a failed one too, though it may have failed before.
+    /// Whether the step may have run. A failed step may have failed before its container started.
     #[must_use]
     pub fn has_started(self) -> bool {
         matches!(self, Self::Running | Self::Completed | Self::Failed)
     }
 }
 
-/// How a Workplan is doing.
+/// The observed state of a Workplan. The workplan operator writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkplanStatus {
-    /// `pending`, `running`, `completed` or `failed`.
+    /// The phase of the Workplan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
 
-    /// Why it is in this phase, in a word or a step's name.
+    /// The reason of the phase, short enough for a column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 
-    /// The lowest index of a task that runs.
+    /// The index of the first task that has not ended. After the end: of the last task that started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_index: Option<i64>,
 
-    /// Why it is in this phase, in a sentence, with what to do about it.
+    /// The reason of the phase as a sentence, with what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
-    /// The node on which its pods run.
+    /// The node on which the pods run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
 
-    /// When its first step started.
+    /// When the first step started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<MicroTime>,
 
-    /// When its last step ended.
+    /// When the last step ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<MicroTime>,
 
-    /// Steps completed, of all: `3/5`.
+    /// The number of completed steps and of all steps, such as `3/5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
 
-    /// Each step, in the order of the tasks.
-    // One list to the API server: told apart by name, who owns each field of each step is 50 KB more
-    // of 500 steps, and twice the work of a write.
+    /// The state of each step, in the order of the tasks.
+    // An atomic list: as a map by name, the managed fields of 500 steps take 50 KB more, and a write takes
+    // twice the CPU.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "undescribed::<Vec<StepStatus>>", extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub steps: Vec<StepStatus>,
 
-    /// `Succeeded` and `WorkspaceCleaned`: whether it holds, why, and what to do.
+    /// `Succeeded`: the Workplan has completed. `WorkspaceCleaned`: no folder is left on the node. `Relayed`:
+    /// how many steps of an `order: Relay` Workplan share pods. `PodsEnded`: whether containers that are not
+    /// steps keep pods running. The message says what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "list_by_type::<Vec<Condition>>")]
     pub conditions: Vec<Condition>,
 
-    /// The generation of the Workplan that this status speaks of.
+    /// The `metadata.generation` of the Workplan that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }
 
-/// How one step is doing.
+/// The observed state of one step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// The step.
+    /// The name of the step.
     pub name: String,
 
-    /// `pending`, `running`, `completed`, `failed` or `skipped`.
+    /// `pending`: the step has not started. `running`: it runs. `completed`: it ended with exit code 0.
+    /// `failed`: it ended with another exit code, or could not run. `skipped`: it does not run, because a
+    /// step that it depends on did not complete.
     pub phase: StepPhase,
 
-    /// The pod in which it runs or ran.
+    /// The name of the step's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
 
-    /// The container in which it runs or ran, for `kubectl logs POD -c CONTAINER`.
+    /// The name of the step's container. `kubectl logs POD -c CONTAINER` shows its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
 
-    /// When its command started; its container, in a pod whose steps do not hand over inside it.
+    /// When the step started. With `order: Relay` this is the start of the command, otherwise of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<MicroTime>,
 
-    /// When its command ended, or its container.
+    /// When the step ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<MicroTime>,
 
-    /// The exit code of its container.
+    /// The exit code of the container. Not set if the container did not run to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
 
-    /// Why it is in this phase, and what to do about it.
+    /// The reason of the phase, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -1,14 +1,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the shared folder of a Workplan is.
+/// The kind of volume of the shared folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum WorkspaceKind {
-    /// A folder of the node, for any number of pods; removed when the Workplan has ended.
+    /// A folder on the node, for any number of pods. The operator removes it after the Workplan has ended.
     #[default]
     HostPath,
-    /// A folder of the pod, for Workplans of one pod; gone with it. Pod Security `restricted` allows it.
+    /// An `emptyDir` volume, for Workplans with one pod. Pod Security `restricted` allows it.
     EmptyDir,
 }
 
