@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
+use kube::api::{ObjectMeta, PostParams};
 use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Phase, StepPhase, Workplan};
 use kubeci_e2e::{Test, assert_in_order, fired, run_as, step};
@@ -97,6 +98,61 @@ async fn deployments_by_label(#[values(Pods, Relay)] execution: Execution) {
         patched.expect("a Deployment");
         let plans = test.workplans_reach("smoke-test", 2).await;
         assert_eq!(fired(&plans), ["shop add", "shop update"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn restricted() {
+    kubeci_e2e::run("example-restricted", async |test| {
+        let enforce = "pod-security.kubernetes.io/enforce";
+        test.label_namespace([(enforce, "restricted")].into()).await;
+        let plan = run(test, "restricted", "restricted", Phase::Completed).await;
+        assert_eq!(test.pods_of(&plan.name_any()).await.len(), 1);
+        assert_eq!(test.log_of(&plan, "report").await, "1000\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn workplan() {
+    kubeci_e2e::run("example-workplan", async |test| {
+        test.create(&example(test, "workplan/workplan.yaml")).await;
+        let plan = test.ends("by-hand", Phase::Completed).await;
+        assert_in_order(&plan);
+        assert_eq!(test.pods_of("by-hand").await.len(), 2);
+        assert_eq!(test.log("by-hand-1", "report").await, "binary\n1\n");
+        test.cleaned("by-hand").await;
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn run_again(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-again", async |test| {
+        let plan = run(test, "run-again", "run-again", Phase::Completed).await;
+        let trigger = example(test, "run-again/trigger.yaml");
+        test.apply(&trigger.replace("run: \"1\"", "run: \"2\""))
+            .await;
+        let plans = test.workplans_reach("run-again", 2).await;
+        assert_eq!(fired(&plans), ["run-again add", "run-again update"]);
+        let copy = Workplan {
+            metadata: ObjectMeta {
+                generate_name: Some("again-".to_owned()),
+                ..ObjectMeta::default()
+            },
+            status: None,
+            ..plan
+        };
+        let created = test
+            .api::<Workplan>()
+            .create(&PostParams::default(), &copy)
+            .await;
+        let name = created.expect("a Workplan").name_any();
+        let plan = test.ends(&name, Phase::Completed).await;
+        assert_eq!(test.log_of(&plan, "greet").await, "hello\n");
+        test.cleaned(&name).await;
     })
     .await;
 }
