@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{Workflow, Workplan, nulls};
 
-/// The CustomResourceDefinitions, as they are installed.
+/// The definitions of all resources, as they are installed.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 2] {
     let workflow = nulls::refused(Workflow::crd());
