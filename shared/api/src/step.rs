@@ -11,9 +11,9 @@ use crate::schema::undescribed;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.dependency) || !(self.name in self.dependency)")
-        .message("a step cannot depend on itself; remove its own name from dependency"),
+        .message("a step cannot depend on itself; remove its name from dependency"),
     validation = Rule::new("!has(self.volumeMounts) || self.volumeMounts.all(m, m.name != 'kubeci-workspace' && m.mountPath != '/kubeci')")
-        .message("the shared folder is mounted at /kubeci by itself; use another volume name and mountPath"),
+        .message("the shared folder is always mounted at /kubeci; use another volume name and mountPath"),
 )]
 pub struct Step {
     /// The name of the step, unique in the Workflow. The container has the same name. It consists of at

@@ -32,7 +32,7 @@ use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, Works
 )]
 #[x_kube(
     validation = Rule::new("!has(self.volumes) || self.volumes.all(v, v.name != 'kubeci-workspace')")
-        .message("the volume name kubeci-workspace is taken by the shared folder; use another"),
+        .message("the volume name kubeci-workspace is reserved for the shared folder; use another name"),
 )]
 pub struct WorkflowSpec {
     /// The steps to run, 1 to 500. A step starts when all steps in its `dependency` have completed.

@@ -19,7 +19,7 @@ use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
     shortname = "wp",
     category = "kubeci",
     doc = "A Workplan is one run: tasks of serial and parallel steps. Each task runs as a pod. All pods run on one node and share a folder. A Workflow creates Workplans; you can also create one yourself.",
-    validation = Rule::new("self.metadata.name.size() <= 59").message("the name of a Workplan has at most 59 characters, so that the names of its pods fit"),
+    validation = Rule::new("self.metadata.name.size() <= 59").message("the name of a Workplan has at most 59 characters"),
     selectable = ".status.phase",
     printcolumn(name = "Workflow", type_ = "string", json_path = r".metadata.labels.kube\.ci/workflow"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
@@ -33,9 +33,9 @@ use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
 )]
 #[x_kube(
     validation = Rule::new("!has(self.workspace) || self.workspace != 'emptyDir' || self.tasks.size() == 1")
-        .message("an emptyDir is a folder of one pod; put all steps into one task or use workspace: hostPath"),
+        .message("an emptyDir belongs to one pod; put all steps into one task, or use workspace: hostPath"),
     validation = Rule::new("!has(self.order) || self.order != 'Relay' || self.tasks.all(t, !has(t.SerialSteps) || t.SerialSteps.size() == 0)")
-        .message("with order: Relay all steps stand in ParallelSteps, each with its dependencies; move those of SerialSteps there"),
+        .message("with order: Relay all steps are in ParallelSteps; move the steps of SerialSteps there and set their dependency"),
 )]
 pub struct WorkplanSpec {
     /// The tasks, in order. They have at most 500 steps together.
