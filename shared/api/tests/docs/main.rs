@@ -276,3 +276,48 @@ fn every_test_that_a_page_names_exists() {
         });
     assert_none(unknown);
 }
+
+/// Fields whose own fields are of Kubernetes' types.
+const OF_KUBERNETES: [&str; 11] = [
+    "affinity",
+    "conditions",
+    "env",
+    "envFrom",
+    "imagePullSecrets",
+    "matchExpressions",
+    "resources",
+    "securityContext",
+    "tolerations",
+    "volumeMounts",
+    "volumes",
+];
+
+#[test]
+fn every_field_is_documented() {
+    let reference = Page::read("reference.md");
+    let mut fields = BTreeSet::new();
+    for crd in kubeci_api::definitions() {
+        let crd = serde_json::to_value(crd).unwrap();
+        for part in ["spec", "status"] {
+            let schema = format!("/spec/versions/0/schema/openAPIV3Schema/properties/{part}");
+            collect_fields(crd.pointer(&schema).unwrap(), &mut fields);
+        }
+    }
+    assert!(
+        fields.len() > 50,
+        "the fields are not where they are looked for"
+    );
+    let missing = fields.into_iter().filter(|field| !reference.has(field));
+    assert_none(missing.map(|field| format!("the field {field} is not in docs/reference.md")));
+}
+
+fn collect_fields(schema: &serde_json::Value, fields: &mut BTreeSet<String>) {
+    for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
+        fields.insert(field.clone());
+        if !OF_KUBERNETES.contains(&field.as_str()) {
+            collect_fields(schema, fields);
+            collect_fields(&schema["items"], fields);
+            collect_fields(&schema["additionalProperties"], fields);
+        }
+    }
+}
