@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kube::api::GetParams;
 use kube::core::Request;
 use kube::{Client, Resource, ResourceExt};
-use kubeci_api::Workplan;
+use kubeci_api::{Step, StepStatus, Workplan};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,11 +14,14 @@ use super::act::{Error, failed};
 use super::key::Key;
 use super::workplans::Known;
 
-/// A plan takes some four times of its JSON.
-const ROOM: u64 = 12 << 20;
+/// How much memory the plans that are kept may take, in bytes.
+const KEPT: u64 = 24 << 20;
 
-/// How much JSON may be at its turn, in KiB.
-const IN_TURN: u32 = 12 << 10;
+/// How much memory the plans that are reconciled at the same time may take, in KiB.
+const IN_TURN: u32 = 32 << 10;
+
+/// About what a step takes, its status included, beside its JSON.
+const STEP: usize = size_of::<Step>() + size_of::<StepStatus>() + 256;
 
 /// How many are read at the same time; each may have 1.5 MB.
 const READERS: usize = 4;
@@ -34,21 +37,28 @@ pub struct Held {
 
 pub struct Plans {
     client: Client,
-    kept: Mutex<Cache<String, Held, ByJson>>,
+    kept: Mutex<Cache<String, Held, ByMemory>>,
     readers: Semaphore,
     in_turn: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
-struct ByJson;
+struct ByMemory;
 
-impl Weighter<String, Held> for ByJson {
+impl Weighter<String, Held> for ByMemory {
     fn weight(&self, _: &String, held: &Held) -> u64 {
-        held.size as u64
+        held.memory() as u64
     }
 }
 
 impl Held {
+    /// About how many bytes it takes.
+    fn memory(&self) -> usize {
+        let tasks = self.workplan.spec.tasks.iter();
+        let steps: usize = tasks.map(|task| task.steps().count()).sum();
+        self.size + steps * STEP
+    }
+
     /// Whether the watch shows nothing newer; drops what need not be remembered then.
     fn is_newest(&mut self, version: &str) -> bool {
         if self.workplan.metadata.resource_version.as_deref() == Some(version) {
@@ -63,7 +73,7 @@ impl Plans {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            kept: Mutex::new(Cache::with_weighter(1000, ROOM, ByJson)),
+            kept: Mutex::new(Cache::with_weighter(1000, KEPT, ByMemory)),
             readers: Semaphore::new(READERS),
             in_turn: Arc::new(Semaphore::new(IN_TURN as usize)),
         }
@@ -76,9 +86,9 @@ impl Plans {
         known: &Known,
     ) -> Result<Option<(Held, OwnedSemaphorePermit)>, Error> {
         // What waits for room takes none.
-        let size = self.kept(|kept| kept.peek(&known.uid).map(|held| held.size));
-        if let Some(size) = size {
-            let room = self.room(size).await?;
+        let memory = self.kept(|kept| kept.peek(&known.uid).map(Held::memory));
+        if let Some(memory) = memory {
+            let room = self.room(memory).await?;
             let kept = self.kept(|kept| kept.remove(&known.uid));
             if let Some((_, mut held)) = kept
                 && held.is_newest(&known.version)
@@ -89,16 +99,16 @@ impl Plans {
         let _reader = self.readers.acquire().await.map_err(|_| Error::Closed)?;
         match self.read(key, known).await? {
             Some(held) => {
-                let room = self.room(held.size).await?;
+                let room = self.room(held.memory()).await?;
                 Ok(Some((held, room)))
             }
             None => Ok(None),
         }
     }
 
-    async fn room(&self, size: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let size = u32::try_from(size / 1024 + 1).unwrap_or(IN_TURN);
-        let room = Arc::clone(&self.in_turn).acquire_many_owned(size.min(IN_TURN));
+    async fn room(&self, memory: usize) -> Result<OwnedSemaphorePermit, Error> {
+        let memory = u32::try_from(memory / 1024 + 1).unwrap_or(IN_TURN);
+        let room = Arc::clone(&self.in_turn).acquire_many_owned(memory.min(IN_TURN));
         // It fails when the semaphore is closed, which nobody does.
         room.await.map_err(|_| Error::Closed)
     }
@@ -147,7 +157,7 @@ impl Plans {
         }
     }
 
-    fn kept<T>(&self, change: impl FnOnce(&mut Cache<String, Held, ByJson>) -> T) -> T {
+    fn kept<T>(&self, change: impl FnOnce(&mut Cache<String, Held, ByMemory>) -> T) -> T {
         change(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -177,12 +187,21 @@ mod tests {
     }
 
     #[test]
+    fn many_short_steps_take_more_than_their_json() {
+        let mut held = held("1", &[]);
+        let steps = (0..500).map(|at| crate::testing::step(&format!("s-{at}")));
+        held.workplan.spec.tasks[0].parallel_steps = steps.collect();
+        held.size = 40_000;
+        assert!(held.memory() > 500_000, "{}", held.memory());
+    }
+
+    #[test]
     fn no_more_is_kept_than_there_is_room_for() {
-        let mut kept = Cache::with_weighter(1000, 10_000, ByJson);
+        let mut kept = Cache::with_weighter(1000, 25_000, ByMemory);
         for at in 0..100 {
             kept.insert(format!("uid-{at}"), held("1", &[]));
         }
-        assert!(kept.weight() <= 10_000, "{}", kept.weight());
+        assert!(kept.weight() <= 25_000, "{}", kept.weight());
         assert!(kept.len() > 1);
     }
 }

@@ -1,5 +1,5 @@
-//! The pods of Workplans, as JSON of what is looked at: a pod of 110 containers takes some kilobytes so, where the
-//! types of the API take hundreds.
+//! The pods of Workplans, as compressed JSON of what is looked at: a pod of 110 containers takes a kilobyte or two so,
+//! where the types of the API take hundreds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use kubeci_api::names::WORKPLAN_LABEL;
+use lz4_flex::block::{compress_prepend_size, decompress_size_prepended};
 use tokio::sync::watch;
 
 use super::key::Key;
@@ -68,7 +69,7 @@ impl Pods {
     pub fn of(&self, workplan: &Key) -> BTreeMap<Box<str>, Pod> {
         let packed = self.lock().known.get(workplan).cloned();
         let pods = packed.into_iter().flatten();
-        pods.filter_map(|(name, packed)| Some((name, serde_json::from_slice(&packed).ok()?)))
+        pods.filter_map(|(name, packed)| Some((name, unpack(&packed)?)))
             .collect()
     }
 
@@ -89,10 +90,16 @@ pub fn workplan_of(pod: &Pod) -> Option<Key> {
 
 fn put(pods: &mut ByWorkplan, pod: &Pod) {
     // What was read as JSON can be written so.
-    if let (Some(workplan), Ok(packed)) = (workplan_of(pod), serde_json::to_vec(pod)) {
+    if let (Some(workplan), Ok(json)) = (workplan_of(pod), serde_json::to_vec(pod)) {
         let of_workplan = pods.entry(workplan).or_default();
+        let packed = compress_prepend_size(&json);
         of_workplan.insert(pod.name_any().into(), packed.into());
     }
+}
+
+fn unpack(packed: &[u8]) -> Option<Pod> {
+    let json = decompress_size_prepended(packed).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 #[cfg(test)]
@@ -107,6 +114,21 @@ mod tests {
             "status": {"phase": phase},
         });
         serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn five_hundred_containers_take_little() {
+        let containers =
+            (0..500).map(|at| json!({"name": format!("step-{at}"), "image": "alpine"}));
+        let mut large = pod("a", "Pending");
+        large.spec =
+            serde_json::from_value(json!({"containers": containers.collect::<Vec<_>>()})).unwrap();
+        let pods = Pods::new();
+        pods.apply(&Event::Apply(large.clone()));
+        let plan = Key::new("ns", "plan");
+        assert_eq!(pods.of(&plan)["a"], large);
+        let packed = pods.lock().known[&plan]["a"].len();
+        assert!(packed < 6000, "{packed}");
     }
 
     #[test]
