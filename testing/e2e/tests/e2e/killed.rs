@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kubeci_api::Execution::{Pods, Relay};
 use kubeci_api::{Phase, Workflow, Workplan, names};
 use kubeci_e2e::{DISRUPTIVE, Operator, PodHistory, Test, chains, eventually, fired, told};
-use rand::Rng;
+use rand::RngExt;
 use serde_json::json;
 
 use crate::workflow::{WATCHED, on_config_maps, shell, unplaced};

@@ -1,6 +1,7 @@
 //! Random `LimitRange`s, quotas and steps, through the API server's own admission.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -8,9 +9,8 @@ use kube::api::PostParams;
 use kubeci_api::{StepPhase, Workplan};
 use kubeci_e2e::{Test, eventually_within};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 use super::limits_are_in_force;
 
