@@ -27,7 +27,7 @@ crds: ## Generate crds/ from shared/api
 format: ## Format the code
 	cargo fmt --all
 
-lint: ## Check the format and run clippy
+lint: ## Check scripts, text, format, dependencies and code; no test
 	@testing/test lint
 
 unit: ## Unit and property tests; no cluster
