@@ -1,6 +1,6 @@
 # `make demo` shows kubeci at work, `make test` tests all of it; `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help demo test cluster cluster-down build install crds format lint unit e2e bench
+.PHONY: help demo test cluster cluster-down build release crds format lint unit e2e bench
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ cluster-down: ## Remove that cluster
 
 build: ## Build the operators as static binaries
 	@testing/build
+
+release: ## Build the files of a release: images, bills of materials, checksums
+	@testing/release
 
 crds: ## Generate crds/ from shared/api
 	UPDATE_CRDS=1 cargo test --quiet -p kubeci-api --test crds

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# Programs that check dependencies: each is built once per version and kept outside the checkout.
+# Programs that check and describe dependencies: each is built once per version and kept outside the checkout.
 
 cargo_deny=${XDG_CACHE_HOME:-$HOME/.cache}/kubeci/cargo-deny/0.20.2/bin/cargo-deny
+cargo_cyclonedx=${XDG_CACHE_HOME:-$HOME/.cache}/kubeci/cargo-cyclonedx/0.5.9/bin/cargo-cyclonedx
 
 # build_tool PROGRAM: without optimization, since each is built in a minute and runs for two seconds
 build_tool() {
