@@ -52,8 +52,11 @@ pub(crate) fn precedence(order: Order, tasks: &[Task]) -> Graph {
 pub(crate) fn graph_inside(task: &Task) -> Graph {
     let steps: Vec<&Step> = task.steps().collect();
     let names: StepNames = steps.iter().map(|step| step.name.as_str()).collect();
-    let edges = steps.iter().enumerate();
-    let edges = edges.flat_map(|(at, step)| names.resolve(at, edges_to(step)).flatten());
+    let is_inside = |edge: &NamedEdge<&str>| names.get(edge.from).is_some();
+    let edges = steps.iter().enumerate().flat_map(|(at, step)| {
+        let inside = edges_to(step).filter(is_inside);
+        names.resolve(at, inside).flatten()
+    });
     Graph::of_steps(steps.len(), edges).unwrap_or_else(|_| Graph::without_edges(steps.len()))
 }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use fixedbitset::FixedBitSet;
 
@@ -49,17 +49,12 @@ impl<'a> StepNames<'a> {
         to: usize,
         edges: impl Iterator<Item = NamedEdge<&'e str>> + Clone,
     ) -> impl Iterator<Item = Result<Edge, ResolveError>> {
-        let mut resolved = Resolved::new(self.names.len());
+        let mut seen = Seen::new(self.names.len());
         edges.clone().enumerate().map(move |(position, edge)| {
             let NamedEdge { from: name, kind } = edge;
             let from = self.get(name);
-            let mut before = edges.clone().take(position);
-            let is_repeated = match from {
-                Some(from) => resolved.put(from, kind),
-                None => before.clone().any(|earlier| earlier == edge),
-            };
-            if is_repeated {
-                let first = before.position(|earlier| earlier == edge);
+            if !seen.insert(from, edge) {
+                let first = edges.clone().position(|earlier| earlier == edge);
                 let first = first.unwrap_or(position);
                 return Err(ResolveError::Repeated { first });
             }
@@ -72,17 +67,30 @@ impl<'a> StepNames<'a> {
     }
 }
 
-/// The steps that edges to one step come from, by kind.
-struct Resolved(FixedBitSet);
+/// The edges to one step so far.
+struct Seen<'e> {
+    /// A bit for each step and kind.
+    known: FixedBitSet,
+    unknown: HashSet<NamedEdge<&'e str>>,
+}
 
-impl Resolved {
+impl<'e> Seen<'e> {
     fn new(steps: usize) -> Self {
-        Self(FixedBitSet::with_capacity(steps * EdgeKind::ALL.len()))
+        Self {
+            known: FixedBitSet::with_capacity(steps * EdgeKind::ALL.len()),
+            unknown: HashSet::new(),
+        }
     }
 
-    /// Adds an edge; says whether there was such an edge.
-    fn put(&mut self, from: usize, kind: EdgeKind) -> bool {
-        self.0.put(from * EdgeKind::ALL.len() + kind as usize)
+    /// Adds an edge from a step, or from an unknown one. Returns whether it is new.
+    fn insert(&mut self, from: Option<usize>, edge: NamedEdge<&'e str>) -> bool {
+        match from {
+            Some(from) => {
+                let bit = from * EdgeKind::ALL.len() + edge.kind as usize;
+                !self.known.put(bit)
+            }
+            None => self.unknown.insert(edge),
+        }
     }
 }
 

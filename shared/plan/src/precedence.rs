@@ -37,8 +37,9 @@ impl Plan<'_> {
         let order = topological(&self.predecessors_of_tasks());
         // A plan has no cycles.
         for task in order.unwrap_or_default() {
-            let mut done = self.steps_waited_for(task);
-            for step in self.steps_waited_for(task).ones() {
+            let waited_for = self.steps_waited_for(task);
+            let mut done = waited_for.clone();
+            for step in waited_for.ones() {
                 done.union_with(&ended[self.steps[step].task]);
                 done.union_with(&before[step]);
             }
