@@ -3,20 +3,19 @@ use std::path::PathBuf;
 
 use kubeci_plan::NamedEdge;
 
-use crate::trouble::Trouble;
+use crate::error::Error;
 
 /// Where the kubelet looks for a container's termination message, unless its pod says otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 pub const HELP: &str = "\
 Stands in front of a step's command in a kubeci relay pod: waits for the steps
-that it depends on, runs it, and says how it ended.
+that it depends on, runs it, and records how it ended.
 
 Usage:
   step-runner install --bin DIR --relay DIR STEP...
       Prepares a pod, in its first container: copies itself to <bin>/step-runner,
-      makes a folder in the relay for each step, and ends once `installed` has
-      heard of it.
+      makes a folder in the relay for each step, and ends once `installed` runs.
 
   step-runner installed --relay DIR
       Ends when the pod is prepared. As that container's postStart hook it holds
@@ -33,7 +32,7 @@ Options:
       --needs STEP,...       The steps that must have completed before
       --dir DIR              The command's working directory, an absolute path;
                              created if it is missing when the command starts
-      --termination-log FILE Where to say how the step ended, for the kubelet
+      --termination-log FILE The file from which the kubelet reads how the step ended
                              [default: /dev/termination-log]
   -h, --help                 Print this
   -V, --version              Print the version
@@ -76,7 +75,7 @@ pub struct Run {
 }
 
 /// Reads the command line, without the program's own name.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Trouble> {
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Error> {
     let mut words = words.into_iter();
     let first = words.next().unwrap_or_default();
     match first.to_str() {
@@ -92,7 +91,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Tro
     }
 }
 
-fn install(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble> {
+fn install(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let (mut bin, mut relay, mut steps) = (None, None, Vec::new());
     while let Some(word) = words.next() {
         match word.to_str() {
@@ -110,7 +109,7 @@ fn install(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trou
     }))
 }
 
-fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble> {
+fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let mut relay = None;
     while let Some(word) = words.next() {
         match word.to_str() {
@@ -123,7 +122,7 @@ fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Tr
     Ok(Arguments::Installed { relay })
 }
 
-fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble> {
+fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let (mut relay, mut step, mut needs, mut dir) = (None, None, OsString::new(), None);
     let mut termination_log = OsString::from(TERMINATION_LOG);
     while let Some(word) = words.next() {
@@ -150,17 +149,17 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Trouble>
     }))
 }
 
-fn value(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<OsString, Trouble> {
+fn value(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<OsString, Error> {
     words
         .next()
         .map_or_else(|| usage(format!("{of} needs a value")), Ok)
 }
 
-fn required(value: Option<OsString>, what: &str) -> Result<OsString, Trouble> {
+fn required(value: Option<OsString>, what: &str) -> Result<OsString, Error> {
     value.map_or_else(|| usage(format!("{what} is missing")), Ok)
 }
 
-fn absolute(path: OsString) -> Result<PathBuf, Trouble> {
+fn absolute(path: OsString) -> Result<PathBuf, Error> {
     let path = PathBuf::from(path);
     if path.is_absolute() {
         return Ok(path);
@@ -172,7 +171,7 @@ fn absolute(path: OsString) -> Result<PathBuf, Trouble> {
 }
 
 /// The text forms of edges, with commas between them.
-fn edges(list: &OsStr, own: &str) -> Result<Vec<NamedEdge<String>>, Trouble> {
+fn edges(list: &OsStr, own: &str) -> Result<Vec<NamedEdge<String>>, Error> {
     let Some(list) = list.to_str() else {
         return usage(format!("'{}' is no list of steps", list.display()));
     };
@@ -184,14 +183,14 @@ fn edges(list: &OsStr, own: &str) -> Result<Vec<NamedEdge<String>>, Trouble> {
     Ok(edges)
 }
 
-fn edge(text: &str) -> Result<NamedEdge<String>, Trouble> {
+fn edge(text: &str) -> Result<NamedEdge<String>, Error> {
     let NamedEdge { from, kind } = NamedEdge::parse(text);
     let from = step_name(OsStr::new(from))?;
     Ok(NamedEdge { from, kind })
 }
 
 /// A name that is a folder's as well, and leads to no other.
-fn step_name(name: &OsStr) -> Result<String, Trouble> {
+fn step_name(name: &OsStr) -> Result<String, Error> {
     let allowed = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
     match name.to_str() {
         Some(text) if !text.is_empty() && !text.starts_with('-') && text.bytes().all(allowed) => {
@@ -204,8 +203,8 @@ fn step_name(name: &OsStr) -> Result<String, Trouble> {
     }
 }
 
-fn usage<T>(problem: String) -> Result<T, Trouble> {
-    Err(Trouble::Usage(problem))
+fn usage<T>(problem: String) -> Result<T, Error> {
+    Err(Error::Usage(problem))
 }
 
 #[cfg(test)]
@@ -213,7 +212,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Arguments, String> {
-        parse(line.split(' ').map(OsString::from)).map_err(|trouble| trouble.to_string())
+        parse(line.split(' ').map(OsString::from)).map_err(|error| error.to_string())
     }
 
     #[test]

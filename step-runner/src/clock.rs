@@ -1,14 +1,14 @@
 use std::time::{Duration, Instant, SystemTime};
 
-/// The time of day, read once; from then on nobody who sets the machine's clock can turn it back.
+/// The time of day, read once. Later changes of the machine's clock have no effect.
 pub struct Clock {
     pub up: SystemTime,
     since: Instant,
 }
 
-/// How far apart the two clocks may be read, so that times of different steps can be compared; and how often
-/// it is tried on a machine too busy for it.
+/// How far apart the two clocks may be read, so that times of different steps can be compared.
 const APART: Duration = Duration::from_micros(5);
+/// How often they are read on a busy machine.
 const TRIES: usize = 20;
 
 impl Clock {

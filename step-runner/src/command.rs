@@ -9,9 +9,9 @@ use rustix::io::retry_on_intr;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use crate::arguments::Run;
+use crate::error::Error;
 use crate::exit_code;
 use crate::record::Exit;
-use crate::trouble::Trouble;
 
 /// Why a command could not be started.
 pub struct NotStarted {
@@ -45,10 +45,10 @@ fn enter(dir: &Path) -> Result<(), NotStarted> {
 }
 
 /// Waits until the command has ended, and reaps whatever else was left to the runner meanwhile.
-pub fn reap(command: Pid) -> Result<Exit, Trouble> {
+pub fn reap(command: Pid) -> Result<Exit, Error> {
     loop {
         let ended = retry_on_intr(|| wait(WaitOptions::empty()));
-        match ended.map_err(Trouble::refused("wait for the command"))? {
+        match ended.map_err(Error::refused("wait for the command"))? {
             Some((pid, status)) if pid == command => return Ok(exit(status)),
             _ => {}
         }

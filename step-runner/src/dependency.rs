@@ -7,49 +7,48 @@ use std::time::Duration;
 use kubeci_plan::Outcome;
 use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 
+use crate::error::Error;
 use crate::lock;
 use crate::record::{MAX_BYTES, Record};
 use crate::relay::Relay;
-use crate::trouble::Trouble;
 
-/// How a step that others wait for ended, and how that is said of it.
+/// How a step that others wait for ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub struct Ended {
     pub outcome: Outcome,
-    pub said: String,
+    /// The outcome in words, to follow the step's name.
+    pub how: String,
 }
 
-/// What of a step is waited for.
+/// What the runner waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
+    /// The step's container is up.
     Up,
+    /// The step has ended.
     Ended,
 }
 
-/// How often is looked for a container that is not up yet. Containers start in the order of their
-/// dependencies, so this is rare; it takes no inotify instance, of which a node has 128 for all of root's.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LONGEST_LOOK: Duration = Duration::from_millis(64);
+/// The interval of polls for a container that is not up yet. They are rare, because containers start in the order
+/// of their dependencies. Inotify is no alternative: a node has 128 instances for all processes of root.
+const FIRST_POLL: Duration = Duration::from_millis(1);
+const LONGEST_POLL: Duration = Duration::from_millis(64);
 
-/// Waits until a step has ended, saying for what it waits.
-pub fn ending(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<Ending, Trouble> {
-    match appeared(relay, step, &waits)? {
+/// Waits until a step has ended. Calls back with what it waits for.
+pub fn ended(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<Ended, Error> {
+    match record(relay, step, &waits)? {
         Ok(record) => {
             waits(Until::Ended);
-            lock::shared(&record).map_err(Trouble::io("lock", relay.record(step)))?;
+            lock::shared(&record).map_err(Error::io("lock", relay.record(step)))?;
             Ok(read(&record))
         }
         Err(error) => Ok(failed(format!("left no record in the relay ({error})"))),
     }
 }
 
-/// Waits for the record of a step; the inner error says why there will be none that can be trusted.
-fn appeared(
-    relay: &Relay<'_>,
-    step: &str,
-    waits: impl Fn(Until),
-) -> Result<io::Result<File>, Trouble> {
-    let mut pause = FIRST_LOOK;
+/// Waits for the record of a step. The inner error says why there is none that can be trusted.
+fn record(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<io::Result<File>, Error> {
+    let mut pause = FIRST_POLL;
     loop {
         // In this order: a step that is up has its record in place before its mark is gone.
         let absent = relay.is_absent(step)?;
@@ -57,7 +56,7 @@ fn appeared(
             Err(error) if error.kind() == io::ErrorKind::NotFound && absent => {
                 waits(Until::Up);
                 thread::sleep(pause);
-                pause = LONGEST_LOOK.min(pause * 2);
+                pause = LONGEST_POLL.min(pause * 2);
             }
             opened => return Ok(opened),
         }
@@ -78,7 +77,7 @@ fn open(relay: &Relay<'_>, step: &str) -> io::Result<File> {
     }
 }
 
-fn read(file: &File) -> Ending {
+fn read(file: &File) -> Ended {
     let mut block = vec![0; MAX_BYTES];
     let length = file.read_at(&mut block, 0).unwrap_or_default();
     let text = String::from_utf8_lossy(&block[..length]);
@@ -86,7 +85,7 @@ fn read(file: &File) -> Ending {
         .parse()
         .ok()
         .and_then(|record: Record| record.outcome());
-    let said = match outcome {
+    let how = match outcome {
         Some(Outcome::Completed) => "completed",
         Some(Outcome::Failed) => "failed",
         Some(Outcome::Skipped) => "was skipped",
@@ -94,15 +93,15 @@ fn read(file: &File) -> Ending {
             return failed("died without saying how it ended, as one that is out of memory".into());
         }
     };
-    Ending {
+    Ended {
         outcome: outcome.unwrap_or(Outcome::Failed),
-        said: said.into(),
+        how: how.into(),
     }
 }
 
-fn failed(said: String) -> Ending {
-    Ending {
+fn failed(how: String) -> Ended {
+    Ended {
         outcome: Outcome::Failed,
-        said,
+        how,
     }
 }

@@ -1,9 +1,9 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why the runner itself cannot do its work, and what to do about it.
+/// Why the runner itself failed, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum Error {
     #[error("{0}; see step-runner --help")]
     Usage(String),
     #[error("cannot {action} {}: {error}; {}", path.display(), advice(error))]
@@ -27,7 +27,7 @@ pub enum Trouble {
     Miswired { step: String, folder: PathBuf },
 }
 
-impl Trouble {
+impl Error {
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io {
             action,

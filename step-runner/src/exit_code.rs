@@ -1,11 +1,11 @@
-//! What the runner exits with where it is not the command's own exit code, or 128 and the signal that killed it.
-//! A command may end with these itself; the step's record tells them apart.
+//! The exit codes of the runner's own. All others are those of the command, or 128 and the signal that killed it.
+//! A command may exit with these codes too; the step's record tells them apart.
 
-/// The step was skipped, as test runners say it.
+/// The step was skipped; the code is that of test runners.
 pub const SKIPPED: u8 = 77;
-/// The runner itself could not do its work, as `env` and `timeout` say it.
-pub const TROUBLE: u8 = 125;
-/// The command was found and cannot be executed, as shells say it.
+/// The runner itself failed; the code is that of `env` and `timeout`.
+pub const RUNNER_FAILED: u8 = 125;
+/// The command was found and cannot be executed; the code is that of shells.
 pub const NOT_EXECUTABLE: u8 = 126;
-/// The command was not found, as shells say it.
+/// The command was not found; the code is that of shells.
 pub const NOT_FOUND: u8 = 127;

@@ -7,13 +7,13 @@ use std::io;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-/// Locks a file that nobody else has.
+/// Locks a file that no other process has open.
 pub fn exclusive(file: &File) -> io::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))?;
     Ok(())
 }
 
-/// Blocks until the exclusive lock is gone. Others that wait for the same do not stand in the way.
+/// Blocks until the exclusive lock is released. Other processes that wait for the same do not block this one.
 pub fn shared(file: &File) -> io::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLKW(&whole_file(libc::F_RDLCK)))?;
     Ok(())

@@ -2,43 +2,43 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
+use crate::error::Error;
 use crate::lock;
 use crate::record::{MAX_BYTES, Record};
 use crate::relay::Relay;
-use crate::trouble::Trouble;
 
-/// The step's record in the relay, locked until it says how the step ended, or the runner dies.
+/// The step's record in the relay, locked until the end is written or the runner dies.
 pub struct Published(File);
 
 impl Published {
-    /// Says that the step's container is up. The record appears locked: before, nobody else can lock it.
-    pub fn come_up(relay: &Relay<'_>, step: &str, record: &Record) -> Result<Self, Trouble> {
+    /// Publishes the record. It is locked before it appears, so no other process can lock it first.
+    pub fn new(relay: &Relay<'_>, step: &str, record: &Record) -> Result<Self, Error> {
         relay.check_wiring(step)?;
         let (path, new) = (relay.record(step), relay.folder(step).join("record.new"));
-        let file = File::create_new(&new).map_err(Trouble::io("create", &new))?;
-        lock::exclusive(&file).map_err(Trouble::io("lock", &new))?;
+        let file = File::create_new(&new).map_err(Error::io("create", &new))?;
+        lock::exclusive(&file).map_err(Error::io("lock", &new))?;
         let readable = Permissions::from_mode(0o644);
         file.set_permissions(readable)
-            .map_err(Trouble::io("set the mode of", &new))?;
-        write(&file, record).map_err(Trouble::io("write", &new))?;
-        fs::rename(&new, &path).map_err(Trouble::io("create", path))?;
+            .map_err(Error::io("set the mode of", &new))?;
+        write(&file, record).map_err(Error::io("write", &new))?;
+        fs::rename(&new, &path).map_err(Error::io("create", path))?;
         remove_mark(relay, step)?;
         Ok(Self(file))
     }
 
-    /// Says how the step ended, to all who wait for it.
+    /// Writes how the step ended, and releases the lock.
     pub fn end(self, record: &Record) -> io::Result<()> {
         write(&self.0, record)
     }
 }
 
-/// Tells those who wait for a step that its container is up. Without a record, they take it as failed.
-pub fn remove_mark(relay: &Relay<'_>, step: &str) -> Result<(), Trouble> {
+/// Shows the other steps that the step's container is up. Without a record they treat the step as failed.
+pub fn remove_mark(relay: &Relay<'_>, step: &str) -> Result<(), Error> {
     let mark = relay.own_mark(step);
-    fs::remove_file(&mark).map_err(Trouble::io("remove", mark))
+    fs::remove_file(&mark).map_err(Error::io("remove", mark))
 }
 
-/// Writes all that a record may ever take, so that a full disk cannot get between a step and its end.
+/// Writes as many bytes as a record can ever have, so that the end can be written also when the disk is full.
 fn write(file: &File, record: &Record) -> io::Result<()> {
     let mut block = record.to_string();
     block.truncate(block.floor_char_boundary(MAX_BYTES));

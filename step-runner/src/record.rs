@@ -1,13 +1,12 @@
-//! What a step tells of itself: one line, for the steps that wait for it and for the operator.
+//! The record of a step: one line, for the steps that wait for it and for the operator.
 //!
 //! ```text
 //! kubeci/1 completed up=2026-11-21T11:25:50.123456Z started=1.234567 ended=2.345678
 //! kubeci/1 failed up=2026-11-21T11:25:50.123456Z started=1.234567 ended=2.345678 exit=2: no space left
 //! ```
 //!
-//! The head is short and comes first, because the kubelet cuts a container's termination message to
-//! 12 KiB divided by the containers of its pod: 110 bytes in a pod of 110 steps. What it cuts is the
-//! end of the message after the head.
+//! The head is short and comes first, because the kubelet cuts a container's termination message to 12 KiB divided by
+//! the containers of its pod: 110 bytes in a pod of 110 steps. It cuts the end of the message after the head.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,16 +20,16 @@ pub const MAX_BYTES: usize = 4096;
 
 const VERSION: &str = "kubeci/1";
 
-/// Where a step is in its life. All times are counted from `up` by a clock that nobody can set.
+/// The state of a step. All times are counted from `up` by a clock that cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// When the step's runner came up, and with it the step's container; to the microsecond.
     pub up: SystemTime,
-    /// What has become of the step since.
+    /// The stage that it has reached.
     pub stage: Stage,
 }
 
-/// What has become of a step since its container is up.
+/// The stages of a step whose container is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// It waits for the steps that it depends on.
@@ -46,7 +45,7 @@ pub enum Stage {
         ended: Duration,
         /// How.
         end: End,
-        /// What there is to say about it: by the runner, or by the step in its termination message.
+        /// The runner's message, or else the step's own termination message.
         message: String,
     },
 }
@@ -63,10 +62,10 @@ pub enum End {
     Failed {
         /// When the command started, counted from `up`; absent if it could not be started.
         started: Option<Duration>,
-        /// What the command ended with, or what says why there was none (see [`crate::exit_code`]).
+        /// What the command ended with, or why it did not start (see [`crate::exit_code`]).
         exit: Exit,
     },
-    /// Its command was not started: a dependency did not complete, or it was told to stop while it waited.
+    /// Its command was not started: an edge to it is broken, or the runner was stopped while it waited.
     Skipped,
 }
 

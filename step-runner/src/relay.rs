@@ -3,34 +3,34 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::trouble::Trouble;
+use crate::error::Error;
 
-/// The folder that the steps of a pod share: what each tells of itself lies where only it can write.
+/// The folder that the steps of a pod share. Each step can write to its own folder there, and to no other.
 pub struct Relay<'a>(pub &'a Path);
 
 impl Relay<'_> {
-    /// The only folder of the relay that the step itself can write to.
+    /// The step's own folder, the only one that it can write to.
     pub fn folder(&self, step: &str) -> PathBuf {
         self.0.join(step)
     }
 
-    /// The step's record, locked while the step's runner lives. It is there once the step's container is up.
+    /// The step's record, locked while its runner lives. It exists once the step's container is up.
     pub fn record(&self, step: &str) -> PathBuf {
         self.folder(step).join("record")
     }
 
-    /// A link to the step's mark, in its own folder: its runner removes it when it is up.
+    /// A link to the step's mark, in its own folder. Its runner removes it when it is up.
     pub fn own_mark(&self, step: &str) -> PathBuf {
         self.folder(step).join("absent")
     }
 
-    /// A link to the step's mark where no step can write. It has a second link until the step's runner is
-    /// up, and never again: that link can be made nowhere else than where this one lies.
+    /// A link to the step's mark where no step can write. It has a second link until the step's runner is up, and never
+    /// again: the mark can be linked only from where this one is.
     pub fn mark(&self, step: &str) -> PathBuf {
         self.marks().join(step)
     }
 
-    /// A FIFO, at which who installs the relay and who waits for that meet.
+    /// The FIFO at which `install` and `installed` meet.
     pub fn meeting(&self) -> PathBuf {
         self.0.join(".meeting")
     }
@@ -40,34 +40,34 @@ impl Relay<'_> {
     }
 
     /// Whether the step's container is not up yet.
-    pub fn is_absent(&self, step: &str) -> Result<bool, Trouble> {
+    pub fn is_absent(&self, step: &str) -> Result<bool, Error> {
         self.mark_of(step).map(|mark| mark.nlink() > 1)
     }
 
-    /// That the step's folder is its own and its runner the first to come up.
-    pub fn check_wiring(&self, step: &str) -> Result<(), Trouble> {
+    /// Checks that the step's folder is its own and its runner the first to come up.
+    pub fn check_wiring(&self, step: &str) -> Result<(), Error> {
         let mark = self.mark_of(step)?;
         match fs::symlink_metadata(self.own_mark(step)) {
             Ok(own) if own.ino() == mark.ino() => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound && mark.nlink() < 2 => {
-                Err(Trouble::RanBefore {
+                Err(Error::RanBefore {
                     step: step.to_owned(),
                 })
             }
-            _ => Err(Trouble::Miswired {
+            _ => Err(Error::Miswired {
                 step: step.to_owned(),
                 folder: self.folder(step),
             }),
         }
     }
 
-    fn mark_of(&self, step: &str) -> Result<fs::Metadata, Trouble> {
+    fn mark_of(&self, step: &str) -> Result<fs::Metadata, Error> {
         fs::symlink_metadata(self.mark(step)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Trouble::NotInstalled {
+            io::ErrorKind::NotFound => Error::NotInstalled {
                 step: step.to_owned(),
                 relay: self.0.to_owned(),
             },
-            _ => Trouble::io("look at", self.mark(step))(error),
+            _ => Error::io("look at", self.mark(step))(error),
         })
     }
 }

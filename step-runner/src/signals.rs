@@ -6,25 +6,25 @@ use signal_hook::consts::{FORBIDDEN, SIGCHLD, SIGPIPE};
 use signal_hook::iterator;
 use signal_hook::low_level::signal_name;
 
-use crate::trouble::Trouble;
+use crate::error::Error;
 
 /// The signals that are sent to the runner, one by one.
 ///
-/// They are caught, not blocked: what is started later would inherit a mask, and has its handlers reset.
-/// What the runner was started with ignored is left ignored, since the command inherits just that.
+/// They are caught, not blocked: the command would inherit a mask, while handlers are reset for it. Signals that
+/// were ignored when the runner started stay ignored, because the command inherits that.
 pub struct Signals(iterator::Signals);
 
-/// Those from which on signals are real-time ones, but for two that the C library keeps to itself.
+/// The first real-time signal. The C library keeps the lowest ones to itself.
 const REAL_TIME: i32 = 32;
 
-/// Those that are taken although they are ignored: nobody learns how a command ended without SIGCHLD, and
+/// The signals that are caught although they are ignored: without SIGCHLD the command's end is not seen, and
 /// SIGPIPE is ignored in every Rust program.
 const ALWAYS: [i32; 2] = [SIGCHLD, SIGPIPE];
 
-/// Takes all signals that can be taken and are not ignored.
-pub fn take() -> Result<Signals, Trouble> {
+/// Catches all signals that can be caught and are not ignored.
+pub fn catch() -> Result<Signals, Error> {
     let status = "/proc/self/status";
-    let ignored = fs::read_to_string(status).map_err(Trouble::io("read", status))?;
+    let ignored = fs::read_to_string(status).map_err(Error::io("read", status))?;
     let ignored = ignored_in(&ignored);
     let ours = |it: &i32| {
         let ignored = ignored >> (it - 1) & 1 == 1;
@@ -33,7 +33,7 @@ pub fn take() -> Result<Signals, Trouble> {
     let all = (1..REAL_TIME).chain(REAL_TIME + 3..=64).filter(ours);
     iterator::Signals::new(all)
         .map(Signals)
-        .map_err(Trouble::refused::<io::Error>("take signals"))
+        .map_err(Error::refused::<io::Error>("take signals"))
 }
 
 /// The ignored signals in a process's status, a bit each; none where it does not say.
@@ -44,16 +44,16 @@ fn ignored_in(status: &str) -> u64 {
 }
 
 impl Signals {
-    /// Calls back for each signal but SIGCHLD, for ever. A real-time signal becomes SIGTERM: an image that names one as
+    /// Calls back for each signal but SIGCHLD, without end. A real-time signal becomes SIGTERM: an image that has one as
     /// its stop signal means that, and there is no safe way to send one.
-    pub fn each(mut self, mut heed: impl FnMut(Signal)) {
+    pub fn for_each(mut self, mut call: impl FnMut(Signal)) {
         for number in self.0.forever().filter(|it| *it != SIGCHLD) {
-            heed(Signal::from_named_raw(number).unwrap_or(Signal::TERM));
+            call(Signal::from_named_raw(number).unwrap_or(Signal::TERM));
         }
     }
 }
 
-/// Whether a process that does nothing about the signal ends by it.
+/// Whether the signal ends a process that has no handler for it.
 pub fn ends(signal: Signal) -> bool {
     let others = [
         Signal::CHILD,

@@ -7,84 +7,83 @@ use rustix::process::{Pid, kill_process};
 use crate::arguments::Run;
 use crate::clock::Clock;
 use crate::command;
-use crate::dependency::{self, Until};
+use crate::dependency::{self, Ended, Until};
+use crate::error::Error;
 use crate::exit_code;
 use crate::record::{End, Exit, Stage};
 use crate::relay::Relay;
-use crate::report::Report;
 use crate::signals::{self, Signals};
-use crate::trouble::Trouble;
+use crate::status::StatusWriter;
 
-/// What a signal meets: the step as it is now.
-enum Now {
+/// The state of the step when a signal arrives.
+enum State {
     Waiting(String),
     Running(Pid),
     Ended,
 }
 
-struct Life {
-    now: Now,
-    report: Report,
+struct Supervised {
+    state: State,
+    status: StatusWriter,
 }
 
-type Shared = Arc<Mutex<Life>>;
+type Shared = Arc<Mutex<Supervised>>;
 
-/// Lives a step's life from its container's start to its end. Returns what to exit with.
+/// Supervises a step from its container's start to its end. Returns the exit code of the runner.
 pub fn run(run: &Run) -> u8 {
-    let report = Report::begin(Clock::start(), &run.termination_log);
-    let life = Arc::new(Mutex::new(Life {
-        now: Now::Waiting("its start".into()),
-        report,
+    let status = StatusWriter::new(Clock::start(), &run.termination_log);
+    let step = Arc::new(Mutex::new(Supervised {
+        state: State::Waiting("its start".into()),
+        status,
     }));
-    live(run, &life).unwrap_or_else(|trouble| {
-        eprintln!("step-runner: {trouble}");
+    supervise(run, &step).unwrap_or_else(|error| {
+        eprintln!("step-runner: {error}");
         let end = End::Failed {
             started: None,
-            exit: Exit::Code(exit_code::TROUBLE),
+            exit: Exit::Code(exit_code::RUNNER_FAILED),
         };
-        let _ = hold(&life).end(end, trouble.to_string());
-        exit_code::TROUBLE
+        let _ = locked(&step).end(end, error.to_string());
+        exit_code::RUNNER_FAILED
     })
 }
 
-fn live(run: &Run, life: &Shared) -> Result<u8, Trouble> {
+fn supervise(run: &Run, step: &Shared) -> Result<u8, Error> {
     let relay = Relay(&run.relay);
-    let signals = signals::take()?;
-    hold(life).report.publish(&relay, &run.step)?;
-    let for_signals = life.clone();
-    let heed = move || heed(signals, &for_signals);
+    let signals = signals::catch()?;
+    locked(step).status.publish(&relay, &run.step)?;
+    let for_signals = step.clone();
     thread::Builder::new()
-        .spawn(heed)
-        .map_err(Trouble::refused("start a thread"))?;
-    match lost_dependency(&relay, &run.needs, life)? {
+        .spawn(move || forward(signals, &for_signals))
+        .map_err(Error::refused("start a thread"))?;
+    match why_skipped(&relay, &run.needs, step)? {
         Some(because) => {
-            hold(life).end(End::Skipped, because)?;
+            locked(step).end(End::Skipped, because)?;
             Ok(exit_code::SKIPPED)
         }
-        None => start(run, life),
+        None => start(run, step),
     }
 }
 
-/// Waits for the dependencies. Returns why the step is skipped, if it is.
-fn lost_dependency(
+/// Waits for the steps that the edges come from. Returns why the step is skipped, if it is.
+fn why_skipped(
     relay: &Relay<'_>,
     needs: &[NamedEdge<String>],
-    life: &Shared,
-) -> Result<Option<String>, Trouble> {
-    let mut endings = Vec::with_capacity(needs.len());
+    step: &Shared,
+) -> Result<Option<String>, Error> {
+    let mut ended: Vec<Ended> = Vec::with_capacity(needs.len());
     loop {
-        let outcomes = endings.iter().map(|it: &dependency::Ending| it.outcome);
+        let outcomes = ended.iter().map(|it| it.outcome);
         let outcomes = outcomes.map(Some).chain(std::iter::repeat(None));
         match readiness(needs.iter().map(|it| it.kind).zip(outcomes)) {
             Readiness::Start => return Ok(None),
             Readiness::Skip { because } => {
-                let (need, ending) = (&needs[because].from, &endings[because]);
-                return Ok(Some(format!("{need} {}", ending.said)));
+                let (need, ended) = (&needs[because].from, &ended[because]);
+                return Ok(Some(format!("{need} {}", ended.how)));
             }
             Readiness::Wait => {
-                let need = &needs[endings.len()].from;
-                endings.push(dependency::ending(relay, need, |until| {
-                    hold(life).now = Now::Waiting(match until {
+                let need = &needs[ended.len()].from;
+                ended.push(dependency::ended(relay, need, |until| {
+                    locked(step).state = State::Waiting(match until {
                         Until::Up => format!("{need}, whose container is not up yet"),
                         Until::Ended => need.clone(),
                     });
@@ -94,12 +93,12 @@ fn lost_dependency(
     }
 }
 
-fn start(run: &Run, life: &Shared) -> Result<u8, Trouble> {
+fn start(run: &Run, step: &Shared) -> Result<u8, Error> {
     // A signal comes before the start or after it, never between.
-    let mut held = hold(life);
-    // Before the command: it may have something to say there itself, and never takes less than is told.
-    let started = held.report.clock().elapsed();
-    held.report.reach(Stage::Running { started });
+    let mut held = locked(step);
+    // Before the command starts: it may write there itself, and never runs for less than the status says.
+    let started = held.status.clock().elapsed();
+    held.status.update(Stage::Running { started });
     let pid = match command::start(run) {
         Ok(pid) => pid,
         Err(why) => {
@@ -112,7 +111,7 @@ fn start(run: &Run, life: &Shared) -> Result<u8, Trouble> {
             return Ok(why.exit_code);
         }
     };
-    held.now = Now::Running(pid);
+    held.state = State::Running(pid);
     drop(held);
 
     let exit = command::reap(pid)?;
@@ -123,39 +122,39 @@ fn start(run: &Run, life: &Shared) -> Result<u8, Trouble> {
             exit,
         },
     };
-    hold(life).end(end, String::new())?;
+    locked(step).end(end, String::new())?;
     Ok(exit.code())
 }
 
-/// Passes signals on to the command; before there is one, a signal that would end it ends the step.
-fn heed(signals: Signals, life: &Shared) {
-    signals.each(|signal| {
-        let mut life = hold(life);
-        match &life.now {
+/// Forwards signals to the command. Before it starts, a signal that would end it ends the step.
+fn forward(signals: Signals, step: &Shared) {
+    signals.for_each(|signal| {
+        let mut step = locked(step);
+        match &step.state {
             // The command may have been reaped just now; its pid is given out again only after all others.
-            Now::Running(pid) => {
+            State::Running(pid) => {
                 let _ = kill_process(*pid, signal);
             }
-            Now::Waiting(what) if signals::ends(signal) => {
+            State::Waiting(what) if signals::ends(signal) => {
                 let name = signals::name(signal);
                 let because = format!("stopped by {name} while it waited for {what}");
-                let _ = life.end(End::Skipped, because);
+                let _ = step.end(End::Skipped, because);
                 std::process::exit(exit_code::SKIPPED.into());
             }
-            Now::Waiting(_) | Now::Ended => {}
+            State::Waiting(_) | State::Ended => {}
         }
     });
 }
 
-impl Life {
-    fn end(&mut self, end: End, message: String) -> Result<(), Trouble> {
-        self.now = Now::Ended;
-        self.report
+impl Supervised {
+    fn end(&mut self, end: End, message: String) -> Result<(), Error> {
+        self.state = State::Ended;
+        self.status
             .end(end, message)
-            .map_err(Trouble::io("write", "the step's record"))
+            .map_err(Error::io("write", "the step's record"))
     }
 }
 
-fn hold(life: &Shared) -> MutexGuard<'_, Life> {
-    life.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(step: &Shared) -> MutexGuard<'_, Supervised> {
+    step.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -126,7 +126,10 @@ fn what_is_wired_wrongly_is_said_and_fails_who_depends_on_it() {
     let relay = Relay::of(&["a", "b"]);
     let said = |step: &str, needs: &[&str]| {
         let output = relay.command(step, needs, &["true"]).output().unwrap();
-        assert_eq!(output.status.code(), Some(i32::from(exit_code::TROUBLE)));
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(exit_code::RUNNER_FAILED))
+        );
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(
@@ -149,7 +152,10 @@ fn a_runner_that_cannot_tell_of_itself_fails_who_depends_on_it() {
     let output = relay.command("a", &[], &["true"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("step-runner: cannot create"), "{said}");
-    assert_eq!(output.status.code(), Some(i32::from(exit_code::TROUBLE)));
+    assert_eq!(
+        output.status.code(),
+        Some(i32::from(exit_code::RUNNER_FAILED))
+    );
     assert_eq!(
         relay.sh("b", &["a"], ":").code(),
         i32::from(exit_code::SKIPPED)
