@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_keeps_what_looks_like_our_options() {
+    fn command_keeps_words_like_our_options() {
         let line = "run --step b --relay /r --needs a,c -- sh --step -- x";
         let Ok(Arguments::Run(run)) = parsed(line) else {
             panic!("{line}")
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn error_names_the_wrong_word() {
         let wrong = [
             ("", "expected install, installed or run"),
             ("go", "expected install, installed or run, not 'go'"),

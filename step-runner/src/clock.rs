@@ -44,7 +44,7 @@ mod tests {
     use crate::record::{End, Record, Stage};
 
     #[test]
-    fn a_step_never_ends_before_it_starts_whatever_the_time_of_day_becomes() {
+    fn end_is_never_before_start() {
         // A clock that was read a year ahead and is then set back to now.
         let a_year = Duration::from_hours(365 * 24);
         let clock = Clock::read_with(|| SystemTime::now() + a_year);

@@ -306,19 +306,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(record in record()) {
+        fn written_record_is_read_back(record in record()) {
             prop_assert_eq!(record.to_string().parse(), Ok(record));
         }
 
         #[test]
-        fn the_head_fits_into_the_pod_of_a_hundred(record in record()) {
+        fn head_fits_in_a_pod_of_110_steps(record in record()) {
             let text = record.to_string();
             let head = text.split_once(": ").map_or(text.as_str(), |(head, _)| head);
             prop_assert!(head.len() <= 12 * 1024 / 111, "{}", head);
         }
 
         #[test]
-        fn a_cut_message_leaves_the_head(record in record(), message in "[a-z]{200}") {
+        fn cut_message_leaves_the_head(record in record(), message in "[a-z]{200}") {
             let Stage::Ended { ended, end, .. } = record.stage.clone() else { return Ok(()) };
             let long = Record { up: record.up, stage: Stage::Ended { ended, end, message } };
             let cut: Record = long.to_string()[..12 * 1024 / 111].parse().unwrap();

@@ -94,12 +94,12 @@ mod tests {
     #[case("0e99", 0)]
     #[case("8Ei", MAX)]
     #[case("1e99", MAX)]
-    fn a_quantity_is_read_exactly_and_rounded_up(#[case] text: &str, #[case] expected: u128) {
+    fn quantity_is_read_exactly_and_rounded_up(#[case] text: &str, #[case] expected: u128) {
         assert_eq!(milli(text), Some(expected));
     }
 
     #[rstest]
-    fn what_kubernetes_refuses_is_not_a_quantity(
+    fn text_that_kubernetes_refuses_is_no_quantity(
         #[values(
             "",
             ".",
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantity_is_written_as_it_is_read() {
+    fn quantity_is_written_as_it_is_read() {
         for text in ["0", "3", "1500m", "1073741824"] {
             assert_eq!(from_milli(milli(text).unwrap()).0, text);
         }

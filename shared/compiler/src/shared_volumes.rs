@@ -71,7 +71,7 @@ mod tests {
     #[case::one_step(&["a:cache", "b"], None)]
     #[case::other_volume(&["a:claim", "b:claim"], None)]
     #[case::several(&["a:cache b", "c", "d:claim:cache"], Some(["a", "d"]))]
-    fn an_empty_dir_of_several_pods_is_found(
+    fn empty_dir_of_several_pods_is_found(
         #[case] tasks: &[&str],
         #[case] expected: Option<[&str; 2]>,
     ) {

@@ -171,7 +171,7 @@ mod tests {
     #[case("a && b > c", 7 + 3 * 6 + 2)]
     #[case("\n\"", 6)]
     #[case("\u{2028}", 8)]
-    fn a_text_takes_what_the_api_server_writes(#[case] text: &str, #[case] bytes: usize) {
+    fn text_takes_what_the_api_server_writes(#[case] text: &str, #[case] bytes: usize) {
         assert_eq!(stored_bytes(text), bytes);
     }
 
@@ -192,7 +192,7 @@ mod tests {
     #[case::many_large(500, 2500, true)]
     #[case::one(1, 1_500_000, false)]
     #[case::one_large(1, 1_570_000, true)]
-    fn a_plan_must_leave_room_for_its_status(
+    fn plan_must_leave_room_for_its_status(
         #[case] steps: usize,
         #[case] script: usize,
         #[case] refused: bool,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_told_with_what_to_do() {
+    fn too_large_object_is_named_with_advice() {
         let tasks = [task(2, 800_000)];
         let found = too_large(Order::Relay, &tasks, &PodSettings::default(), 0);
         let said = found.unwrap().to_string();

@@ -10,7 +10,7 @@ use step_runner::record::{End, Exit, Stage};
 use crate::relay::{Relay, children, ignoring, prepared, until};
 
 #[test]
-fn its_exit_code_or_signal_is_passed_on_and_told() {
+fn exit_code_or_signal_is_passed_on() {
     let relay = Relay::of(&["a", "b"]);
     assert_eq!(relay.sh("a", &[], "exit 77").code(), 77);
     assert_eq!(relay.sh("b", &[], "kill -9 $$").code(), 128 + 9);
@@ -31,7 +31,7 @@ fn its_exit_code_or_signal_is_passed_on_and_told() {
 type Program = Box<dyn Fn(&Relay) -> String>;
 
 #[test]
-fn what_cannot_be_started_is_said_in_the_log_and_in_the_record() {
+fn failed_start_is_logged_and_recorded() {
     let file = |relay: &Relay, mode: u32, content: &str| {
         let path = relay.path("workspace/file");
         fs::write(&path, content).unwrap();
@@ -111,7 +111,7 @@ fn surroundings(mut command: Command) -> String {
 }
 
 #[test]
-fn its_surroundings_are_untouched() {
+fn surroundings_are_untouched() {
     let relay = Relay::of(&["a"]);
     let words = ["env", "bash", "-c", SURROUNDINGS, "sh", "x y", ""];
     let bare = words.map(ToOwned::to_owned);
@@ -139,7 +139,7 @@ fn signals_ignored_at_the_start_stay_ignored() {
 }
 
 #[test]
-fn its_end_is_seen_with_ignored_sigchld() {
+fn end_is_seen_with_ignored_sigchld() {
     let relay = Relay::of(&["a"]);
     let words = relay.words("a", &[], &["sh", "-c", "exit 3"]);
     let status = ignoring("CHLD PIPE", &words).status().unwrap();
@@ -147,7 +147,7 @@ fn its_end_is_seen_with_ignored_sigchld() {
 }
 
 #[test]
-fn its_working_directory_is_one_that_an_earlier_step_makes() {
+fn working_directory_may_come_from_earlier_step() {
     let relay = Relay::of(&["a", "b", "c"]);
     let dir = relay.path("workspace/src");
     let shown = dir.display();
@@ -164,7 +164,7 @@ fn its_working_directory_is_one_that_an_earlier_step_makes() {
 }
 
 #[test]
-fn a_working_directory_that_cannot_be_entered_is_said() {
+fn unusable_working_directory_is_reported() {
     let relay = Relay::of(&["a", "b"]);
     let file = relay.path("workspace/file");
     fs::write(&file, "").unwrap();
@@ -177,7 +177,7 @@ fn a_working_directory_that_cannot_be_entered_is_said() {
 }
 
 #[test]
-fn a_gigabyte_passes_unharmed() {
+fn gigabyte_of_output_passes_unharmed() {
     let relay = Relay::of(&["a"]);
     let mut command = relay.command("a", &[], &["head", "-c", "1G", "/dev/zero"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -198,7 +198,7 @@ fn a_gigabyte_passes_unharmed() {
 }
 
 #[test]
-fn a_closed_stdin_is_an_empty_one() {
+fn closed_stdin_is_an_empty_one() {
     let relay = Relay::of(&["a"]);
     let words = relay.words("a", &[], &["sh", "-c", "cat; readlink /proc/self/fd/0"]);
     let mut closed = vec![
@@ -214,7 +214,7 @@ fn a_closed_stdin_is_an_empty_one() {
 }
 
 #[test]
-fn its_output_may_be_closed() {
+fn output_may_be_closed() {
     let relay = Relay::of(&["a"]);
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
@@ -227,7 +227,7 @@ fn its_output_may_be_closed() {
 }
 
 #[test]
-fn its_termination_message_is_kept() {
+fn termination_message_is_kept() {
     let relay = Relay::of(&["a"]);
     let log = relay.path("logs/a");
     let script = format!(
@@ -239,7 +239,7 @@ fn its_termination_message_is_kept() {
 }
 
 #[test]
-fn a_long_termination_message_is_cut_after_the_record() {
+fn long_termination_message_is_cut_after_record() {
     let relay = Relay::of(&["a", "b"]);
     let log = relay.path("logs/a");
     assert_eq!(
@@ -258,7 +258,7 @@ fn a_long_termination_message_is_cut_after_the_record() {
 }
 
 #[test]
-fn what_it_leaves_behind_is_reaped() {
+fn orphans_are_reaped() {
     let relay = Relay::of(&["a"]);
     // As the first process of its namespace, the runner inherits the orphans: 50 that end while the step runs.
     let gate = relay.path("workspace/gate");

@@ -40,12 +40,12 @@ fn said_after(tamper: &str) -> String {
 }
 
 #[test]
-fn a_record_that_is_removed() {
+fn record_that_is_removed() {
     assert!(said_after("rm -rf * .[a-z]*").starts_with("a left no record in the relay"));
 }
 
 #[test]
-fn a_record_that_is_replaced() {
+fn record_that_is_replaced() {
     let kinds = [
         "ln -sf ../c/record record",
         "ln -sf /dev/zero record",
@@ -64,7 +64,7 @@ fn a_record_that_is_replaced() {
 }
 
 #[test]
-fn a_record_that_makes_no_sense() {
+fn record_that_makes_no_sense() {
     let contents = [
         "rm record; : > record",
         "rm record; head -c 1000000 /dev/urandom > record",
@@ -83,7 +83,7 @@ fn a_record_that_makes_no_sense() {
 }
 
 #[test]
-fn what_is_written_into_the_record_is_written_over() {
+fn forged_record_is_overwritten_at_the_end() {
     for tamper in [
         ": > record",
         "truncate -s 1G record",
@@ -95,7 +95,7 @@ fn what_is_written_into_the_record_is_written_over() {
 }
 
 #[test]
-fn a_record_that_is_removed_by_a_step_that_is_killed() {
+fn record_removed_by_a_killed_step() {
     let relay = Relay::of(&["a", "b"]);
     let a = relay.held("a", &[], ":");
     fs::remove_file(relay.published("a")).unwrap();
@@ -106,7 +106,7 @@ fn a_record_that_is_removed_by_a_step_that_is_killed() {
 }
 
 #[test]
-fn a_step_that_leaves_a_process_behind_has_ended() {
+fn step_that_leaves_a_process_has_ended() {
     let relay = Relay::of(&["a", "b"]);
     let pid = relay.path("workspace/pid");
     let script = format!("setsid sleep 1000 & echo $! > {}", pid.display());
@@ -122,7 +122,7 @@ fn a_step_that_leaves_a_process_behind_has_ended() {
 }
 
 #[test]
-fn a_reader_that_keeps_its_lock_holds_nobody_up() {
+fn reader_that_keeps_its_lock_blocks_nobody() {
     let relay = Relay::of(&["a", "b"]);
     let a = relay.held("a", &[], ":");
     let (locked, has_locked) = mpsc::channel();
@@ -144,7 +144,7 @@ fn a_reader_that_keeps_its_lock_holds_nobody_up() {
 }
 
 #[test]
-fn a_reader_cannot_take_the_lock_of_a_step() {
+fn reader_cannot_take_a_steps_lock() {
     let relay = Relay::of(&["a"]);
     let a = relay.held("a", &[], ":");
     let file = File::open(relay.published("a")).unwrap();
@@ -154,7 +154,7 @@ fn a_reader_cannot_take_the_lock_of_a_step() {
 }
 
 #[test]
-fn a_record_is_never_seen_unlocked_before_its_step_has_ended() {
+fn record_is_locked_until_its_step_ends() {
     // A reader as quick as can be, again and again: it gets the lock only when the step has ended.
     for _ in 0..20 {
         let relay = Relay::of(&["a"]);
@@ -176,7 +176,7 @@ fn a_record_is_never_seen_unlocked_before_its_step_has_ended() {
 }
 
 #[test]
-fn a_relay_that_is_filled_fails_who_comes_later_and_nobody_else() {
+fn full_relay_fails_only_later_steps() {
     let relay = Relay::of(&["a", "b", "c", "d"]);
     let words = |step: &str, needs: &[&str], command: &[&str]| {
         let words = relay.words(step, needs, command);

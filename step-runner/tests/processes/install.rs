@@ -4,7 +4,7 @@ use crate::pod::unshare;
 use crate::relay::{Relay, Running, children, kill, prepared, until};
 
 #[test]
-fn an_installation_may_be_repeated() {
+fn installation_may_be_repeated() {
     let relay = Relay::of(&["a", "b"]);
     assert_eq!(relay.sh("a", &[], ":").code(), 0);
     relay.install(&["a", "b"]);
@@ -12,7 +12,7 @@ fn an_installation_may_be_repeated() {
 }
 
 #[test]
-fn the_hook_ends_when_the_runner_is_there() {
+fn hook_ends_when_the_runner_is_there() {
     let relay = Relay::of(&[]);
     std::fs::remove_file(relay.runner()).unwrap();
     let hook = Running(relay.installed().spawn().unwrap());
@@ -26,7 +26,7 @@ fn the_hook_ends_when_the_runner_is_there() {
 
 /// As the first process of a container, which the kernel spares what it has not asked for.
 #[test]
-fn an_installation_that_nobody_hears_of_can_be_stopped() {
+fn installation_without_a_hook_can_be_stopped() {
     let relay = Relay::of(&[]);
     let install = relay.installing(&["a"]);
     let mut first = prepared(&unshare("--pid"));

@@ -8,7 +8,7 @@ use step_runner::record::{End, Stage};
 use crate::relay::{Relay, Running, kill};
 
 #[test]
-fn a_step_starts_when_its_dependency_has_ended() {
+fn step_starts_when_its_dependency_has_ended() {
     let relay = Relay::of(&["a", "b"]);
     let a = relay.held("a", &[], ":");
     let b = relay.sh("b", &["a"], ":");
@@ -29,14 +29,14 @@ fn a_step_starts_when_its_dependency_has_ended() {
 }
 
 #[test]
-fn a_step_that_is_up_last_finds_what_has_ended() {
+fn step_that_is_up_last_starts() {
     let relay = Relay::of(&["a", "b"]);
     assert_eq!(relay.sh("a", &[], ":").code(), 0);
     assert_eq!(relay.sh("b", &["a"], ":").code(), 0);
 }
 
 #[test]
-fn a_failure_skips_what_depends_on_it_and_nothing_else() {
+fn failure_skips_its_dependents_only() {
     let relay = Relay::of(&["a", "b", "c", "d", "e"]);
     let steps = [
         relay.sh("e", &["c"], ":"),
@@ -54,7 +54,7 @@ fn a_failure_skips_what_depends_on_it_and_nothing_else() {
 }
 
 #[test]
-fn a_dependency_that_is_killed_has_failed() {
+fn killed_dependency_has_failed() {
     let relay = Relay::of(&["a", "b", "c"]);
     let a = relay.held("a", &[], ":");
     let b = relay.sh("b", &["a"], ":");
@@ -75,7 +75,7 @@ fn a_dependency_that_is_killed_has_failed() {
 }
 
 #[test]
-fn a_step_waits_for_a_container_that_is_not_up_until_it_is() {
+fn step_waits_for_a_container_not_yet_up() {
     let relay = Relay::of(&["a", "b", "c", "d"]);
     assert_eq!(relay.sh("a", &[], ":").code(), 0);
     let c = relay.sh("c", &["a", "b"], ":");
@@ -91,7 +91,7 @@ fn a_step_waits_for_a_container_that_is_not_up_until_it_is() {
 }
 
 #[test]
-fn a_hundred_steps_in_one_relay_all_end() {
+fn hundred_steps_in_one_relay_all_end() {
     let names: Vec<String> = (0..100).map(|it| format!("s{it}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let relay = Relay::of(&names);
@@ -122,7 +122,7 @@ fn a_hundred_steps_in_one_relay_all_end() {
 }
 
 #[test]
-fn what_is_wired_wrongly_is_said_and_fails_who_depends_on_it() {
+fn wrong_wiring_is_reported_and_fails_dependents() {
     let relay = Relay::of(&["a", "b"]);
     let said = |step: &str, needs: &[&str]| {
         let output = relay.command(step, needs, &["true"]).output().unwrap();
@@ -146,7 +146,7 @@ fn what_is_wired_wrongly_is_said_and_fails_who_depends_on_it() {
 }
 
 #[test]
-fn a_runner_that_cannot_tell_of_itself_fails_who_depends_on_it() {
+fn runner_without_a_record_fails_dependents() {
     let relay = Relay::of(&["a", "b"]);
     std::fs::create_dir(relay.root().join("a/record.new")).unwrap();
     let output = relay.command("a", &[], &["true"]).output().unwrap();
@@ -168,7 +168,7 @@ fn a_runner_that_cannot_tell_of_itself_fails_who_depends_on_it() {
 }
 
 #[test]
-fn a_step_is_never_told_to_take_less_than_its_command() {
+fn recorded_time_covers_the_command() {
     let relay = Relay::of(&["a"]);
     assert_eq!(relay.sh("a", &[], "sleep 0.1").code(), 0);
     let record = relay.record("a");

@@ -69,7 +69,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn steps_of_different_users_without_any_rights_hand_over() {
+fn steps_of_different_users_hand_over() {
     let relay = Relay::of(&["a", "b", "c"]);
     let steps = [
         relay.in_container("a", &[], ":", Some(1000)),
@@ -109,7 +109,7 @@ fn a_step_reaches_no_other_steps_files() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_said() {
+fn unwritable_folder_is_reported() {
     let relay = Relay::of(&["a", "b"]);
     let words = relay.words("a", &[], &["true"]);
     let mut mounted = unshare("--mount");

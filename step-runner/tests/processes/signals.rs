@@ -14,7 +14,7 @@ fn trap(relay: &Relay, signal: &str) -> String {
 }
 
 #[test]
-fn every_signal_is_passed_on() {
+fn signals_are_passed_on() {
     // All but those that cannot be caught, that tell of children, or that a process causes itself.
     for number in (1..=31).filter(|it| ![4, 8, 9, 11, 17, 19].contains(it)) {
         let number = &number.to_string();
@@ -29,7 +29,7 @@ fn every_signal_is_passed_on() {
 }
 
 #[test]
-fn a_real_time_signal_asks_to_stop() {
+fn real_time_signal_asks_to_stop() {
     let relay = Relay::of(&["a"]);
     let step = relay.sh("a", &[], &trap(&relay, "TERM"));
     until("the command is ready", || {
@@ -40,7 +40,7 @@ fn a_real_time_signal_asks_to_stop() {
 }
 
 #[test]
-fn the_first_process_of_a_container_passes_them_on_as_well() {
+fn first_process_of_a_container_passes_signals_on() {
     let relay = Relay::of(&["a"]);
     let script = trap(&relay, "TERM");
     let step = Running(
@@ -57,7 +57,7 @@ fn the_first_process_of_a_container_passes_them_on_as_well() {
 }
 
 #[test]
-fn the_first_process_of_a_container_stops_waiting() {
+fn first_process_of_a_container_stops_waiting() {
     let relay = Relay::of(&["a", "b"]);
     let a = relay.held("a", &[], ":");
     let b = Running(
@@ -74,7 +74,7 @@ fn the_first_process_of_a_container_stops_waiting() {
 }
 
 #[test]
-fn what_would_not_end_the_command_does_not_end_the_waiting() {
+fn harmless_signal_does_not_end_the_waiting() {
     let relay = Relay::of(&["a", "b", "c"]);
     let a = relay.held("a", &[], ":");
     let b = relay.sh("b", &["a"], ":");
@@ -96,7 +96,7 @@ fn what_would_not_end_the_command_does_not_end_the_waiting() {
 }
 
 #[test]
-fn an_ignored_signal_does_not_end_the_waiting() {
+fn ignored_signal_does_not_end_the_waiting() {
     let relay = Relay::of(&["a", "b"]);
     let a = relay.held("a", &[], ":");
     let b = Running(

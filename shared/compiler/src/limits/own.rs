@@ -165,7 +165,7 @@ mod tests {
     #[case::ratio(json!({"maxLimitRequestRatio": {"cpu": "4"}}), &[json!({"limits": {"cpu": "2"}})],
         json!({"requests": {"cpu": "25m"}, "limits": {"cpu": "100m"}}))]
     #[case::memory(json!({"max": {"memory": "1Gi"}}), &[json!({"limits": {"memory": "1Gi"}})], json!(null))]
-    fn an_own_container_states_what_steps_and_namespace_do(
+    fn own_container_states_what_steps_and_namespace_state(
         #[case] item: Value,
         #[case] steps: &[Value],
         #[case] expected: Value,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_container_takes_what_the_steps_leave_of_the_pod() {
+    fn own_container_takes_what_the_steps_leave() {
         let limits = limits(&json!({"type": "Pod", "max": {"cpu": "500m"}}));
         let step: ResourceRequirements =
             serde_json::from_value(json!({"limits": {"cpu": "225m"}})).unwrap();

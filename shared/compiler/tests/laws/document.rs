@@ -6,7 +6,7 @@ fn workflow() -> Workflow {
 }
 
 #[test]
-fn the_documents_workflow_compiles_to_exactly_the_documents_workplan() {
+fn document_workflow_compiles_to_document_workplan() {
     let document: Workplan =
         serde_saphyr::from_str(include_str!("../fixtures/document-workplan.yaml")).unwrap();
     let document = Plan {
@@ -20,7 +20,7 @@ fn the_documents_workflow_compiles_to_exactly_the_documents_workplan() {
 }
 
 #[test]
-fn the_documents_workplan_reads_as_the_document_writes_it() {
+fn document_workplan_reads_as_written() {
     insta::assert_yaml_snapshot!(
         compile_workflow(&workflow().spec, &Settings::default())
             .unwrap()

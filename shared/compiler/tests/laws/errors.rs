@@ -98,7 +98,7 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
     ],
     &[r#"spec.steps[0].name (step "A"): "A" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `a`"#, r#"spec.steps[0].image (step "A"): the step has no image; name the container image that it runs, such as `alpine`"#, r#"spec.steps[0].dependency[1] (step "A"): there is no step "nothing"; use the name of a step of this Workflow"#, r#"spec.steps[0].dependency[2] (step "A"): "nothing" is in spec.steps[0].dependency[1] already; remove it here"#, r#"spec.steps[1].volumeMounts[0].mountPath (step "a"): "/kubeci" is taken: `/kubeci` is the shared folder, which every step has by itself; mount the volume elsewhere"#, r#"spec.steps[2].dependency[0] (step "c"): the steps wait for each other, so none would ever start: c -> d -> c; remove one of these dependencies"#, r#"spec.steps[1].volumeMounts[0].name (step "a"): spec.volumes has no volume "other"; add it there"#]
 )]
-fn an_error_says_where_what_and_what_to_do(#[case] steps: Vec<Step>, #[case] expected: &[&str]) {
+fn error_names_field_problem_and_fix(#[case] steps: Vec<Step>, #[case] expected: &[&str]) {
     assert_eq!(messages(steps, &["data"]), expected);
 }
 
@@ -106,12 +106,12 @@ fn an_error_says_where_what_and_what_to_do(#[case] steps: Vec<Step>, #[case] exp
 #[case::twice(&["data", "cache", "data"], &[r#"spec.volumes[2].name: spec.volumes[0].name is "data" too; rename one of the two volumes"#])]
 #[case::reserved(&["kubeci-workspace"], &["spec.volumes[0].name: the volume name `kubeci-workspace` is taken by the shared folder, which every step has at `/kubeci` by itself; remove this or use another name"])]
 #[case::relay(&["kubeci-relay"], &["spec.volumes[0].name: the volume name \"kubeci-relay\" is taken by kubeci, for pods whose steps hand over inside them; use another"])]
-fn an_error_of_a_volume_says_the_same(#[case] volumes: &[&str], #[case] expected: &[&str]) {
+fn volume_error_names_field_problem_and_fix(#[case] volumes: &[&str], #[case] expected: &[&str]) {
     assert_eq!(messages(vec![step("a", &[])], volumes), expected);
 }
 
 #[rstest]
-fn what_is_unusual_but_right_is_accepted(
+fn unusual_but_valid_step_is_accepted(
     #[values("/", "/kubeci2", "/home/kubeci", "/kubeci/../x")] mount_path: &str,
     #[values(
         "a",

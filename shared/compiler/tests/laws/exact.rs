@@ -9,7 +9,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn law_1_exact_every_step_starts_when_the_critical_path_lets_it(
+    fn step_starts_when_the_critical_path_lets_it(
         steps in prop_oneof![graphs_with_isolated(1..=10), graphs_with_isolated(100..=300)],
         durations in vec(0..1000_u64, 300),
     ) {
@@ -23,7 +23,7 @@ proptest! {
     }
 
     #[test]
-    fn every_step_is_in_one_task_as_it_was_written(steps in graphs_with_isolated(1..=100)) {
+    fn step_is_in_one_task_as_written(steps in graphs_with_isolated(1..=100)) {
         let plan = compile(&steps).unwrap();
         let mut planned: Vec<_> = plan.tasks.iter().flat_map(|task| task.steps().cloned()).collect();
         planned.sort_by_key(index);
@@ -32,7 +32,7 @@ proptest! {
     }
 
     #[test]
-    fn an_isolated_step_has_a_pod_of_its_own(steps in graphs_with_isolated(1..=100)) {
+    fn isolated_step_has_a_pod_of_its_own(steps in graphs_with_isolated(1..=100)) {
         let plan = compile(&steps).unwrap();
         for task in plan.tasks.iter().filter(|task| task.steps().any(|step| step.isolate)) {
             prop_assert_eq!(task.steps().count(), 1);

@@ -8,7 +8,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn law_2_minimal_no_exact_plan_has_fewer_pods_or_more_steps_that_go_on_in_theirs(
+    fn plan_has_fewest_pods_and_fewest_waiting_steps(
         steps in graphs_with_isolated(1..=8),
     ) {
         let plan = compile(&steps).unwrap();

@@ -7,7 +7,7 @@ use crate::graphs::{closure, dependencies, graphs_with_isolated, indices, member
 
 proptest! {
     #[test]
-    fn tasks_come_after_all_that_they_depend_on(steps in graphs_with_isolated(1..=60)) {
+    fn tasks_come_after_their_dependencies(steps in graphs_with_isolated(1..=60)) {
         let plan = compile(&steps).unwrap();
         let dependencies = dependencies(&steps);
         let mut listed = Vec::new();
@@ -21,7 +21,7 @@ proptest! {
     }
 
     #[test]
-    fn law_1_exact_the_order_is_linear_if_and_only_if_no_step_waits_in_vain_for_that(
+    fn order_is_linear_exactly_when_that_is_exact(
         steps in graphs_with_isolated(1..=9),
     ) {
         let plan = compile(&steps).unwrap();
@@ -65,7 +65,7 @@ fn shape(dependencies: &[&[usize]], isolated: &[bool]) -> (Order, Vec<String>) {
 #[case::unequal_diamond(
     &[&[][..], &[0], &[1], &[0], &[2, 3]], Order::Graph, &["[0] | [3]", "[1] | [2]", "[] | [4]"]
 )]
-fn the_shape_of_a_plan_is_the_natural_one(
+fn plan_has_the_natural_shape(
     #[case] dependencies: &[&[usize]],
     #[case] order: Order,
     #[case] tasks: &[&str],
@@ -75,7 +75,7 @@ fn the_shape_of_a_plan_is_the_natural_one(
 }
 
 #[test]
-fn an_isolated_step_cuts_a_chain() {
+fn isolated_step_cuts_a_chain() {
     let (order, tasks) = shape(&[&[], &[0], &[1], &[2]], &[false, true]);
     assert_eq!(order, Order::Linear);
     assert_eq!(tasks, ["[] | [0]", "[] | [1]", "[2] | [3]"]);

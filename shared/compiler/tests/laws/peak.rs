@@ -78,7 +78,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn the_widest_moment_is_the_heaviest_set_of_pods_that_may_meet(steps in with_requests(1..=12)) {
+    fn widest_moment_is_heaviest_set_of_concurrent_pods(steps in with_requests(1..=12)) {
         let plan = compile(&steps).unwrap();
         let pods = Pods::of(&steps, &plan.tasks);
         let all: Vec<usize> = (0..plan.tasks.len()).collect();
@@ -91,7 +91,7 @@ proptest! {
     }
 
     #[test]
-    fn law_4_together_no_run_ever_requests_more_than_the_widest_moment(
+    fn run_never_requests_more_than_widest_moment(
         steps in with_requests(1..=60),
         durations in vec(1..100_u64, 60),
     ) {
@@ -134,12 +134,12 @@ fn task<const S: usize, const P: usize>(
 #[case::init_containers_do_not(task([step("a", "2", &[]), step("b", "3", &[])], [step("c", "1", &[])]), 3000)]
 #[case::without_parallel_steps(task([step("a", "2", &[]), step("b", "3", &[])], []), 3000)]
 #[case::nothing(task([], [Step::default()]), 0)]
-fn a_pod_requests_what_the_scheduler_counts(#[case] task: Task, #[case] milli: u128) {
+fn pod_requests_what_the_scheduler_counts(#[case] task: Task, #[case] milli: u128) {
     assert_eq!(Requests::of_task(&task).milli("cpu"), milli);
 }
 
 #[test]
-fn a_limit_without_a_request_is_the_request() {
+fn limit_without_request_is_the_request() {
     let quantity = |text: &str| Quantity(text.to_owned());
     let mut step = step("a", "1", &[]);
     step.resources.as_mut().unwrap().limits = Some(
@@ -155,7 +155,7 @@ fn a_limit_without_a_request_is_the_request() {
 }
 
 #[test]
-fn tasks_in_a_row_never_meet() {
+fn linear_tasks_never_run_concurrently() {
     let tasks = [
         task([], [step("a", "3", &[])]),
         task([], [step("b", "5", &[])]),
@@ -165,7 +165,7 @@ fn tasks_in_a_row_never_meet() {
 }
 
 #[test]
-fn the_first_pod_asks_for_what_comes_after_it_but_not_for_what_runs_beside_it() {
+fn first_pod_requests_for_later_not_concurrent_pods() {
     let tasks = [
         task([], [step("a", "1", &[])]),
         task([], [step("beside", "2", &[])]),
@@ -190,7 +190,7 @@ fn the_first_pod_asks_for_what_comes_after_it_but_not_for_what_runs_beside_it() 
 }
 
 #[test]
-fn in_tasks_written_by_hand_a_serial_step_waits_for_the_one_before_it_unsaid() {
+fn serial_step_waits_for_the_one_before() {
     let tasks = [
         task([], [step("a", "1", &[])]),
         task([step("b", "1", &["a"]), step("c", "1", &[])], []),
@@ -200,7 +200,7 @@ fn in_tasks_written_by_hand_a_serial_step_waits_for_the_one_before_it_unsaid() {
 }
 
 #[test]
-fn tasks_that_wait_for_each_other_count_as_meeting() {
+fn tasks_in_a_cycle_count_as_concurrent() {
     let tasks = [
         task([], [step("a", "1", &["b"])]),
         task([], [step("b", "1", &["a"])]),

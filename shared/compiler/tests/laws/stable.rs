@@ -5,12 +5,12 @@ use crate::graphs::{closure, dependencies, graphs_with_isolated, members};
 
 proptest! {
     #[test]
-    fn the_same_steps_give_the_same_plan(steps in graphs_with_isolated(1..=60)) {
+    fn same_steps_give_the_same_plan(steps in graphs_with_isolated(1..=60)) {
         prop_assert_eq!(compile(&steps), compile(&steps));
     }
 
     #[test]
-    fn the_order_of_dependencies_and_those_that_others_imply_change_no_pod(
+    fn dependency_order_and_implied_dependencies_change_no_pod(
         steps in graphs_with_isolated(1..=40),
     ) {
         let closure = closure(&dependencies(&steps));
@@ -26,7 +26,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_steps_changes_neither_the_number_of_pods_nor_the_order_of_tasks(
+    fn step_order_changes_neither_pods_nor_task_order(
         (steps, shuffled) in graphs_with_isolated(1..=40)
             .prop_flat_map(|steps| (Just(steps.clone()), Just(steps).prop_shuffle())),
     ) {

@@ -50,7 +50,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn whatever_is_written_gets_an_answer(steps in vec(step(), 0..8), volumes in vec(".{0,3}|[a-d]", 0..3)) {
+    fn any_workflow_gets_an_answer(steps in vec(step(), 0..8), volumes in vec(".{0,3}|[a-d]", 0..3)) {
         let volume = |name| Volume { name, ..Volume::default() };
         let pod = PodSettings {
             volumes: volumes.into_iter().map(volume).collect(),
@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_tasks_are_written_by_hand_have_a_widest_moment(tasks in vec(task(), 0..6)) {
+    fn any_tasks_have_a_widest_moment(tasks in vec(task(), 0..6)) {
         for order in [Order::Linear, Order::Graph, Order::Relay] {
             let widest = widest_moment(order, &tasks);
             let first = first_pod_requests(order, &tasks);

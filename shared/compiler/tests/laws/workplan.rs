@@ -28,7 +28,7 @@ fn trigger() -> TriggeredBy {
 }
 
 #[test]
-fn a_workplan_says_whose_it_is_what_fired_it_and_what_came_before() {
+fn workplan_names_owner_trigger_and_previous_head() {
     let workflow = workflow("my-workflow");
     let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
     let mut workplan = workplan(&workflow, &plan, trigger(), Some("k5dgy2ab7c"));
@@ -38,7 +38,7 @@ fn a_workplan_says_whose_it_is_what_fired_it_and_what_came_before() {
 }
 
 #[test]
-fn a_workplan_is_held_only_for_a_folder_that_outlasts_its_pods() {
+fn finalizer_is_only_for_a_host_path() {
     let mut workflow = workflow("my-workflow");
     let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
     let held = workplan(&workflow, &plan, trigger(), None);
@@ -62,7 +62,7 @@ fn a_workplan_is_held_only_for_a_folder_that_outlasts_its_pods() {
     "a23456789-b23456789-c23456789-d23456789-e23456..x",
     "a23456789-b23456789-c23456789-d23456789-e23456-"
 )]
-fn a_workplans_name_is_its_workflows_cut_to_fit_and_its_head(
+fn workplan_name_is_cut_workflow_name_and_head(
     #[case] name: &str,
     #[case] prefix: &str,
 ) {
@@ -77,7 +77,7 @@ fn a_workplans_name_is_its_workflows_cut_to_fit_and_its_head(
 }
 
 #[test]
-fn law_3_once_a_return_to_an_earlier_state_is_a_new_event_and_a_second_attempt_is_not() {
+fn head_tells_a_return_from_a_retry() {
     let first = head("w", "o", None, "1", TriggerEvent::Add);
     let second = head("w", "o", Some(&first), "2", TriggerEvent::Update);
     let back = head("w", "o", Some(&second), "1", TriggerEvent::Update);
@@ -89,7 +89,7 @@ fn law_3_once_a_return_to_an_earlier_state_is_a_new_event_and_a_second_attempt_i
 }
 
 #[test]
-fn a_head_never_changes_from_one_version_of_kubeci_to_the_next() {
+fn head_is_stable_across_versions() {
     assert_eq!(
         head(
             "workflow",

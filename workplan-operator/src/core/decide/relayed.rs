@@ -81,7 +81,7 @@ mod tests {
     #[case::one(&["| a b:a"], "OnePod", "1 pod; 2 of 2 steps hand over inside them. Pod 0: its containers request what the steps say")]
     #[case::two(&["| a b:a", "| x:a"], "SeveralPods", "2 pods; 2 of 3 steps hand over inside them. Pod 0: its containers request what the steps say. Pods of their own: x has no `commands`")]
     #[case::none(&["| x"], "OnePod", "1 pod; 0 of 1 steps hand over inside them. Pods of their own: x has no `commands`")]
-    fn it_is_told_what_hands_over(
+    fn condition_says_what_hands_over(
         #[case] tasks: &[&str],
         #[case] reason: &str,
         #[case] message: &str,

@@ -6,7 +6,7 @@ fn workflow() -> Workflow {
 }
 
 #[test]
-fn the_documents_workflow_is_one_pod_of_five_steps() {
+fn document_workflow_is_one_pod_of_five_steps() {
     let mut workflow = workflow();
     workflow.spec.execution = Some(Execution::Relay);
     let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
@@ -15,7 +15,7 @@ fn the_documents_workflow_is_one_pod_of_five_steps() {
 }
 
 #[test]
-fn a_workflow_that_does_not_say_it_is_executed_as_the_operator_says() {
+fn workflow_without_execution_has_the_operators_default() {
     let settings = Settings {
         execution: Execution::Relay,
         ..Settings::default()

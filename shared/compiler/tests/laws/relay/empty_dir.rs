@@ -57,7 +57,7 @@ fn refusal(steps: Vec<Step>, execution: Execution, containers: usize) -> Option<
     3,
     "spec.workspace: an `emptyDir` is a folder of one pod, but these steps need 2: 4 steps are more than the 3 containers that a pod may have; change that, or use `workspace: hostPath`"
 )]
-fn a_plan_of_several_pods_has_no_empty_dir(
+fn plan_of_several_pods_has_no_empty_dir(
     #[case] steps: Vec<Step>,
     #[case] execution: Execution,
     #[case] containers: usize,
@@ -70,7 +70,7 @@ fn a_plan_of_several_pods_has_no_empty_dir(
 }
 
 #[test]
-fn a_plan_of_one_pod_may_have_it() {
+fn plan_of_one_pod_may_have_empty_dir() {
     assert_eq!(refusal(diamond(), Execution::Relay, 4), None);
     assert_eq!(refusal(diamond()[..3].to_vec(), Execution::Pods, 100), None);
 }

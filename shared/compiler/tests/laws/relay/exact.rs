@@ -10,7 +10,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn law_1_exact_every_step_starts_when_the_critical_path_lets_it(
+    fn step_starts_when_the_critical_path_lets_it(
         steps in prop_oneof![graphs_to_relay(1..=10), graphs_to_relay(100..=300)],
         containers in prop_oneof![1..=10_usize, 20..=400_usize],
         durations in vec(0..1000_u64, 300),
@@ -25,7 +25,7 @@ proptest! {
     }
 
     #[test]
-    fn every_step_is_in_one_task_as_it_was_written(
+    fn step_is_in_one_task_as_written(
         steps in graphs_to_relay(1..=100),
         containers in 1..=100_usize,
     ) {
@@ -39,7 +39,7 @@ proptest! {
     }
 
     #[test]
-    fn steps_that_cannot_wait_inside_a_pod_have_pods_of_their_own(steps in graphs_to_relay(1..=60)) {
+    fn steps_that_cannot_wait_have_own_pods(steps in graphs_to_relay(1..=60)) {
         for task in plan_within(&steps, 100).tasks {
             let mut steps = task.steps();
             prop_assert!(task.steps().count() == 1 || steps.all(|step| !step.isolate && !step.commands.is_empty()));
@@ -47,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn the_containers_of_a_pod_stand_in_topological_order_with_the_longest_remaining_path_first(
+    fn containers_are_ordered_by_longest_remaining_path(
         steps in graphs_to_relay(1..=60),
     ) {
         let longest_paths = longest_paths(&dependencies(&steps));
@@ -59,7 +59,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_steps_give_the_same_plan(steps in graphs_to_relay(1..=60), containers in 1..=60_usize) {
+    fn same_steps_give_the_same_plan(steps in graphs_to_relay(1..=60), containers in 1..=60_usize) {
         prop_assert_eq!(plan_within(&steps, containers), plan_within(&steps, containers));
     }
 }

@@ -9,18 +9,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn law_2_minimal_no_exact_plan_has_fewer_pods(steps in graphs_to_relay(1..=9)) {
+    fn plan_has_fewest_pods(steps in graphs_to_relay(1..=9)) {
         prop_assert_eq!(plan(&steps).tasks.len(), fewest(&steps, steps.len()));
     }
 
     #[test]
-    fn law_2_minimal_without_steps_that_need_pods_of_their_own_one_will_do(steps in graphs_to_relay(1..=60)) {
+    fn one_pod_suffices_without_steps_set_apart(steps in graphs_to_relay(1..=60)) {
         let apart = steps.iter().any(|step| step.isolate || step.commands.is_empty());
         prop_assert!(apart || plan(&steps).tasks.len() == 1);
     }
 
     #[test]
-    fn where_pods_may_not_be_as_wide_no_exact_plan_has_fewer_pods_or_few_do(
+    fn narrow_pods_are_nearly_fewest(
         steps in graphs_to_relay(1..=9),
         containers in 1..=6_usize,
     ) {
@@ -29,7 +29,7 @@ proptest! {
     }
 
     #[test]
-    fn relay_never_needs_more_pods_than_pods_would_that_are_as_wide(steps in graphs(1..=80)) {
+    fn relay_never_needs_more_pods_than_pods(steps in graphs(1..=80)) {
         let steps = with_commands(&steps);
         let plan = compile(&steps).unwrap();
         let widest = plan.tasks.iter().map(|task| task.steps().count()).max().unwrap();

@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn steps_end_the_same_in_pods_in_relay_and_by_definition(
+    fn steps_end_as_defined_in_pods_and_relay(
         steps in prop_oneof![graphs_to_relay(1..=10), graphs_to_relay(50..=150)],
         containers in 1..=100_usize,
         fails in vec(prop::bool::weighted(0.1), 150),

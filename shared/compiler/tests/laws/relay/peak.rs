@@ -38,7 +38,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn a_relay_pod_requests_the_most_that_may_run_together((steps, cpus) in with_requests(1..=10)) {
+    fn relay_pod_requests_its_widest_moment((steps, cpus) in with_requests(1..=10)) {
         let closure = closure(&dependencies(&steps));
         for task in plan_within(&steps, 100).tasks {
             let expected = 1000 * heaviest(&members(&task), &cpus, |one, other| closure[one][other]);
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn the_widest_moment_is_the_heaviest_set_of_pods_that_may_meet(
+    fn widest_moment_is_heaviest_set_of_concurrent_pods(
         (steps, _) in with_requests(1..=11),
         containers in 1..=5_usize,
     ) {
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn no_run_ever_needs_more_than_its_pod_requests(
+    fn run_never_needs_more_than_pod_requests(
         (steps, cpus) in with_requests(1..=80),
         durations in vec(1..100_u64, 80),
     ) {
@@ -92,7 +92,7 @@ proptest! {
 }
 
 #[test]
-fn the_heaviest_moment_of_each_resource_may_be_another() {
+fn resources_peak_at_different_moments() {
     let steps = crate::graphs::with_commands(&[vec![], vec![0], vec![0]]);
     let steps = requesting(steps, |at| match at {
         0 => vec![("cpu", "4".to_owned()), ("memory", "1Mi".to_owned())],

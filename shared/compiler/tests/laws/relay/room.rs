@@ -38,7 +38,7 @@ fn chain_of_two(quantities: [[(&'static str, &'static str); 2]; 2]) -> Task {
 
 proptest! {
     #[test]
-    fn the_containers_requests_add_up_to_the_pods_and_none_is_more_than_its_steps(
+    fn shares_add_up_and_none_exceeds_its_step(
         dependencies in graphs(1..=40),
         amounts in vec((0..9000_u64, 0..1_u64 << 50), 40),
     ) {
@@ -63,7 +63,7 @@ proptest! {
 }
 
 #[test]
-fn shares_are_as_what_the_steps_say_is() {
+fn shares_are_proportional_to_step_requests() {
     let task = chain_of_two([
         [("cpu", "3"), ("memory", "1Gi")],
         [("cpu", "1"), ("memory", "1Gi")],
@@ -77,7 +77,7 @@ fn shares_are_as_what_the_steps_say_is() {
 }
 
 #[test]
-fn what_never_adds_up_too_high_stays_as_it_is_written() {
+fn requests_within_the_peak_stay_as_written() {
     let task = chain_of_two([
         [("cpu", "3"), ("memory", "0")],
         [("cpu", "0"), ("memory", "1Gi")],
@@ -87,7 +87,7 @@ fn what_never_adds_up_too_high_stays_as_it_is_written() {
 }
 
 #[test]
-fn a_limit_without_a_request_never_becomes_one_that_adds_up() {
+fn limit_without_request_adds_no_request() {
     let mut task = chain_of_two([
         [("cpu", "1"), ("memory", "0")],
         [("cpu", "1"), ("memory", "0")],
@@ -103,7 +103,7 @@ fn a_limit_without_a_request_never_becomes_one_that_adds_up() {
 }
 
 #[test]
-fn a_device_is_requested_by_every_container_that_uses_it() {
+fn device_is_requested_by_each_container_using_it() {
     let task = chain_of_two([
         [("cpu", "1"), ("gpu/one", "0")],
         [("cpu", "1"), ("gpu/one", "2")],

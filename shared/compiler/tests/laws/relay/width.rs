@@ -44,7 +44,7 @@ fn shape(steps: &[Step], containers: usize) -> Vec<Vec<usize>> {
 #[case::diamond(diamond(20, 5), 102, 1)]
 #[case::diamond_whose_end_does_not_fit(diamond(20, 5), 101, 2)]
 #[case::wide_diamond(diamond(98, 5), 100, 6)]
-fn what_is_too_wide_is_cut_where_that_costs_least(
+fn too_wide_set_is_cut_at_least_cost(
     #[case] steps: Vec<Step>,
     #[case] containers: usize,
     #[case] pods: usize,
@@ -53,18 +53,18 @@ fn what_is_too_wide_is_cut_where_that_costs_least(
 }
 
 #[test]
-fn a_chain_goes_on_in_the_next_pod() {
+fn chain_goes_on_in_the_next_pod() {
     let steps = steps(5, |at| (at > 0).then(|| at - 1).into_iter().collect());
     assert_eq!(shape(&steps, 2), [vec![0, 1], vec![2, 3], vec![4]]);
 }
 
 #[test]
-fn one_container_is_a_pod_a_step() {
+fn one_container_means_one_step_a_pod() {
     assert_eq!(shape(&diamond(2, 1), 1), [[0], [1], [2], [3]]);
 }
 
 #[test]
-fn a_step_without_commands_parts_what_comes_before_it_from_what_comes_after() {
+fn step_without_commands_parts_earlier_from_later_steps() {
     let mut steps = diamond(3, 1);
     steps[1].commands.clear();
     assert_eq!(shape(&steps, 100), [vec![0, 2, 3], vec![1], vec![4]]);
@@ -74,7 +74,7 @@ fn a_step_without_commands_parts_what_comes_before_it_from_what_comes_after() {
 }
 
 #[test]
-fn steps_that_take_turns_with_a_device_have_pods_of_their_own() {
+fn steps_in_turn_with_device_have_own_pods() {
     let gpu = |steps, with: &[usize]| {
         requesting(steps, |at| {
             let gpu = ("nvidia.com/gpu", "1".to_owned());
