@@ -7,7 +7,7 @@
 //! - [`Graph`] orders steps or tasks, finds cycles and reduces the edges transitively.
 //! - [`Plan`] is the validated plan of a Workplan: its tasks, and when each may start.
 //!
-//! To add a kind of edge, add it to [`EdgeKind`]: the compiler lists the places in this crate that decide about it.
+//! To add a kind of edge, add it to [`EdgeKind`]: rustc then lists the places in this crate that decide about it.
 //! Then add its field to the API's `Step`, and read it in kubeci-compiler's `read` module.
 //!
 //! The crate has no client, no clock and no I/O. Without the feature `std` it has no dependencies either, and
