@@ -44,8 +44,8 @@ fn ignored_in(status: &str) -> u64 {
 }
 
 impl Signals {
-    /// Calls back for each signal but SIGCHLD, without end. A real-time signal becomes SIGTERM: an image that has one as
-    /// its stop signal means that, and there is no safe way to send one.
+    /// Calls back for each signal but SIGCHLD, without end. A real-time signal becomes SIGTERM: an image that has one
+    /// as its stop signal means that, and there is no safe way to send one.
     pub fn for_each(mut self, mut call: impl FnMut(Signal)) {
         for number in self.0.forever().filter(|it| *it != SIGCHLD) {
             call(Signal::from_named_raw(number).unwrap_or(Signal::TERM));

@@ -1,4 +1,4 @@
-//! A workspace that lives in a pod needs a plan of one pod.
+//! An `emptyDir` as the workspace needs a plan of one pod.
 
 use std::num::NonZeroUsize;
 
@@ -11,8 +11,8 @@ use crate::{Plan, Settings, relay};
 /// The most steps that are named for why there are more pods.
 const NAMED_MAX: usize = 5;
 
-/// What is wrong with an `emptyDir` as the workspace of a plan.
-pub(crate) fn refusal(
+/// The error of an `emptyDir` as the workspace of a plan that needs several pods.
+pub(crate) fn error(
     graph: &Graph,
     steps: &[Step],
     plan: &Plan,

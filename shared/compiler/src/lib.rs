@@ -97,9 +97,9 @@ pub fn compile_workflow(
         Execution::Pods => pods_plan(&graph, steps),
         Execution::Relay => relay_plan(&graph, steps, settings.containers),
     };
-    let refusal = match workflow.workspace {
+    let error = match workflow.workspace {
         WorkspaceKind::HostPath => None,
-        WorkspaceKind::EmptyDir => empty_dir::refusal(&graph, steps, &plan, execution, settings),
+        WorkspaceKind::EmptyDir => empty_dir::error(&graph, steps, &plan, execution, settings),
     };
     let too_large = || {
         let found = too_large(plan.order, &plan.tasks, &workflow.pod, 0)?;
@@ -109,8 +109,8 @@ pub fn compile_workflow(
             problem: Problem::TooLarge { found },
         })
     };
-    let refusal = refusal.or_else(too_large);
-    refusal.map_or(Ok(plan), |refusal| Err(vec![refusal]))
+    let error = error.or_else(too_large);
+    error.map_or(Ok(plan), |error| Err(vec![error]))
 }
 
 fn pods_plan(graph: &Graph, steps: &[Step]) -> Plan {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::read::is_relay;
 
-/// The most bytes of one object: etcd takes no larger request unless it is told to.
+/// The most bytes of one object: etcd takes no larger request by default.
 pub const STORED_MAX: usize = 1_572_864;
 
 /// The bytes of a step's message for which there is always room in a Workplan's status.

@@ -80,7 +80,7 @@ pub fn workplan(
     workplan.metadata.labels = Some(labels);
     workplan.metadata.finalizers = match workflow.spec.workspace {
         WorkspaceKind::HostPath => Some(vec![WORKSPACE_FINALIZER.to_owned()]),
-        // It is gone with its pod, so nobody needs to hold the Workplan for it.
+        // It is removed with its pod, so the Workplan needs no finalizer.
         WorkspaceKind::EmptyDir => None,
     };
     workplan.metadata.owner_references = workflow.controller_owner_ref(&()).map(|mut owner| {

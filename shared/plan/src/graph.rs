@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 use fixedbitset::FixedBitSet;
 
 use crate::cycles::{Cycle, shortest_cycles};
-use crate::edge::Edge;
+use crate::edge::{Edge, EdgeKind};
 
 /// An acyclic graph over the indices `0..n`, transitively reduced.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of steps. Of whatever kind an edge is, the step that it comes from ends before the other starts.
+    /// The graph of steps. An edge says that one step, and all before it, has ended before the other starts.
     ///
     /// # Errors
     /// A shortest cycle of each set of steps that wait for each other.
@@ -29,7 +29,9 @@ impl Graph {
     ) -> Result<Self, Vec<Cycle>> {
         let mut predecessors = vec![Vec::new(); count];
         for edge in edges {
-            predecessors[edge.to].push(edge.from);
+            match edge.kind {
+                EdgeKind::OnSuccess => predecessors[edge.to].push(edge.from),
+            }
         }
         Self::new(&predecessors)
     }
@@ -160,7 +162,6 @@ fn acyclic_part(predecessors: &[Vec<usize>]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::EdgeKind;
 
     fn graph(predecessors: &[&[usize]]) -> Result<Graph, Vec<Cycle>> {
         let edges = predecessors.iter().enumerate().flat_map(|(to, from)| {

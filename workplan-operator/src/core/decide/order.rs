@@ -31,8 +31,8 @@ pub fn skip(plan: &Plan, steps: &mut [StepStatus], in_pod: impl Fn(&PlanStep) ->
     }
 }
 
-/// Ends the steps of a range that are not final yet: what ran, or was to start next, has failed, and what
-/// waited for that is skipped. What waits for steps outside the range that have not ended goes on waiting.
+/// Ends the steps of a range: those that run or are ready fail, those that wait for them are skipped. Steps that wait
+/// for an open step outside the range go on waiting.
 pub fn end_rest(
     plan: &Plan,
     steps: &mut [StepStatus],
