@@ -140,7 +140,8 @@ async fn write_statuses(client: &Client, pod: &Pod) -> Result<(), kube::Error> {
         status(pod, "Succeeded", ended),
     ] {
         pods.get(&name).await?;
-        let patch = Patch::Strategic(json!({"status": status}));
+        // Another pod may have the name by now.
+        let patch = Patch::Strategic(json!({"metadata": {"uid": pod.uid()}, "status": status}));
         let params = PatchParams::default();
         pods.patch_status(&name, &params, &patch).await?;
     }
