@@ -9,10 +9,9 @@ use kubeci_api::names::STEPS_MAX;
 use kubeci_runtime::RuntimeArgs;
 use mimalloc::MiMalloc;
 
-mod core;
 mod shell;
 
-use crate::core::{engine::Settings, history::Limits};
+use kubeci_triggers::{engine::Settings, history::Limits};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;

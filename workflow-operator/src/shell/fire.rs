@@ -22,7 +22,7 @@ use super::{
     said::{namespace_ends, said},
     tasks::joined,
 };
-use crate::core::{
+use kubeci_triggers::{
     engine::{Creation, Retry},
     existing::{is_same_event, name_taken},
     lane::Failure,

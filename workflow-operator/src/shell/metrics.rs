@@ -7,7 +7,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 
-use crate::core::engine::Tally;
+use kubeci_triggers::engine::Tally;
 
 /// Clusters have hundreds of resources; more label values than this are counted as `other`.
 const RESOURCES_MAX: u64 = 50;

@@ -23,7 +23,7 @@ use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::core::{
+use kubeci_triggers::{
     object::{Kind, WatchKey},
     run::PartialWorkplan,
     standing::{KindState, Question},

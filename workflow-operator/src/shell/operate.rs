@@ -29,7 +29,7 @@ use super::{
     watch::{Shown, Watches},
     workflows, workplans,
 };
-use crate::core::{
+use kubeci_triggers::{
     engine::{Engine, Reference, Settings},
     object::{Uid, WatchKey},
     run::{Owner, PartialWorkplan, Run},

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{Inbox, Input, said};
-use crate::core::{
+use kubeci_triggers::{
     object::Scope,
     standing::{Account, Question},
 };

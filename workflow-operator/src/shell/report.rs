@@ -14,7 +14,7 @@ use super::{
     tasks::joined,
     tell::{Teller, Told},
 };
-use crate::core::{engine::Report, object::Uid};
+use kubeci_triggers::{engine::Report, object::Uid};
 
 /// What happens within this time of the first news is told together.
 const SOON: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use kubeci_runtime::Tasks;
 use tokio::{sync::watch, task::AbortHandle, time::sleep};
 
 use super::{Inbox, Input, said};
-use crate::core::{
+use kubeci_triggers::{
     object::Kind,
     standing::{KindState, Served},
 };

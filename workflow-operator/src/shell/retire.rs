@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{metrics::Metrics, said::said, tasks::joined};
-use crate::core::engine::Deletion;
+use kubeci_triggers::engine::Deletion;
 
 /// How many deletions the API server is asked for at once.
 const AT_ONCE: usize = 4;

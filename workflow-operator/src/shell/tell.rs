@@ -16,7 +16,7 @@ use super::{
     METADATA,
     said::{namespace_ends, said},
 };
-use crate::core::{
+use kubeci_triggers::{
     conditions::Problem,
     engine::{Reference, Report},
 };

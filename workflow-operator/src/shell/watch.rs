@@ -14,7 +14,7 @@ use super::{
     Inbox, Input,
     said::{refusal, said_of_watch},
 };
-use crate::core::{
+use kubeci_triggers::{
     engine::{Trouble, WatchOrder},
     object::{ObjectRef, Resource, Scope, Seen, Uid, Uids, WatchKey},
 };

@@ -4,7 +4,7 @@ use kube::{Api, Client, runtime::watcher::Config};
 use kubeci_runtime::{Metrics, Watch};
 
 use super::{Inbox, Input, said::said_of_watch};
-use crate::core::run::PartialWorkplan;
+use kubeci_triggers::run::PartialWorkplan;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let api: Api<PartialWorkplan> = Api::all(client);

@@ -5,7 +5,7 @@ use kubeci_api::WorkflowStatus;
 use serde_json::{Map, Value, json};
 
 use super::{Engine, Reference, record::Record, subscriptions::Trouble};
-use crate::core::{
+use crate::{
     advice,
     conditions::{Fact, Problem, Status, conditions, listed, ready},
     ledger::ENTRIES_MAX,

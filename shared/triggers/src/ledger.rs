@@ -325,7 +325,7 @@ fn shared(resources: &mut HashSet<Arc<Resource>>, resource: Resource) -> Arc<Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::patch;
+    use crate::patch;
 
     fn link(
         sequence: i64,

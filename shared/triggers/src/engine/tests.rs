@@ -3,7 +3,7 @@ use kubeci_api::{History, Phase, TriggerEvent, Workflow, WorkflowStatus};
 use serde_json::{Value, json};
 
 use super::{Engine, Reference, Trouble, WatchOrder};
-use crate::core::{
+use crate::{
     fingerprint::Fingerprint,
     lane::Failure,
     ledger::ENTRIES_MAX,

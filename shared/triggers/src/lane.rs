@@ -331,9 +331,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::filter::Wants;
-    use crate::core::fingerprint::Fingerprint;
-    use crate::core::object::{Kind, Resource};
+    use crate::filter::Wants;
+    use crate::fingerprint::Fingerprint;
+    use crate::object::{Kind, Resource};
 
     fn live(token: usize) -> Observation {
         let resource = Resource {

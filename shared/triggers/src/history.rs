@@ -177,7 +177,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::core::run::RunState;
+    use crate::run::RunState;
 
     const TOLD: i64 = 1000;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Engine, record::Record};
-use crate::core::{
+use crate::{
     advice,
     filter::{Filter, wants_delete},
     object::{Kind, Uid, WatchKey},

@@ -1,6 +1,6 @@
 //! The Workplan of a Workflow, serialized once: an event adds its metadata and what fired it.
 
-use kube::Resource;
+use kube_core::Resource;
 use kubeci_api::{TriggeredBy, Workflow, WorkflowSpec, Workplan, WorkplanSpec, names};
 use kubeci_compiler::{Plan, workplan};
 

@@ -11,7 +11,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time},
     jiff::Timestamp,
 };
-use kube::Resource;
+use kube_core::Resource;
 use kubeci_api::{GROUP, Phase, TriggeredBy, Workplan, names};
 use serde::{Deserialize, Deserializer};
 

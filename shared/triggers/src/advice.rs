@@ -108,7 +108,7 @@ pub fn watch_failing(index: usize, key: &WatchKey, error: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{
+    use crate::{
         object::{Kind, Resource},
         standing::Account,
     };

@@ -1,7 +1,7 @@
 //! Whether a Workplan that exists already is the one that was to be created.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::ResourceExt;
+use kube_core::ResourceExt;
 use kubeci_api::{Workplan, names};
 
 /// Whether an earlier attempt at the same event made it: the same Workflow controls it, and it is the same link

@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::{Engine, named};
-use crate::core::object::Uid;
+use crate::object::Uid;
 
 /// A Workplan to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube_core::{ApiResource, DynamicObject, GroupVersionKind};
 use kubeci_api::{GROUP, names};
 
 use super::fingerprint::Fingerprint;

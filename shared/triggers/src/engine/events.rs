@@ -1,7 +1,7 @@
 //! What the watches show.
 
 use super::{Engine, subscriptions::Trouble};
-use crate::core::{
+use crate::{
     filter::{wants, wants_delete},
     object::{ObjectRef, Seen, Uid, Uids, WatchKey},
     step::Observation,

@@ -1,7 +1,7 @@
 //! Which objects a trigger means, and which of their events it wants.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Selector, SelectorExt};
+use kube_core::{Selector, SelectorExt};
 use kubeci_api::Trigger;
 
 use super::object::{Kind, ObjectRef, Origin, Seen};
@@ -167,7 +167,7 @@ fn selector(index: usize, selector: Option<&LabelSelector>) -> Result<Selector, 
 #[allow(clippy::needless_pass_by_value)] // rstest passes values
 mod tests {
     use super::*;
-    use crate::core::{fingerprint::Fingerprint, object::Resource};
+    use crate::{fingerprint::Fingerprint, object::Resource};
     use rstest::rstest;
     use serde_json::{Value, json};
     use std::sync::Arc;

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kubeci_api::{TriggeredBy, Workflow, WorkflowStatus, Workplan, names};
 use serde_json::json;
 
-use crate::core::{
+use crate::{
     engine::{Creation, Engine, Retry, WatchOrder},
     fingerprint::Fingerprint,
     lane::Failure,

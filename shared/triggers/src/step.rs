@@ -147,7 +147,7 @@ impl Fire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::object::{Kind, Resource};
+    use crate::object::{Kind, Resource};
     use rstest::rstest;
     use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 //! the generation alone.
 
 use data_encoding::BASE32_NOPAD;
-use kube::core::DynamicObject;
+use kube_core::DynamicObject;
 use serde::Serialize;
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};

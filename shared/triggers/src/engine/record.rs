@@ -10,7 +10,7 @@ use kubeci_compiler::{compile_workflow, shared_volumes, stored_bytes};
 use serde_json::Value;
 
 use super::Settings;
-use crate::core::{
+use crate::{
     conditions::{Problem, listed},
     filter::{Filter, wants_delete},
     history::{Deleted, Limits},
