@@ -9,7 +9,20 @@ use kubeci_api::names::STEPS_MAX;
 use kubeci_runtime::RuntimeArgs;
 use mimalloc::MiMalloc;
 
-mod shell;
+mod access_reviews;
+mod api_error;
+mod bounded_tasks;
+mod discovery;
+mod input;
+mod metrics;
+mod object_watches;
+mod operator;
+mod status_client;
+mod status_writer;
+mod workflow_watch;
+mod workplan_creator;
+mod workplan_deleter;
+mod workplan_watch;
 
 use kubeci_triggers::{engine::Settings, history::Limits};
 
@@ -125,7 +138,7 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let settings = args.settings();
     kubeci_runtime::run("workflow-operator", args.runtime, move |context| {
-        shell::operate(context, settings)
+        operator::operate(context, settings)
     })
     .await
 }

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_core::{Selector, SelectorExt};
 use kubeci_api::Trigger;
 
-use super::object::{Kind, ObjectRef, Origin, Seen};
+use crate::object::{Kind, ObjectRef, Origin, Seen};
 
 /// A trigger, read.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use std::{
 use kube_core::{ApiResource, DynamicObject, GroupVersionKind};
 use kubeci_api::{GROUP, names};
 
-use super::fingerprint::Fingerprint;
+use crate::fingerprint::Fingerprint;
 
 /// The uid of an object.
 pub type Uid = Arc<str>;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kubeci_api::{TriggeredBy, Workplan};
 
-use crate::{lane::Firing, object::Uid, step::Fire, template::Template};
+use crate::{dispatch_queue::Firing, object::Uid, transition::Fire, workplan_template::Template};
 
 /// A Workplan to create. While it waits for its turn it holds the event, and shares the plan.
 #[derive(Clone, Debug)]

@@ -5,33 +5,33 @@
 //! [`Engine::take_untold`], and what to ask by [`Engine::unresolved`] and [`Engine::questions`].
 
 mod creation;
-mod events;
-mod housekeeping;
-mod record;
+mod deletion;
+mod observations;
 mod status;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod workflow_state;
 
 use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::jiff::Timestamp;
 use kubeci_api::Workflow;
 
-use super::{
+use crate::{
+    dispatch_queue::{Failure, Firing},
     history::Limits,
-    lane::{Failure, Firing},
     object::{Kind, Uid, WatchKey},
-    run::{Owner, Run, Runs},
-    standing::{KindState, Question},
+    observed_workplan::{Owner, Run, Runs},
+    trigger_state::{KindState, Question},
 };
 pub use creation::Creation;
-pub use housekeeping::Deletion;
-use record::Record;
-pub use record::Reference;
+pub use deletion::Deletion;
 pub use status::Report;
 use subscriptions::Watch;
 pub use subscriptions::{Trouble, WatchOrder};
+use workflow_state::Record;
+pub use workflow_state::Reference;
 
 /// What the operator was started with.
 #[derive(Clone, Copy, Debug, Default)]

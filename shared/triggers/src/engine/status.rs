@@ -4,15 +4,15 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 use kubeci_api::WorkflowStatus;
 use serde_json::{Map, Value, json};
 
-use super::{Engine, Reference, record::Record, subscriptions::Trouble};
+use super::{Engine, Reference, subscriptions::Trouble, workflow_state::Record};
 use crate::{
-    advice,
     conditions::{Fact, Problem, Status, conditions, listed, ready},
     ledger::ENTRIES_MAX,
+    merge_patch::difference,
+    messages,
     object::WatchKey,
-    patch::difference,
-    run::{End, Runs},
-    standing::Standing,
+    observed_workplan::{End, Runs},
+    trigger_state::Standing,
 };
 
 const WATCHED: &str = "TriggersWatched";
@@ -118,15 +118,16 @@ impl Engine {
             Standing::KindNotFound(message) => failing("KindNotFound", message.clone()),
             Standing::DiscoveryFailing(message) => failing("DiscoveryFailing", message.clone()),
             Standing::Forbidden(question) => {
-                failing("Forbidden", advice::forbidden(index, question))
+                failing("Forbidden", messages::forbidden(index, question))
             }
             Standing::Resolving | Standing::Asking(_) => Health::Pending,
             Standing::Permitted(key, _) => match self.watch_of(record, key) {
-                Some((_, Some(Trouble::Forbidden))) => {
-                    failing("OperatorForbidden", advice::operator_forbidden(index, key))
-                }
+                Some((_, Some(Trouble::Forbidden))) => failing(
+                    "OperatorForbidden",
+                    messages::operator_forbidden(index, key),
+                ),
                 Some((_, Some(Trouble::Failing(error)))) => {
-                    failing("WatchFailing", advice::watch_failing(index, key, error))
+                    failing("WatchFailing", messages::watch_failing(index, key, error))
                 }
                 Some((true, None)) => Health::Watching(key.clone()),
                 Some((false, None)) | None => Health::Pending,

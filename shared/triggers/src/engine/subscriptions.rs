@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Engine, record::Record};
+use super::{Engine, workflow_state::Record};
 use crate::{
-    advice,
     filter::{Filter, wants_delete},
+    messages,
     object::{Kind, Uid, WatchKey},
-    standing::{KindState, Question, Standing, other_version, stand},
-    step::Observation,
+    transition::Observation,
+    trigger_state::{KindState, Question, Standing, other_version, stand},
 };
 
 /// A watch that all Workflows share that need it.
@@ -253,7 +253,7 @@ fn standings(
             Err(wrong) => return Standing::Wrong(wrong.clone()),
         };
         if let Some(first) = other_version(&read, filter) {
-            return Standing::Wrong(advice::other_version(filter, first));
+            return Standing::Wrong(messages::other_version(filter, first));
         }
         stand(filter, &account, kinds.get(&filter.kind), |question| {
             permits.get(question).copied()

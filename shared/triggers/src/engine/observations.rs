@@ -4,7 +4,7 @@ use super::{Engine, subscriptions::Trouble};
 use crate::{
     filter::{wants, wants_delete},
     object::{ObjectRef, Seen, Uid, Uids, WatchKey},
-    step::Observation,
+    transition::Observation,
 };
 
 impl Engine {

@@ -15,7 +15,7 @@ use kube_core::Resource;
 use kubeci_api::{GROUP, Phase, TriggeredBy, Workplan, names};
 use serde::{Deserialize, Deserializer};
 
-use super::{
+use crate::{
     ledger::Link,
     object::{Kind, Uid},
 };

@@ -3,7 +3,7 @@
 use kubeci_api::TriggerEvent;
 use kubeci_compiler::head;
 
-use super::{
+use crate::{
     filter::Wants,
     fingerprint::{Fingerprint, token_of},
     ledger::Entry,

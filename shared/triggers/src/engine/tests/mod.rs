@@ -2,15 +2,15 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kubeci_api::{History, Phase, TriggerEvent, Workflow, WorkflowStatus};
 use serde_json::{Value, json};
 
-use super::{Engine, Reference, Trouble, WatchOrder};
+use crate::engine::{Engine, Reference, Trouble, WatchOrder};
 use crate::{
+    dispatch_queue::Failure,
     fingerprint::Fingerprint,
-    lane::Failure,
     ledger::ENTRIES_MAX,
+    merge_patch,
     object::{Kind, ObjectRef, Origin, Resource, Scope, Seen, Uids, WatchKey},
-    patch,
-    run::{Owner, Run, RunState},
-    standing::{KindState, Served},
+    observed_workplan::{Owner, Run, RunState},
+    trigger_state::{KindState, Served},
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -135,7 +135,7 @@ fn status(engine: &mut Engine) -> WorkflowStatus {
     let patch = engine.report("workflow", NOW).unwrap().patch.unwrap();
     engine.written("workflow", true);
     let mut status = Value::Null;
-    patch::apply(&mut status, &patch);
+    merge_patch::apply(&mut status, &patch);
     serde_json::from_value(status).unwrap()
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use kubeci_api::{LedgerEntry, TriggerEvent, TriggeredBy, WorkflowStatus};
 use kubeci_compiler::STORED_MAX;
 
-use super::{
+use crate::{
     fingerprint::token_of,
     object::{Kind, ObjectRef, Resource, Uid},
 };
@@ -325,7 +325,7 @@ fn shared(resources: &mut HashSet<Arc<Resource>>, resource: Resource) -> Arc<Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patch;
+    use crate::merge_patch;
 
     fn link(
         sequence: i64,
@@ -367,7 +367,7 @@ mod tests {
         let mut status = json!({});
         let mut write = |ledger: &mut Ledger| -> WorkflowStatus {
             let dirty = ledger.take_dirty();
-            patch::apply(&mut status, &ledger.patch(dirty).unwrap().into());
+            merge_patch::apply(&mut status, &ledger.patch(dirty).unwrap().into());
             serde_json::from_value(status.clone()).unwrap()
         };
         let written = write(&mut ledger);

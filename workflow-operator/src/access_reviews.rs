@@ -16,10 +16,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Inbox, Input, said};
+use crate::{
+    api_error::said,
+    input::{Inbox, Input},
+};
 use kubeci_triggers::{
     object::Scope,
-    standing::{Account, Question},
+    trigger_state::{Account, Question},
 };
 
 /// How soon a grant is noticed.

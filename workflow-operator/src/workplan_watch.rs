@@ -3,8 +3,11 @@
 use kube::{Api, Client, runtime::watcher::Config};
 use kubeci_runtime::{Metrics, Watch};
 
-use super::{Inbox, Input, said::said_of_watch};
-use kubeci_triggers::run::PartialWorkplan;
+use crate::{
+    api_error::said_of_watch,
+    input::{Inbox, Input},
+};
+use kubeci_triggers::observed_workplan::PartialWorkplan;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let api: Api<PartialWorkplan> = Api::all(client);

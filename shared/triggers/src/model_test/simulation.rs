@@ -7,13 +7,13 @@ use kubeci_api::{TriggeredBy, Workflow, WorkflowStatus, Workplan, names};
 use serde_json::json;
 
 use crate::{
+    dispatch_queue::Failure,
     engine::{Creation, Engine, Retry, WatchOrder},
     fingerprint::Fingerprint,
-    lane::Failure,
+    merge_patch,
     object::{Kind, ObjectRef, Origin, Seen, Uid, WatchKey},
-    patch,
-    run::Run,
-    standing::{KindState, Served},
+    observed_workplan::Run,
+    trigger_state::{KindState, Served},
 };
 
 /// What happens next.
@@ -359,7 +359,7 @@ impl World {
         let patch = self.engine.report("workflow", now).unwrap().patch;
         if let Some(patch) = patch.filter(|_| done) {
             let mut status = serde_json::to_value(&self.cluster.status).unwrap();
-            patch::apply(&mut status, &patch);
+            merge_patch::apply(&mut status, &patch);
             self.cluster.status = serde_json::from_value(status).unwrap();
         }
         self.engine.written("workflow", done && heard);

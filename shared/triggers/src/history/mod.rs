@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use kubeci_api::{History, HistoryStatus};
 
-use super::run::{End, Runs};
+use crate::observed_workplan::{End, Runs};
 
 /// The most Workplans of one Workflow that are deleted between two writes of its status.
 const BATCH_MAX: usize = 100;
@@ -177,7 +177,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::run::RunState;
+    use crate::observed_workplan::RunState;
 
     const TOLD: i64 = 1000;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{
-    advice,
+use crate::{
     filter::{Filter, Place},
+    messages,
     object::{Resource, Scope, WatchKey},
 };
 
@@ -85,10 +85,10 @@ pub fn stand(
     let served = match kind {
         None => return Standing::Resolving,
         Some(KindState::Missing { meant }) => {
-            return Standing::KindNotFound(advice::kind_not_found(filter, meant.as_deref()));
+            return Standing::KindNotFound(messages::kind_not_found(filter, meant.as_deref()));
         }
         Some(KindState::Unanswered(error)) => {
-            return Standing::DiscoveryFailing(advice::discovery_failing(filter, error));
+            return Standing::DiscoveryFailing(messages::discovery_failing(filter, error));
         }
         Some(KindState::Served(served)) => served,
     };
@@ -123,17 +123,17 @@ fn locate(filter: &Filter, served: &[Served]) -> Result<(WatchKey, bool), String
     };
     let served = match (served.iter().find(meant), served.first()) {
         (Some(served), _) => served,
-        (None, Some(other)) => return Err(advice::wrong_resource(filter, &other.plural)),
-        (None, None) => return Err(advice::not_watchable(filter)),
+        (None, Some(other)) => return Err(messages::wrong_resource(filter, &other.plural)),
+        (None, None) => return Err(messages::not_watchable(filter)),
     };
     if !served.watchable {
-        return Err(advice::not_watchable(filter));
+        return Err(messages::not_watchable(filter));
     }
     let scope = match &filter.place {
         Place::Own(namespace) | Place::Namespace(namespace) if served.namespaced => {
             Scope::Namespace(namespace.clone())
         }
-        Place::Namespace(_) => return Err(advice::no_namespaces(filter, &served.plural)),
+        Place::Namespace(_) => return Err(messages::no_namespaces(filter, &served.plural)),
         Place::Own(_) | Place::Everywhere => Scope::All,
     };
     let resource = Resource {

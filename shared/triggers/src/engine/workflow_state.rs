@@ -12,14 +12,14 @@ use serde_json::Value;
 use super::Settings;
 use crate::{
     conditions::{Problem, listed},
+    dispatch_queue::{Book, Firing},
     filter::{Filter, wants_delete},
     history::{Deleted, Limits},
-    lane::{Book, Firing},
     ledger::{Ledger, Link},
     object::{ObjectRef, Scope, Uid, WatchKey},
-    run::{Owner, Runs},
-    standing::{Account, Standing},
-    template::Template,
+    observed_workplan::{Owner, Runs},
+    trigger_state::{Account, Standing},
+    workplan_template::Template,
 };
 
 /// Which Workflow it is.

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{metrics::Metrics, said::said, tasks::joined};
+use crate::{api_error::said, bounded_tasks::joined, metrics::Metrics};
 use kubeci_triggers::engine::Deletion;
 
 /// How many deletions the API server is asked for at once.

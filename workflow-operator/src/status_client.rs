@@ -12,9 +12,9 @@ use kube::{
 use kubeci_api::Workflow;
 use serde_json::{Value, json};
 
-use super::{
-    METADATA,
-    said::{namespace_ends, said},
+use crate::{
+    api_error::{namespace_ends, said},
+    input::METADATA,
 };
 use kubeci_triggers::{
     conditions::Problem,

@@ -10,9 +10,9 @@ use kube::{
 use kubeci_runtime::{Context, Metrics, Tasks, Watch};
 use tokio::task::AbortHandle;
 
-use super::{
-    Inbox, Input,
-    said::{refusal, said_of_watch},
+use crate::{
+    api_error::{refusal, said_of_watch},
+    input::{Inbox, Input},
 };
 use kubeci_triggers::{
     engine::{Trouble, WatchOrder},

@@ -1,9 +1,9 @@
 //! What is said to users about triggers: where it is wrong, what would be right.
 
-use super::{
+use crate::{
     filter::Filter,
     object::{Scope, WatchKey},
-    standing::Question,
+    trigger_state::Question,
 };
 
 pub fn kind_not_found(filter: &Filter, meant: Option<&str>) -> String {
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::{
         object::{Kind, Resource},
-        standing::Account,
+        trigger_state::Account,
     };
     use std::sync::Arc;
 

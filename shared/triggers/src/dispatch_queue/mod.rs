@@ -3,10 +3,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::{
+use crate::{
     ledger::{Entry, Ledger},
     object::{ObjectRef, Uid},
-    step::{Fire, Observation, step},
+    transition::{Fire, Observation, step},
 };
 
 /// The most states of one object that wait for a creation that does not succeed; then the newest replaces

@@ -16,16 +16,16 @@ use kubeci_api::Workplan;
 use kubeci_runtime::{Due, Outcome, Reconciling, backoff, is_too_large};
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{
-    METADATA,
+use crate::{
+    api_error::{namespace_ends, said},
+    bounded_tasks::joined,
+    input::METADATA,
     metrics::Metrics,
-    said::{namespace_ends, said},
-    tasks::joined,
 };
 use kubeci_triggers::{
+    dispatch_queue::Failure,
     engine::{Creation, Retry},
-    existing::{is_same_event, name_taken},
-    lane::Failure,
+    existing_workplan::{is_same_event, name_taken},
     object::Uid,
 };
 

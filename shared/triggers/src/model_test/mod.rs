@@ -1,7 +1,7 @@
 //! The laws of the design, on random histories: objects come, change and go while the operator is killed,
 //! loses its watch, and has creations refused or left without an answer.
 
-mod world;
+mod simulation;
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use kubeci_api::{Phase, TriggerEvent, Workplan, names};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::object::Uid;
-use world::{Act, Answer, Object, World, run};
+use crate::object::Uid;
+use simulation::{Act, Answer, Object, World, run};
 
 /// What should fire for an object by the letter of the design, if nothing breaks.
 fn expected(world: &World, uid: &Uid) -> Vec<(TriggerEvent, String)> {

@@ -11,10 +11,13 @@ use kube::Client;
 use kubeci_runtime::Tasks;
 use tokio::{sync::watch, task::AbortHandle, time::sleep};
 
-use super::{Inbox, Input, said};
+use crate::{
+    api_error::said,
+    input::{Inbox, Input},
+};
 use kubeci_triggers::{
     object::Kind,
-    standing::{KindState, Served},
+    trigger_state::{KindState, Served},
 };
 
 const POLL: Duration = Duration::from_secs(2);

@@ -17,23 +17,24 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-use super::{
-    INBOX, Inbox, Input,
-    fire::{Fired, Fires},
+use crate::{
+    access_reviews,
+    discovery::Resolver,
+    input::{INBOX, Inbox, Input},
     metrics::Metrics,
-    permit,
-    report::Reports,
-    resolve::Resolver,
-    retire::Retirement,
-    tell::{Teller, Told},
-    watch::{Shown, Watches},
-    workflows, workplans,
+    object_watches::{Shown, Watches},
+    status_client::{Teller, Told},
+    status_writer::Reports,
+    workflow_watch,
+    workplan_creator::{Fired, Fires},
+    workplan_deleter::Retirement,
+    workplan_watch,
 };
 use kubeci_triggers::{
     engine::{Engine, Reference, Settings},
     object::{Uid, WatchKey},
-    run::{Owner, PartialWorkplan, Run},
-    standing::Question,
+    observed_workplan::{Owner, PartialWorkplan, Run},
+    trigger_state::Question,
 };
 
 /// Changes of what is to be watched within this time are made together.
@@ -129,14 +130,14 @@ impl Operator {
             condition: context.readiness.condition(what),
         };
         let (questions, asked) = latest::channel(BTreeSet::new());
-        let ask = permit::ask(client(), asked, inbox.clone());
+        let ask = access_reviews::ask(client(), asked, inbox.clone());
         context.tasks.spawn("the access reviews", ask);
         let teller = Teller {
             client: client(),
             recorder: context.recorder(),
         };
         let runtime = || context.metrics.clone();
-        let watch = workplans::watch(client(), inbox.clone(), runtime());
+        let watch = workplan_watch::watch(client(), inbox.clone(), runtime());
         let workplans = context.tasks.spawn("the watch of workplans", watch);
         Self {
             engine: Engine::new(settings),
@@ -239,7 +240,7 @@ impl Operator {
     /// Only once all Workplans are known, since they tell what a Workflow's status has not been told.
     fn watch_workflows(&mut self) {
         let (client, metrics) = (self.context.client.clone(), self.context.metrics.clone());
-        let watch = workflows::watch(client, self.inbox.clone(), metrics);
+        let watch = workflow_watch::watch(client, self.inbox.clone(), metrics);
         let workflows = self.context.tasks.spawn("the watch of workflows", watch);
         self.own_watches.push(workflows);
     }

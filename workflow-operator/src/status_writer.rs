@@ -10,9 +10,9 @@ use std::{
 use kubeci_runtime::backoff;
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{
-    tasks::joined,
-    tell::{Teller, Told},
+use crate::{
+    bounded_tasks::joined,
+    status_client::{Teller, Told},
 };
 use kubeci_triggers::{engine::Report, object::Uid};
 

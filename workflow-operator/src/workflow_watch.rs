@@ -7,7 +7,10 @@ use kubeci_api::Workflow;
 use kubeci_runtime::{Metrics, Watch};
 use tokio::sync::Semaphore;
 
-use super::{Inbox, Input, said::said_of_watch};
+use crate::{
+    api_error::said_of_watch,
+    input::{Inbox, Input},
+};
 
 /// How many Workflows wait to be taken in at most, each of which may have more than a megabyte.
 const WAITING_MAX: usize = 4;
