@@ -21,8 +21,8 @@ use crate::{
     input::{Inbox, Input},
 };
 use kubeci_triggers::{
-    object::Scope,
     trigger_state::{Account, Question},
+    watch_key::Scope,
 };
 
 /// How soon a grant is noticed.

@@ -16,7 +16,7 @@ use crate::{
     input::{Inbox, Input},
 };
 use kubeci_triggers::{
-    object::Kind,
+    resource::Kind,
     trigger_state::{KindState, Served},
 };
 

@@ -4,9 +4,10 @@ use http::HeaderValue;
 use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;
 use kubeci_triggers::{
-    object::{Kind, WatchKey},
     observed_workplan::PartialWorkplan,
+    resource::Kind,
     trigger_state::{KindState, Question},
+    watch_key::WatchKey,
 };
 use tokio::sync::OwnedSemaphorePermit;
 

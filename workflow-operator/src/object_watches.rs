@@ -16,7 +16,9 @@ use crate::{
 };
 use kubeci_triggers::{
     engine::{Trouble, WatchOrder},
-    object::{ObjectRef, Resource, Scope, Seen, Uid, Uids, WatchKey},
+    object::{ObjectRef, ObservedObject, Uid, Uids},
+    resource::Resource,
+    watch_key::{Scope, WatchKey},
 };
 
 /// An interrupted watch goes on by itself; only one that fails this often in a row is worth a word.
@@ -26,7 +28,7 @@ const QUIET: Duration = Duration::from_secs(15);
 
 /// What a watch shows.
 pub enum Shown {
-    Seen(Seen),
+    Seen(ObservedObject),
     Gone(Uid, ObjectRef),
     /// A list is complete.
     Listed(Uids),
@@ -147,7 +149,7 @@ impl Follower {
                 None
             }
             Event::InitApply(object) => {
-                let seen = Seen::new(&self.resource, &object)?;
+                let seen = ObservedObject::new(&self.resource, &object)?;
                 self.listing.insert(seen.uid.clone());
                 Some(Shown::Seen(seen))
             }
@@ -155,9 +157,9 @@ impl Follower {
                 self.troubled = false;
                 Some(Shown::Listed(std::mem::take(&mut self.listing)))
             }
-            Event::Apply(object) => Seen::new(&self.resource, &object).map(Shown::Seen),
+            Event::Apply(object) => ObservedObject::new(&self.resource, &object).map(Shown::Seen),
             Event::Delete(object) => {
-                let seen = Seen::new(&self.resource, &object)?;
+                let seen = ObservedObject::new(&self.resource, &object)?;
                 Some(Shown::Gone(seen.uid, seen.object))
             }
         }

@@ -32,9 +32,10 @@ use crate::{
 };
 use kubeci_triggers::{
     engine::{Engine, Reference, Settings},
-    object::{Uid, WatchKey},
+    object::Uid,
     observed_workplan::{Owner, PartialWorkplan, Run},
     trigger_state::Question,
+    watch_key::WatchKey,
 };
 
 /// Changes of what is to be watched within this time are made together.

@@ -1,51 +1,55 @@
-//! Which objects a trigger means, and which of their events it wants.
+//! Trigger filters: which objects a trigger matches, and which of their events it selects.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_core::{Selector, SelectorExt};
 use kubeci_api::Trigger;
 
-use crate::object::{Kind, ObjectRef, Origin, Seen};
+use crate::{
+    object::{ObjectRef, ObservedObject},
+    origin::Origin,
+    resource::Kind,
+};
 
-/// A trigger, read.
+/// A validated trigger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    /// Its place in `spec.triggers`.
+    /// The index in `spec.triggers`.
     pub index: usize,
     pub kind: Kind,
-    /// The plural name as the user gave it.
+    /// The plural name, if the trigger has one.
     pub plural: Option<String>,
-    pub place: Place,
+    pub namespaces: NamespaceSelector,
     pub name: Option<String>,
     selector: Selector,
     on_add_or_update: bool,
     on_delete: bool,
 }
 
-/// Where a trigger looks for objects.
+/// The namespaces that a trigger selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Said nothing: the Workflow's own namespace, or everywhere for a kind without namespaces.
+pub enum NamespaceSelector {
+    /// The trigger names no namespace: the Workflow's own, or the whole cluster for a cluster-scoped kind.
     Own(String),
-    Namespace(String),
-    Everywhere,
+    Named(String),
+    All,
 }
 
-/// Which events of a matching object fire.
+/// Which events of a matching object the triggers select.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wants {
+pub struct EventSelection {
     pub add_or_update: bool,
     pub delete: bool,
 }
 
-/// What of a trigger cannot be read, and what would be right.
+/// A trigger is invalid; the message names the field and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum FilterError {
     #[error(
         "spec.triggers[{0}].apiVersion: {1:?} is not a group and version; write it as in the object's manifest, such as v1 or apps/v1"
     )]
     ApiVersion(usize, String),
     #[error(
-        "spec.triggers[{0}].kind: an Event cannot trigger: it is a message that expires, and each run brings about more of them; \
+        "spec.triggers[{0}].kind: an Event cannot be a trigger, because each Workplan creates Events and would trigger the next; \
          name the kind of the object that the Event is about"
     )]
     Event(usize),
@@ -54,25 +58,25 @@ pub enum Unreadable {
 }
 
 impl Filter {
-    /// Reads the trigger at this place of a Workflow in this namespace.
-    pub fn new(index: usize, trigger: &Trigger, own: &str) -> Result<Self, Unreadable> {
+    /// Validates the trigger at this index, of a Workflow in the namespace `own`.
+    pub fn new(index: usize, trigger: &Trigger, own: &str) -> Result<Self, FilterError> {
         let kind = Kind::new(&trigger.api_version, &trigger.kind);
         if kind.version.is_empty() || kind.group.contains('/') {
-            return Err(Unreadable::ApiVersion(index, trigger.api_version.clone()));
+            return Err(FilterError::ApiVersion(index, trigger.api_version.clone()));
         }
         if is_event(&kind) {
-            return Err(Unreadable::Event(index));
+            return Err(FilterError::Event(index));
         }
-        let place = match trigger.namespace.as_deref() {
-            None => Place::Own(own.to_owned()),
-            Some("*") => Place::Everywhere,
-            Some(namespace) => Place::Namespace(namespace.to_owned()),
+        let namespaces = match trigger.namespace.as_deref() {
+            None => NamespaceSelector::Own(own.to_owned()),
+            Some("*") => NamespaceSelector::All,
+            Some(namespace) => NamespaceSelector::Named(namespace.to_owned()),
         };
         Ok(Self {
             index,
             kind,
             plural: trigger.resource.clone(),
-            place,
+            namespaces,
             name: trigger.name.clone(),
             selector: selector(index, trigger.selector.as_ref())?,
             on_add_or_update: trigger.on_add_or_update,
@@ -80,68 +84,83 @@ impl Filter {
         })
     }
 
-    /// Whether the object is one that the trigger means, whatever its labels.
+    /// Whether kind, namespace and name match. Labels are not compared.
     #[must_use]
     pub fn covers(&self, object: &ObjectRef) -> bool {
-        let place = match (&self.place, object.namespace.as_deref()) {
-            (Place::Everywhere, _) | (Place::Own(_), None) => true,
-            (Place::Own(own) | Place::Namespace(own), Some(namespace)) => own == namespace,
-            (Place::Namespace(_), None) => false,
-        };
-        place
+        self.namespaces.contains(object.namespace.as_deref())
             && self.kind.same_objects(&object.resource.kind)
             && self.name.as_ref().is_none_or(|name| *name == object.name)
     }
 
-    fn wants(&self) -> Wants {
-        Wants {
+    fn matches(&self, observed: &ObservedObject) -> bool {
+        self.covers(&observed.object) && self.selector.matches(&observed.labels)
+    }
+
+    fn selection(&self) -> EventSelection {
+        EventSelection {
             add_or_update: self.on_add_or_update,
             delete: self.on_delete,
         }
     }
 }
 
-/// Whether objects of this kind are the cluster's log, to which every pod of a Workplan adds.
+impl NamespaceSelector {
+    fn contains(&self, namespace: Option<&str>) -> bool {
+        match (self, namespace) {
+            (Self::All, _) | (Self::Own(_), None) => true,
+            (Self::Own(own) | Self::Named(own), Some(namespace)) => own == namespace,
+            (Self::Named(_), None) => false,
+        }
+    }
+}
+
+/// Whether the kind is Event, of which the pods of each Workplan create more.
 fn is_event(kind: &Kind) -> bool {
     kind.name == "Event" && matches!(kind.group.as_str(), "" | "events.k8s.io")
 }
 
-/// What any of the filters that match the object wants of it; nothing if none matches. Of an object whose
-/// deletion has begun nobody wants more than its end.
+/// The events that any matching filter selects, or `None` if no filter matches. Objects that the Workflow itself
+/// created never match. Of an object that is being deleted only the deletion is selected.
 #[must_use]
-pub fn wants(filters: &[Filter], workflow: &str, seen: &Seen) -> Option<Wants> {
-    let own = match &seen.origin {
+pub fn selected_events(
+    filters: &[Filter],
+    workflow: &str,
+    observed: &ObservedObject,
+) -> Option<EventSelection> {
+    let own = match &observed.origin {
         Origin::Other => false,
         Origin::Workflow(uid) => **uid == *workflow,
         Origin::Workplan => true,
     };
-    let matching =
-        |filter: &&Filter| filter.covers(&seen.object) && filter.selector.matches(&seen.labels);
-    let matching = filters.iter().filter(matching).map(Filter::wants);
-    let wanted = if own { None } else { matching.reduce(either) };
-    wanted.map(|wants| Wants {
-        add_or_update: wants.add_or_update && !seen.ending,
-        ..wants
+    if own {
+        return None;
+    }
+    let matching = filters.iter().filter(|filter| filter.matches(observed));
+    let selection = matching.map(Filter::selection).reduce(union)?;
+    Some(EventSelection {
+        add_or_update: selection.add_or_update && !observed.deleting,
+        ..selection
     })
 }
 
-/// Whether some filter that covers the object still wants its deletion.
+/// Whether any filter that covers the object selects its deletion.
 #[must_use]
-pub fn wants_delete(filters: &[Filter], object: &ObjectRef) -> bool {
+pub fn selects_deletion(filters: &[Filter], object: &ObjectRef) -> bool {
     filters
         .iter()
         .any(|filter| filter.on_delete && filter.covers(object))
 }
 
-fn either(one: Wants, other: Wants) -> Wants {
-    Wants {
+fn union(one: EventSelection, other: EventSelection) -> EventSelection {
+    EventSelection {
         add_or_update: one.add_or_update || other.add_or_update,
         delete: one.delete || other.delete,
     }
 }
 
-/// kube reads a selector more leniently than the API server, which a custom resource's never meets.
-fn selector(index: usize, selector: Option<&LabelSelector>) -> Result<Selector, Unreadable> {
+/// Converts a label selector. kube accepts selectors that the API server would reject in a built-in resource; the
+/// API server does not validate those of custom resources.
+fn selector(index: usize, selector: Option<&LabelSelector>) -> Result<Selector, FilterError> {
     let Some(selector) = selector else {
         return Ok(Selector::default());
     };
@@ -157,22 +176,22 @@ fn selector(index: usize, selector: Option<&LabelSelector>) -> Result<Selector, 
             "In" | "NotIn" | "Exists" | "DoesNotExist" => continue,
             _ => "operator must be In, NotIn, Exists or DoesNotExist",
         };
-        return Err(Unreadable::Selector(index, at, problem));
+        return Err(FilterError::Selector(index, at, problem));
     }
-    let unreadable = |_| Unreadable::Selector(index, 0, "cannot be read");
-    selector.clone().try_into().map_err(unreadable)
+    let invalid = |_| FilterError::Selector(index, 0, "cannot be read");
+    selector.clone().try_into().map_err(invalid)
 }
 
 #[cfg(test)]
 #[allow(clippy::needless_pass_by_value)] // rstest passes values
 mod tests {
     use super::*;
-    use crate::{fingerprint::Fingerprint, object::Resource};
+    use crate::{fingerprint::Fingerprint, resource::Resource};
     use rstest::rstest;
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    fn filter(trigger: Value) -> Result<Filter, Unreadable> {
+    fn filter(trigger: Value) -> Result<Filter, FilterError> {
         let mut whole = json!({"apiVersion": "v1", "kind": "ConfigMap", "onAddOrUpdate": true});
         whole
             .as_object_mut()
@@ -181,7 +200,7 @@ mod tests {
         Filter::new(2, &serde_json::from_value(whole).unwrap(), "own")
     }
 
-    fn seen(kind: &str, namespace: Option<&str>, labels: &[(&str, &str)]) -> Seen {
+    fn observed(kind: &str, namespace: Option<&str>, labels: &[(&str, &str)]) -> ObservedObject {
         let resource = Resource {
             kind: Kind::new("v1", kind),
             plural: String::new(),
@@ -195,12 +214,12 @@ mod tests {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        Seen {
+        ObservedObject {
             uid: "u".into(),
             object,
             labels,
             fingerprint: Fingerprint::named("1"),
-            ending: false,
+            deleting: false,
             origin: Origin::Other,
         }
     }
@@ -216,17 +235,17 @@ mod tests {
     #[case(json!({"name": "b"}), Some("own"), false)]
     #[case(json!({"kind": "Secret"}), Some("own"), false)]
     #[case(json!({"apiVersion": "apps/v1"}), Some("own"), false)]
-    fn all_filters_must_match(
+    fn object_matches_if_all_filters_match(
         #[case] trigger: Value,
         #[case] namespace: Option<&str>,
         #[case] matches: bool,
     ) {
-        let wanted = wants(
+        let selection = selected_events(
             &[filter(trigger).unwrap()],
             "w",
-            &seen("ConfigMap", namespace, &[]),
+            &observed("ConfigMap", namespace, &[]),
         );
-        assert_eq!(wanted.is_some(), matches);
+        assert_eq!(selection.is_some(), matches);
     }
 
     #[rstest]
@@ -239,10 +258,10 @@ mod tests {
     #[case(json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}), true)]
     #[case(json!({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}), false)]
     #[case(json!({"matchLabels": {"app": "x"}, "matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}), false)]
-    fn selectors_mean_what_they_mean_everywhere(#[case] selector: Value, #[case] matches: bool) {
+    fn selector_matches_labels_as_in_kubernetes(#[case] selector: Value, #[case] matches: bool) {
         let filter = filter(json!({"selector": selector})).unwrap();
-        let object = seen("ConfigMap", Some("own"), &[("app", "x"), ("tier", "y")]);
-        assert_eq!(wants(&[filter], "w", &object).is_some(), matches);
+        let object = observed("ConfigMap", Some("own"), &[("app", "x"), ("tier", "y")]);
+        assert_eq!(selected_events(&[filter], "w", &object).is_some(), matches);
     }
 
     #[rstest]
@@ -250,10 +269,7 @@ mod tests {
     #[case(json!({"key": "a", "operator": "In", "values": []}), "add values")]
     #[case(json!({"key": "a", "operator": "Exists", "values": ["b"]}), "remove values")]
     #[case(json!({"key": "a", "operator": "Is", "values": ["b"]}), "operator must be In")]
-    fn a_wrong_selector_says_where_and_what_would_be_right(
-        #[case] expression: Value,
-        #[case] says: &str,
-    ) {
+    fn invalid_selector_error_names_field_and_fix(#[case] expression: Value, #[case] says: &str) {
         let trigger = json!({"selector": {"matchExpressions": [expression]}});
         let message = filter(trigger).unwrap_err().to_string();
         assert!(
@@ -264,9 +280,9 @@ mod tests {
     }
 
     #[test]
-    fn an_api_version_has_a_group_and_a_version() {
-        for wrong in ["a/b/c", "apps/", ""] {
-            let message = filter(json!({"apiVersion": wrong}))
+    fn invalid_api_version_is_an_error() {
+        for invalid in ["a/b/c", "apps/", ""] {
+            let message = filter(json!({"apiVersion": invalid}))
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -281,49 +297,49 @@ mod tests {
     #[case("events.k8s.io/v1", "Event", true)]
     #[case("eventing.example/v1", "Event", false)]
     #[case("v1", "Pod", false)]
-    fn events_do_not_trigger_since_each_run_makes_more_of_them(
+    fn event_kind_is_an_error(
         #[case] api_version: &str,
         #[case] kind: &str,
-        #[case] refused: bool,
+        #[case] invalid: bool,
     ) {
         let read = filter(json!({"apiVersion": api_version, "kind": kind}));
-        let message = read.err().map(|wrong| wrong.to_string());
-        assert_eq!(message.is_some(), refused, "{message:?}");
+        let message = read.err().map(|error| error.to_string());
+        assert_eq!(message.is_some(), invalid, "{message:?}");
         assert!(message.is_none_or(|message| message.starts_with("spec.triggers[2].kind: ")));
     }
 
     #[test]
-    fn of_several_triggers_any_may_want_the_event() {
+    fn several_triggers_select_the_union_of_events() {
         let delete = filter(json!({"onAddOrUpdate": false, "onDelete": true})).unwrap();
         let update = filter(json!({})).unwrap();
-        let object = seen("ConfigMap", Some("own"), &[]);
-        let both = Wants {
+        let object = observed("ConfigMap", Some("own"), &[]);
+        let both = EventSelection {
             add_or_update: true,
             delete: true,
         };
-        assert_eq!(wants(&[delete, update], "w", &object), Some(both));
+        assert_eq!(selected_events(&[delete, update], "w", &object), Some(both));
     }
 
     #[test]
-    fn of_an_ending_object_only_its_end_is_wanted() {
+    fn deleting_object_selects_only_deletion() {
         let both = filter(json!({"onDelete": true})).unwrap();
         let update = filter(json!({})).unwrap();
-        let mut object = seen("ConfigMap", Some("own"), &[]);
-        object.ending = true;
+        let mut object = observed("ConfigMap", Some("own"), &[]);
+        object.deleting = true;
         for (filter, delete) in [(both, true), (update, false)] {
-            let end = Wants {
+            let deletion = EventSelection {
                 add_or_update: false,
                 delete,
             };
-            assert_eq!(wants(&[filter], "w", &object), Some(end));
+            assert_eq!(selected_events(&[filter], "w", &object), Some(deletion));
         }
     }
 
     #[test]
-    fn law_no_loops_what_a_workflow_brings_about_does_not_trigger_it() {
+    fn workflow_is_not_triggered_by_own_objects() {
         let filters = [filter(json!({})).unwrap()];
-        let mut object = seen("ConfigMap", Some("own"), &[]);
-        for (origin, triggers) in [
+        let mut object = observed("ConfigMap", Some("own"), &[]);
+        for (origin, matches) in [
             (Origin::Other, true),
             (Origin::Workflow("w".into()), false),
             (Origin::Workflow("another".into()), true),
@@ -331,8 +347,8 @@ mod tests {
         ] {
             object.origin = origin;
             assert_eq!(
-                wants(&filters, "w", &object).is_some(),
-                triggers,
+                selected_events(&filters, "w", &object).is_some(),
+                matches,
                 "{:?}",
                 object.origin
             );

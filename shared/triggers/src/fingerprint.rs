@@ -1,10 +1,10 @@
-//! Whether an object is still in the state in which it was last seen.
+//! Fingerprints: whether an object is still in the state that was last observed.
 //!
-//! An object's state is its content outside `metadata` and `status`. Its hash, the *token*, names the state in
-//! Workplans. A ledger remembers the token and, behind a dot, the generation of an object that has no other
-//! content than a spec: as long as that stays, nobody has written another spec, and a content that reads
-//! differently all the same is what a new version of the API server makes of it. Older ledgers remember
-//! the generation alone.
+//! The state of an object is its content outside `metadata` and `status`. The hash of the content is the `token`
+//! in the trigger of a Workplan. For an object whose only content is a spec, the ledger stores the hash and the
+//! generation, joined by a dot. If the generation is unchanged, nobody has written another spec, and a spec that
+//! reads differently was only converted or defaulted by a new version of the API server. Ledgers of older releases
+//! store the generation alone.
 
 use data_encoding::BASE32_NOPAD;
 use kube_core::DynamicObject;
@@ -15,72 +15,95 @@ use sha2::{Digest, Sha256};
 /// 80 bits are 16 characters of base32.
 const HASH_BYTES: usize = 10;
 
-/// The state of an object as a watch showed it.
+/// The fingerprint of the observed state of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    token: String,
+    hash: String,
     generation: Option<i64>,
-    /// Whether no content changes without the generation, which counts changes of a spec. It also moves with
-    /// much that is no content: a deletion that begins, annotations of a Deployment, the status of some kinds.
-    counted: bool,
+    /// Whether the content cannot change without the generation, which is sound for a spec. The generation may
+    /// also change without the content: when a deletion begins, for annotations of a Deployment, for the status of
+    /// some kinds.
+    generation_is_sound: bool,
 }
 
 impl Fingerprint {
-    /// The state of an object.
+    /// The fingerprint of an object.
     #[must_use]
     pub fn of(object: &DynamicObject) -> Self {
-        let generation = object.metadata.generation.filter(|at| *at > 0);
+        let generation = object
+            .metadata
+            .generation
+            .filter(|generation| *generation > 0);
         let only_spec = content(&object.data).all(|(field, _)| field == "spec");
         Self {
-            token: token(&object.data),
+            hash: hash(&object.data),
             generation,
-            counted: generation.is_some() && only_spec,
+            generation_is_sound: generation.is_some() && only_spec,
         }
     }
 
-    /// What names the state.
+    /// The hash of the content, which is the `token` of a Workplan's trigger.
     #[must_use]
-    pub fn token(&self) -> &str {
-        &self.token
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 
-    /// What a ledger keeps of the state.
+    /// The form that the ledger stores.
     #[must_use]
-    pub fn remembered(&self) -> String {
-        match self.generation.filter(|_| self.counted) {
-            Some(generation) => format!("{}.{generation}", self.token),
-            None => self.token.clone(),
+    pub fn to_stored(&self) -> StoredFingerprint {
+        match self.generation.filter(|_| self.generation_is_sound) {
+            Some(generation) => StoredFingerprint(format!("{}.{generation}", self.hash)),
+            None => StoredFingerprint(self.hash.clone()),
         }
     }
 
-    /// Whether this is the state of which a ledger kept `remembered`.
+    /// Whether `stored` is the fingerprint of the same state.
     #[must_use]
-    pub fn is(&self, remembered: &str) -> bool {
-        let here = |at: &str| self.generation.is_some_and(|it| at == it.to_string());
-        match remembered.split_once('.') {
-            Some((token, at)) => token == self.token || (self.counted && here(at)),
-            None => remembered == self.token || here(remembered),
+    pub fn matches(&self, stored: &StoredFingerprint) -> bool {
+        let same_generation =
+            |stored: &str| self.generation.is_some_and(|own| stored == own.to_string());
+        match stored.0.split_once('.') {
+            Some((hash, generation)) => {
+                hash == self.hash || (self.generation_is_sound && same_generation(generation))
+            }
+            None => stored.0 == self.hash || same_generation(&stored.0),
         }
     }
 
-    /// Whether a Workflow sees no difference.
+    /// Whether both have the same content, whatever their generations.
     #[must_use]
-    pub fn same_state(&self, other: &Self) -> bool {
-        self.token == other.token
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.hash == other.hash
     }
 }
 
-/// The name of the state in what a ledger kept of it.
-#[must_use]
-pub fn token_of(remembered: &str) -> &str {
-    remembered
-        .split_once('.')
-        .map_or(remembered, |(token, _)| token)
+/// A fingerprint as the ledger stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFingerprint(String);
+
+impl StoredFingerprint {
+    /// The hash of the content; in ledgers of older releases the generation.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        self.0.split_once('.').map_or(&self.0, |(hash, _)| hash)
+    }
+
+    /// The text in the ledger.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-fn token(data: &Value) -> String {
+impl From<String> for StoredFingerprint {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+fn hash(data: &Value) -> String {
     let mut hasher = Sha256::new();
-    feed_fields(&mut hasher, content(data));
+    hash_fields(&mut hasher, content(data));
     let hash = BASE32_NOPAD.encode(&hasher.finalize()[..HASH_BYTES]);
     format!("h{}", hash.to_ascii_lowercase())
 }
@@ -91,68 +114,68 @@ fn content(data: &Value) -> impl Iterator<Item = (&String, &Value)> {
         .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
 }
 
-/// Canonical JSON: no white space, fields sorted by name, whole numbers without a fraction.
-fn feed(hasher: &mut Sha256, value: &Value) {
+/// Hashes canonical JSON: no white space, fields sorted by name, whole numbers without a fraction.
+fn hash_value(hasher: &mut Sha256, value: &Value) {
     match value {
-        Value::Object(fields) => feed_fields(hasher, fields.iter()),
+        Value::Object(fields) => hash_fields(hasher, fields.iter()),
         Value::Array(items) => {
             hasher.update("[");
             for (at, item) in items.iter().enumerate() {
                 hasher.update(if at == 0 { "" } else { "," });
-                feed(hasher, item);
+                hash_value(hasher, item);
             }
             hasher.update("]");
         }
-        Value::Number(number) => feed_number(hasher, number),
-        scalar => feed_json(hasher, scalar),
+        Value::Number(number) => hash_number(hasher, number),
+        scalar => hash_json(hasher, scalar),
     }
 }
 
-/// The API server writes `1` for `1.0`; not everything that aggregates an API does.
-fn feed_number(hasher: &mut Sha256, number: &Number) {
+/// Hashes `1.0` as `1`. The API server writes `1`; an aggregated API server may not.
+fn hash_number(hasher: &mut Sha256, number: &Number) {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let float = number.as_f64().filter(|_| number.is_f64());
     match float.filter(|it| it.fract() == 0.0 && it.abs() < EXACT) {
-        // Adding nothing makes zero of minus zero.
+        // Adding zero turns minus zero into zero.
         Some(whole) => hasher.update(format!("{:.0}", whole + 0.0)),
         None => hasher.update(number.to_string()),
     }
 }
 
-fn feed_fields<'a>(hasher: &mut Sha256, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
+fn hash_fields<'a>(hasher: &mut Sha256, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
     let mut fields: Vec<_> = fields.collect();
     fields.sort_unstable_by_key(|(name, _)| *name);
     hasher.update("{");
     for (at, (name, value)) in fields.into_iter().enumerate() {
         hasher.update(if at == 0 { "" } else { "," });
-        feed_json(hasher, name);
+        hash_json(hasher, name);
         hasher.update(":");
-        feed(hasher, value);
+        hash_value(hasher, value);
     }
     hasher.update("}");
 }
 
-/// Streams, so that a megabyte of text is not copied for its hash.
-fn feed_json(hasher: &mut Sha256, value: &(impl Serialize + ?Sized)) {
-    serde_json::to_writer(hasher, value).unwrap_or_default(); // A hash takes every byte.
+/// Streams the JSON into the hash, so that large texts are not copied.
+fn hash_json(hasher: &mut Sha256, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(hasher, value).unwrap_or_default(); // Writing into a hash never fails.
 }
 
 #[cfg(test)]
 impl Fingerprint {
-    /// A state of an object whose generation counts nothing.
-    pub fn named(token: &str) -> Self {
+    /// A fingerprint with this hash and no generation.
+    pub fn named(hash: &str) -> Self {
         Self {
-            token: format!("h{token}"),
+            hash: format!("h{hash}"),
             generation: None,
-            counted: false,
+            generation_is_sound: false,
         }
     }
 
-    /// The same state at a generation that counts its changes.
+    /// The same content at this sound generation.
     pub fn at(self, generation: i64) -> Self {
         Self {
             generation: Some(generation),
-            counted: true,
+            generation_is_sound: true,
             ..self
         }
     }
@@ -173,25 +196,25 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_the_hash_of_canonical_content() {
+    fn hash_is_of_canonical_content() {
         let config_map = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "a"}, "data": {"b": "2", "a": "1\"\u{e9}"},
         });
         let canonical = Sha256::digest("{\"data\":{\"a\":\"1\\\"\u{e9}\",\"b\":\"2\"}}");
         let expected = BASE32_NOPAD.encode(&canonical[..10]).to_ascii_lowercase();
-        assert_eq!(of(config_map).token(), format!("h{expected}"));
+        assert_eq!(of(config_map).hash(), format!("h{expected}"));
     }
 
     #[test]
-    fn metadata_status_and_order_do_not_count() {
+    fn hash_ignores_metadata_status_and_field_order() {
         let one = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"x": 1, "y": [1, {"p": 1, "q": 2}]}});
         let other = json!({"status": {"z": 1}, "spec": {"y": [1, {"q": 2, "p": 1}], "x": 1}, "metadata": {}});
-        assert_eq!(of(one).token(), of(other).token());
+        assert_eq!(of(one).hash(), of(other).hash());
     }
 
     #[test]
-    fn content_counts() {
+    fn hash_differs_for_different_content() {
         let of = |data: &Value| of(json!({"metadata": {}, "data": data}));
         let contents = [
             json!({}),
@@ -207,7 +230,7 @@ mod tests {
         ];
         for (at, one) in contents.iter().enumerate() {
             for other in &contents[at + 1..] {
-                assert_ne!(of(one).token(), of(other).token(), "{one} {other}");
+                assert_ne!(of(one).hash(), of(other).hash(), "{one} {other}");
             }
         }
     }
@@ -219,28 +242,28 @@ mod tests {
     #[case("100000", "1e5")]
     #[case("1.5", "1.50")]
     #[case("1000000000000", "1e12")]
-    fn numbers_count_not_how_they_are_written(#[case] one: &str, #[case] other: &str) {
+    fn hash_ignores_number_notation(#[case] one: &str, #[case] other: &str) {
         let [one, other] = [one, other].map(|number| {
             let object = format!("{{\"metadata\": {{}}, \"spec\": {{\"x\": {number}}}}}");
             of(serde_json::from_str(&object).unwrap())
         });
-        assert_eq!(one.token(), other.token());
+        assert_eq!(one.hash(), other.hash());
     }
 
     #[test]
-    fn what_is_no_content_moves_only_the_generation() {
-        let before = spec(7, 1).remembered();
-        assert!(spec(8, 1).is(&before), "a deletion begins, or a label");
-        assert!(!spec(8, 2).is(&before));
-        assert_eq!(token_of(&before), spec(8, 1).token());
+    fn generation_alone_is_no_new_state() {
+        let before = spec(7, 1).to_stored();
+        assert!(spec(8, 1).matches(&before), "a deletion begins, or a label");
+        assert!(!spec(8, 2).matches(&before));
+        assert_eq!(before.hash(), spec(8, 1).hash());
     }
 
     #[test]
-    fn a_spec_that_only_reads_differently_is_the_same() {
-        let before = spec(7, 1).remembered();
+    fn defaulted_spec_at_same_generation_matches() {
+        let before = spec(7, 1).to_stored();
         let defaulted =
             json!({"metadata": {"generation": 7}, "spec": {"replicas": 1, "new": "default"}});
-        assert!(of(defaulted).is(&before));
+        assert!(of(defaulted).matches(&before));
     }
 
     #[rstest]
@@ -248,22 +271,23 @@ mod tests {
     #[case::beside_a_spec(json!({"metadata": {"generation": 1}, "spec": {}, "a": 2}), json!({"metadata": {"generation": 1}, "spec": {}, "a": 3}))]
     #[case::no_generation(json!({"metadata": {}, "spec": {"a": 2}}), json!({"metadata": {}, "spec": {"a": 3}}))]
     #[case::generation_zero(json!({"metadata": {"generation": 0}, "spec": {"a": 2}}), json!({"metadata": {"generation": 0}, "spec": {"a": 3}}))]
-    fn a_generation_that_stays_vouches_for_a_spec_alone(#[case] before: Value, #[case] now: Value) {
-        let remembered = of(before).remembered();
-        assert!(!remembered.contains('.'), "{remembered}");
-        assert!(!of(now).is(&remembered));
+    fn generation_is_sound_only_for_specs(#[case] before: Value, #[case] now: Value) {
+        let stored = of(before).to_stored();
+        assert!(!stored.as_str().contains('.'), "{stored:?}");
+        assert!(!of(now).matches(&stored));
     }
 
     #[test]
-    fn what_older_ledgers_remember_is_known_again() {
-        assert!(spec(7, 1).is("7"));
-        assert!(!spec(8, 1).is("7"));
+    fn fingerprints_of_older_ledgers_match() {
+        let stored = |text: &str| StoredFingerprint::from(text.to_owned());
+        assert!(spec(7, 1).matches(&stored("7")));
+        assert!(!spec(8, 1).matches(&stored("7")));
         let class = json!({"metadata": {"generation": 1}, "value": 2});
-        assert!(of(class).is("1"));
-        assert_eq!(token_of("7"), "7");
+        assert!(of(class).matches(&stored("1")));
+        assert_eq!(stored("7").hash(), "7");
         let config_map = json!({"metadata": {}, "data": {"a": "b"}});
         let hash = Sha256::digest(r#"{"data":{"a":"b"}}"#);
         let older = format!("h{}", BASE32_NOPAD.encode(&hash[..10]).to_ascii_lowercase());
-        assert!(of(config_map).is(&older));
+        assert!(of(config_map).matches(&stored(&older)));
     }
 }

@@ -15,9 +15,13 @@ pub mod ledger;
 pub mod merge_patch;
 pub mod messages;
 pub mod object;
+pub mod observation;
 pub mod observed_workplan;
+pub mod origin;
+pub mod resource;
 pub mod transition;
 pub mod trigger_state;
+pub mod watch_key;
 pub mod workplan_template;
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use crate::{
     filter::Filter,
-    object::{Scope, WatchKey},
     trigger_state::Question,
+    watch_key::{Scope, WatchKey},
 };
 
 pub fn kind_not_found(filter: &Filter, meant: Option<&str>) -> String {
@@ -66,7 +66,7 @@ pub fn forbidden(index: usize, question: &Question) -> String {
         name,
     } = question;
     let (of, account) = (&account.namespace, &account.name);
-    let resource = key.resource.rule_name();
+    let resource = key.resource.rbac_name();
     let only = name.as_ref().map(|name| format!(" --resource-name={name}"));
     let rule = format!(
         "--verb=get,list,watch --resource={resource}{}",
@@ -92,7 +92,7 @@ pub fn forbidden(index: usize, question: &Question) -> String {
 
 /// The operator itself may not watch; what an admin does about it.
 pub fn operator_forbidden(index: usize, key: &WatchKey) -> String {
-    let resource = key.resource.rule_name();
+    let resource = key.resource.rbac_name();
     let role = format!("kubeci-watch-{}", resource.replace('.', "-"));
     format!(
         "spec.triggers[{index}]: the workflow operator itself may not watch {resource}; an admin allows it \
@@ -109,7 +109,7 @@ pub fn watch_failing(index: usize, key: &WatchKey, error: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        object::{Kind, Resource},
+        resource::{Kind, Resource},
         trigger_state::Account,
     };
     use std::sync::Arc;

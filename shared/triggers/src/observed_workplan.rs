@@ -15,10 +15,7 @@ use kube_core::Resource;
 use kubeci_api::{GROUP, Phase, TriggeredBy, Workplan, names};
 use serde::{Deserialize, Deserializer};
 
-use crate::{
-    ledger::Link,
-    object::{Kind, Uid},
-};
+use crate::{ledger::Link, object::Uid, resource::Kind};
 
 /// A Workplan as far as decisions need it: without its tasks, its steps and who manages which field.
 #[derive(Clone, Debug, Deserialize)]
@@ -146,7 +143,7 @@ impl Run {
         let link = || {
             Some(Link {
                 sequence: sequence?,
-                previous: Some(label(names::PREVIOUS_HEAD_LABEL)?.to_owned())
+                previous_head: Some(label(names::PREVIOUS_HEAD_LABEL)?.to_owned())
                     .filter(|head| !head.is_empty()),
                 head: label(names::HEAD_LABEL)?.to_owned(),
                 trigger: workplan.spec.trigger.clone()?,

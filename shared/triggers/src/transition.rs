@@ -1,161 +1,149 @@
-//! The step: what one Workflow makes of one observation of one object.
+//! Transitions: what the observed state of an object means for one Workflow.
 
 use kubeci_api::TriggerEvent;
 use kubeci_compiler::head;
 
 use crate::{
-    filter::Wants,
-    fingerprint::{Fingerprint, token_of},
+    filter::EventSelection,
+    fingerprint::{Fingerprint, StoredFingerprint},
     ledger::Entry,
     object::ObjectRef,
+    observation::Observation,
 };
 
-/// What is known of an object now.
+/// A transition of an object that gets a Workplan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Observation {
-    /// It exists in this state; `wants` is what matching triggers want of it, nothing if none matches.
-    Live {
-        object: ObjectRef,
-        fingerprint: Fingerprint,
-        wants: Option<Wants>,
-    },
-    /// It exists no more; whether some trigger that covers it still wants to know.
-    Gone { wanted: bool },
-}
-
-impl Observation {
-    /// Whether `later` shows nothing else.
-    #[must_use]
-    pub fn is_again(&self, later: &Self) -> bool {
-        match (self, later) {
-            (
-                Self::Live {
-                    object,
-                    fingerprint,
-                    wants,
-                },
-                Self::Live {
-                    object: later_object,
-                    fingerprint: later,
-                    wants: later_wants,
-                },
-            ) => object == later_object && wants == later_wants && fingerprint.same_state(later),
-            _ => self == later,
-        }
-    }
-}
-
-/// An event to create a Workplan for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fire {
+pub struct Transition {
     pub object: ObjectRef,
     pub event: TriggerEvent,
-    pub token: String,
-    /// The link before this event's own in the object's chain.
-    pub previous: Option<String>,
+    /// The hash of the object's state, which is the `token` of the Workplan's trigger.
+    pub hash: String,
+    /// The head of the object's chain before this transition.
+    pub previous_head: Option<String>,
 }
 
-/// What follows: perhaps an event, and the entry once it has fired.
+/// The result of comparing an observation with the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    pub fire: Option<Fire>,
+pub struct Evaluation {
+    /// The transition that gets a Workplan, if there is one.
+    pub transition: Option<Transition>,
+    /// The ledger entry once the Workplan exists; `None` removes the entry.
     pub next: Option<Entry>,
 }
 
-/// Compares what is remembered of an object with what is seen of it.
+/// Compares the ledger entry of an object with an observation of it.
 ///
-/// Matching without a token is *add*, with another token *update*, gone with a token *delete*. What no
-/// longer matches loses its token and keeps its head, so that coming back is an *add* with a new name.
-/// What the triggers leave out moves the token, not the head; so does all that happens to an object whose
-/// deletion has begun, of which nothing but its end is wanted.
+/// | entry | observation | event | next entry |
+/// |---|---|---|---|
+/// | none, or without fingerprint | matches | *add* | new head and fingerprint |
+/// | another fingerprint | matches | *update* | new head and fingerprint |
+/// | same fingerprint | matches | | unchanged head |
+/// | any | does not match | | head without fingerprint, so that the next *add* gets a new name |
+/// | with fingerprint | deleted | *delete* | none |
+///
+/// An event that the triggers do not select updates the fingerprint and keeps the head.
 #[must_use]
-pub fn step(workflow: &str, uid: &str, entry: Option<&Entry>, observation: &Observation) -> Step {
-    let head_of = |entry: Option<&Entry>| entry.and_then(|entry| entry.head.clone());
+pub fn evaluate(
+    workflow: &str,
+    uid: &str,
+    entry: Option<&Entry>,
+    observation: &Observation,
+) -> Evaluation {
     match observation {
-        Observation::Gone { wanted } => Step {
-            fire: deletion(entry, *wanted),
+        Observation::Deleted { selected } => Evaluation {
+            transition: deletion(entry, *selected),
             next: None,
         },
         Observation::Live {
             object,
-            wants: None,
+            selection: None,
             ..
-        } => {
-            let next = head_of(entry).map(|head| Entry::unmatched(object.clone(), head));
-            Step { fire: None, next }
-        }
+        } => Evaluation {
+            transition: None,
+            next: head_of(entry).map(|head| Entry::unmatched(object.clone(), head)),
+        },
         Observation::Live {
             object,
             fingerprint,
-            wants: Some(wants),
+            selection: Some(selection),
         } => {
-            let known = entry.and_then(|entry| entry.token.as_deref());
-            let event = match known {
-                Some(known) if fingerprint.is(known) => None,
-                Some(_) => Some(TriggerEvent::Update),
-                None => Some(TriggerEvent::Add),
-            };
-            let fire = event.filter(|_| wants.add_or_update).map(|event| Fire {
-                object: object.clone(),
-                event,
-                token: fingerprint.token().to_owned(),
-                previous: head_of(entry),
-            });
-            let head = match &fire {
-                Some(fire) => Some(fire.head(workflow, uid)),
+            let transition = add_or_update(entry, object, fingerprint, *selection);
+            let head = match &transition {
+                Some(transition) => Some(transition.head(workflow, uid)),
                 None => head_of(entry),
             };
-            let on_delete = wants.delete;
             let next = Entry {
                 object: object.clone(),
                 head,
-                token: Some(fingerprint.remembered()),
-                on_delete,
+                fingerprint: Some(fingerprint.to_stored()),
+                on_delete: selection.delete,
             };
-            Step {
-                fire,
+            Evaluation {
+                transition,
                 next: Some(next),
             }
         }
     }
 }
 
-fn deletion(entry: Option<&Entry>, wanted: bool) -> Option<Fire> {
-    let entry = entry.filter(|entry| wanted && entry.on_delete)?;
-    Some(Fire {
-        object: entry.object.clone(),
-        event: TriggerEvent::Delete,
-        token: token_of(entry.token.as_deref()?).to_owned(),
-        previous: entry.head.clone(),
+fn head_of(entry: Option<&Entry>) -> Option<String> {
+    entry?.head.clone()
+}
+
+fn add_or_update(
+    entry: Option<&Entry>,
+    object: &ObjectRef,
+    fingerprint: &Fingerprint,
+    selection: EventSelection,
+) -> Option<Transition> {
+    let event = match entry.and_then(|entry| entry.fingerprint.as_ref()) {
+        Some(stored) if fingerprint.matches(stored) => None,
+        Some(_) => Some(TriggerEvent::Update),
+        None => Some(TriggerEvent::Add),
+    };
+    Some(Transition {
+        object: object.clone(),
+        event: event.filter(|_| selection.add_or_update)?,
+        hash: fingerprint.hash().to_owned(),
+        previous_head: head_of(entry),
     })
 }
 
-impl Fire {
-    /// The event's own link in the object's chain.
+fn deletion(entry: Option<&Entry>, selected: bool) -> Option<Transition> {
+    let entry = entry.filter(|entry| selected && entry.on_delete)?;
+    Some(Transition {
+        object: entry.object.clone(),
+        event: TriggerEvent::Delete,
+        hash: entry
+            .fingerprint
+            .as_ref()
+            .map(StoredFingerprint::hash)?
+            .to_owned(),
+        previous_head: entry.head.clone(),
+    })
+}
+
+impl Transition {
+    /// The head of the object's chain after this transition.
     #[must_use]
     pub fn head(&self, workflow: &str, uid: &str) -> String {
-        head(
-            workflow,
-            uid,
-            self.previous.as_deref(),
-            &self.token,
-            self.event,
-        )
+        let previous = self.previous_head.as_deref();
+        head(workflow, uid, previous, &self.hash, self.event)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::{Kind, Resource};
+    use crate::resource::{Kind, Resource};
     use rstest::rstest;
     use std::sync::Arc;
 
-    const BOTH: Wants = Wants {
+    const BOTH: EventSelection = EventSelection {
         add_or_update: true,
         delete: true,
     };
-    const DELETE: Wants = Wants {
+    const DELETE: EventSelection = EventSelection {
         add_or_update: false,
         delete: true,
     };
@@ -173,21 +161,21 @@ mod tests {
         }
     }
 
-    fn live(token: &str, wants: Option<Wants>) -> Observation {
+    fn live(hash: &str, selection: Option<EventSelection>) -> Observation {
         Observation::Live {
             object: object(),
-            fingerprint: Fingerprint::named(token),
-            wants,
+            fingerprint: Fingerprint::named(hash),
+            selection,
         }
     }
 
-    fn entry(head: Option<&str>, token: Option<&str>, on_delete: bool) -> Entry {
+    fn entry(head: Option<&str>, hash: Option<&str>, on_delete: bool) -> Entry {
         let head = head.map(str::to_owned);
-        let token = token.map(|token| Fingerprint::named(token).remembered());
+        let fingerprint = hash.map(|hash| Fingerprint::named(hash).to_stored());
         Entry {
             object: object(),
             head,
-            token,
+            fingerprint,
             on_delete,
         }
     }
@@ -205,42 +193,45 @@ mod tests {
     #[case::same(Some(entry(Some("h"), Some("1"), true)), live("1", Some(BOTH)), None)]
     #[case::label_removed(Some(entry(Some("h"), Some("1"), true)), live("1", None), None)]
     #[case::never_matched(None, live("1", None), None)]
-    #[case::deleted(Some(entry(Some("h"), Some("1"), true)), Observation::Gone { wanted: true }, Some(Delete))]
-    #[case::delete_not_wanted_then(Some(entry(Some("h"), Some("1"), false)), Observation::Gone { wanted: true }, None)]
-    #[case::delete_not_wanted_now(Some(entry(Some("h"), Some("1"), true)), Observation::Gone { wanted: false }, None)]
-    #[case::deleted_after_label_removed(Some(entry(Some("h"), None, true)), Observation::Gone { wanted: true }, None)]
-    #[case::unknown_deleted(None, Observation::Gone { wanted: true }, None)]
-    #[case::add_left_out(None, live("1", Some(DELETE)), None)]
-    fn events(
+    #[case::deleted(Some(entry(Some("h"), Some("1"), true)), Observation::Deleted { selected: true }, Some(Delete))]
+    #[case::delete_not_selected_then(Some(entry(Some("h"), Some("1"), false)), Observation::Deleted { selected: true }, None)]
+    #[case::delete_not_selected_now(Some(entry(Some("h"), Some("1"), true)), Observation::Deleted { selected: false }, None)]
+    #[case::deleted_after_label_removed(Some(entry(Some("h"), None, true)), Observation::Deleted { selected: true }, None)]
+    #[case::unknown_deleted(None, Observation::Deleted { selected: true }, None)]
+    #[case::add_not_selected(None, live("1", Some(DELETE)), None)]
+    fn event_follows_from_entry_and_observation(
         #[case] entry: Option<Entry>,
         #[case] observation: Observation,
         #[case] event: Option<TriggerEvent>,
     ) {
-        let fired = step("w", "u", entry.as_ref(), &observation)
-            .fire
-            .map(|fire| fire.event);
+        let fired = evaluate("w", "u", entry.as_ref(), &observation)
+            .transition
+            .map(|transition| transition.event);
         assert_eq!(fired, event);
     }
 
     #[test]
-    fn what_fires_moves_head_and_token() {
-        let step = step(
+    fn transition_moves_head_and_fingerprint() {
+        let evaluation = evaluate(
             "w",
             "u",
             Some(&entry(Some("h"), Some("1"), false)),
             &live("2", Some(BOTH)),
         );
-        let fire = step.fire.unwrap();
-        assert_eq!(fire.previous.as_deref(), Some("h"));
-        let next = step.next.unwrap();
-        assert_eq!(next.head, Some(fire.head("w", "u")));
-        assert_eq!((next.token.as_deref(), next.on_delete), (Some("h2"), true));
+        let transition = evaluation.transition.unwrap();
+        assert_eq!(transition.previous_head.as_deref(), Some("h"));
+        let next = evaluation.next.unwrap();
+        assert_eq!(next.head, Some(transition.head("w", "u")));
+        assert_eq!(
+            (next.fingerprint, next.on_delete),
+            (Some("h2".to_owned().into()), true)
+        );
     }
 
-    /// The entry, as an operator that kept generations left it.
-    fn older(token: &str) -> Entry {
+    /// An entry as older releases wrote it.
+    fn older(fingerprint: &str) -> Entry {
         Entry {
-            token: Some(token.to_owned()),
+            fingerprint: Some(fingerprint.to_owned().into()),
             ..entry(Some("h"), None, true)
         }
     }
@@ -249,66 +240,76 @@ mod tests {
     #[case::same("7", 7, None)]
     #[case::moved("7", 8, Some(Update))]
     #[case::hash("h1", 7, None)]
-    fn what_is_known_by_an_older_token_fires_only_when_it_moved(
-        #[case] token: &str,
+    fn generation_of_older_ledger_fires_only_if_changed(
+        #[case] fingerprint: &str,
         #[case] generation: i64,
         #[case] event: Option<TriggerEvent>,
     ) {
-        let fingerprint = Fingerprint::named("1").at(generation);
+        let observed = Fingerprint::named("1").at(generation);
         let observation = Observation::Live {
             object: object(),
-            fingerprint,
-            wants: Some(BOTH),
+            fingerprint: observed,
+            selection: Some(BOTH),
         };
-        let step = step("w", "u", Some(&older(token)), &observation);
-        assert_eq!(step.fire.as_ref().map(|fire| fire.event), event);
-        let next = step.next.unwrap();
-        assert_eq!(next.token, Some(format!("h1.{generation}")));
+        let evaluation = evaluate("w", "u", Some(&older(fingerprint)), &observation);
+        assert_eq!(
+            evaluation
+                .transition
+                .as_ref()
+                .map(|transition| transition.event),
+            event
+        );
+        let next = evaluation.next.unwrap();
+        assert_eq!(next.fingerprint, Some(format!("h1.{generation}").into()));
         assert_eq!(next.head.as_deref() == Some("h"), event.is_none());
     }
 
     #[test]
-    fn a_workplan_names_the_state_without_its_generation() {
-        let fired = |observation| step("w", "u", Some(&older("h0.7")), &observation).fire;
+    fn transition_hash_has_no_generation() {
+        let fired = |observation| evaluate("w", "u", Some(&older("h0.7")), &observation).transition;
         let update = Observation::Live {
             object: object(),
             fingerprint: Fingerprint::named("1").at(8),
-            wants: Some(BOTH),
+            selection: Some(BOTH),
         };
-        assert_eq!(fired(update).unwrap().token, "h1");
-        let deletion = fired(Observation::Gone { wanted: true }).unwrap();
-        assert_eq!(deletion.token, "h0");
+        assert_eq!(fired(update).unwrap().hash, "h1");
+        let deletion = fired(Observation::Deleted { selected: true }).unwrap();
+        assert_eq!(deletion.hash, "h0");
     }
 
     #[test]
-    fn what_a_trigger_leaves_out_moves_the_token_not_the_head() {
-        let step = step(
+    fn unselected_event_moves_only_the_fingerprint() {
+        let evaluation = evaluate(
             "w",
             "u",
             Some(&entry(Some("h"), Some("1"), false)),
             &live("2", Some(DELETE)),
         );
-        assert_eq!(step.next, Some(entry(Some("h"), Some("2"), true)));
+        assert_eq!(evaluation.next, Some(entry(Some("h"), Some("2"), true)));
     }
 
     #[test]
-    fn what_no_longer_matches_keeps_its_head_and_comes_back_under_a_new_name() {
-        let added = step("w", "u", None, &live("1", Some(BOTH)));
-        let left = step("w", "u", added.next.as_ref(), &live("1", None));
-        assert_eq!(left.next.as_ref().map(|entry| &entry.token), Some(&None));
-        let back = step("w", "u", left.next.as_ref(), &live("1", Some(BOTH)));
-        let heads = [added.fire.unwrap(), back.fire.unwrap()].map(|fire| fire.head("w", "u"));
+    fn rematching_object_gets_new_head() {
+        let added = evaluate("w", "u", None, &live("1", Some(BOTH)));
+        let left = evaluate("w", "u", added.next.as_ref(), &live("1", None));
+        assert_eq!(
+            left.next.as_ref().map(|entry| &entry.fingerprint),
+            Some(&None)
+        );
+        let back = evaluate("w", "u", left.next.as_ref(), &live("1", Some(BOTH)));
+        let heads = [added.transition.unwrap(), back.transition.unwrap()]
+            .map(|transition| transition.head("w", "u"));
         assert_ne!(heads[0], heads[1]);
     }
 
     #[test]
-    fn what_never_fired_and_no_longer_matches_is_forgotten() {
-        let step = step(
+    fn unmatched_entry_without_head_is_removed() {
+        let evaluation = evaluate(
             "w",
             "u",
             Some(&entry(None, Some("1"), true)),
             &live("1", None),
         );
-        assert_eq!(step.next, None);
+        assert_eq!(evaluation.next, None);
     }
 }

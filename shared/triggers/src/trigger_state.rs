@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    filter::{Filter, Place},
+    filter::{Filter, NamespaceSelector},
     messages,
-    object::{Resource, Scope, WatchKey},
+    resource::Resource,
+    watch_key::{Scope, WatchKey},
 };
 
 /// What discovery says of a kind.
@@ -129,12 +130,14 @@ fn locate(filter: &Filter, served: &[Served]) -> Result<(WatchKey, bool), String
     if !served.watchable {
         return Err(messages::not_watchable(filter));
     }
-    let scope = match &filter.place {
-        Place::Own(namespace) | Place::Namespace(namespace) if served.namespaced => {
+    let scope = match &filter.namespaces {
+        NamespaceSelector::Own(namespace) | NamespaceSelector::Named(namespace)
+            if served.namespaced =>
+        {
             Scope::Namespace(namespace.clone())
         }
-        Place::Namespace(_) => return Err(messages::no_namespaces(filter, &served.plural)),
-        Place::Own(_) | Place::Everywhere => Scope::All,
+        NamespaceSelector::Named(_) => return Err(messages::no_namespaces(filter, &served.plural)),
+        NamespaceSelector::Own(_) | NamespaceSelector::All => Scope::All,
     };
     let resource = Resource {
         kind: filter.kind.clone(),

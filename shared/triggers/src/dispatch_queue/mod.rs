@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use crate::{
     ledger::{Entry, Ledger},
     object::{ObjectRef, Uid},
-    transition::{Fire, Observation, step},
+    observation::Observation,
+    transition::{Transition, evaluate},
 };
 
 /// The most states of one object that wait for a creation that does not succeed; then the newest replaces
@@ -29,7 +30,7 @@ pub struct Book {
 /// An object one of whose events is being made a Workplan.
 #[derive(Debug)]
 struct Lane {
-    fire: Fire,
+    transition: Transition,
     /// The entry once the Workplan exists.
     next: Option<Entry>,
     waiting: VecDeque<Observation>,
@@ -49,7 +50,7 @@ struct Lane {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firing {
     pub uid: Uid,
-    pub fire: Fire,
+    pub transition: Transition,
     pub sequence: i64,
 }
 
@@ -107,7 +108,7 @@ impl Book {
 
     /// The Workflow takes so many bytes of the object in which the ledger is stored too.
     pub fn stored_beside(&mut self, workflow: usize) {
-        self.ledger.stored_beside(workflow);
+        self.ledger.reserve(workflow);
     }
 
     /// Every Workplan up to this number is in the ledger or will never exist.
@@ -143,7 +144,7 @@ impl Book {
             .lanes
             .iter()
             .filter(|(uid, _)| self.ledger.get(uid).is_none());
-        known.chain(coming.map(|(uid, lane)| (uid, &lane.fire.object)))
+        known.chain(coming.map(|(uid, lane)| (uid, &lane.transition.object)))
     }
 
     /// Whether anything is known of the object or on its way.
@@ -218,14 +219,15 @@ impl Book {
         });
         Some(Firing {
             uid: uid.clone(),
-            fire: lane.fire.clone(),
+            transition: lane.transition.clone(),
             sequence,
         })
     }
 
     /// Lets go of the tokens of objects that no trigger covers any more.
     pub fn uncover(&mut self, covered: impl Fn(&ObjectRef) -> bool) {
-        let left = |(_, entry): &(&Uid, &Entry)| entry.token.is_some() && !covered(&entry.object);
+        let left =
+            |(_, entry): &(&Uid, &Entry)| entry.fingerprint.is_some() && !covered(&entry.object);
         let unmatched = |(uid, entry): (&Uid, &Entry)| {
             let unmatched = |head| Entry::unmatched(entry.object.clone(), head);
             let kept = entry.head.clone().map(unmatched);
@@ -255,31 +257,36 @@ impl Book {
 
     /// A full ledger forgets what does not match now.
     fn keeps(&self, entry: &Entry) -> bool {
-        entry.token.is_some() || !self.full
+        entry.fingerprint.is_some() || !self.full
     }
 
     fn has_room(&self, entries: usize) -> bool {
-        self.ledger.room().fits(self.lanes.len() + entries)
+        self.ledger.capacity().fits(self.lanes.len() + entries)
     }
 
     fn admits(&self, uid: &Uid, observation: &Observation) -> bool {
-        let admission = matches!(observation, Observation::Live { wants: Some(_), .. })
-            && self.ledger.get(uid).is_none();
+        let admission = matches!(
+            observation,
+            Observation::Live {
+                selection: Some(_),
+                ..
+            }
+        ) && self.ledger.get(uid).is_none();
         !admission || self.has_room(1)
     }
 
     /// Takes steps until one fires; the rest waits.
     fn advance(&mut self, uid: &Uid, mut waiting: VecDeque<Observation>) -> Option<Firing> {
         while let Some(observation) = waiting.pop_front() {
-            let step = step(&self.workflow, uid, self.ledger.get(uid), &observation);
-            let Some(fire) = step.fire else {
-                let next = step.next.filter(|next| self.keeps(next));
+            let evaluation = evaluate(&self.workflow, uid, self.ledger.get(uid), &observation);
+            let Some(transition) = evaluation.transition else {
+                let next = evaluation.next.filter(|next| self.keeps(next));
                 self.set(uid, next);
                 continue;
             };
             let lane = Lane {
-                fire,
-                next: step.next,
+                transition,
+                next: evaluation.next,
                 waiting,
                 left_out: 0,
                 sequence: None,
@@ -299,20 +306,21 @@ impl Lane {
     /// A state is kept unless it is the last one again.
     fn wait(&mut self, observation: Observation) {
         let same = match (self.waiting.back(), &self.next, &observation) {
-            (Some(last), ..) => last.is_again(&observation),
+            (Some(last), ..) => last.is_same_state(&observation),
             (
                 None,
                 Some(next),
                 Observation::Live {
                     fingerprint,
-                    wants: Some(wants),
+                    selection: Some(selection),
                     ..
                 },
             ) => {
-                let known = next.token.as_deref();
-                known.is_some_and(|known| fingerprint.is(known)) && next.on_delete == wants.delete
+                let known = next.fingerprint.as_ref();
+                known.is_some_and(|known| fingerprint.matches(known))
+                    && next.on_delete == selection.delete
             }
-            (None, None, Observation::Gone { .. }) => true,
+            (None, None, Observation::Deleted { .. }) => true,
             _ => false,
         };
         if same {
@@ -331,9 +339,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::filter::Wants;
+    use crate::filter::EventSelection;
     use crate::fingerprint::Fingerprint;
-    use crate::object::{Kind, Resource};
+    use crate::resource::{Kind, Resource};
 
     fn live(token: usize) -> Observation {
         let resource = Resource {
@@ -348,7 +356,7 @@ mod tests {
         Observation::Live {
             object,
             fingerprint: Fingerprint::named(&token.to_string()),
-            wants: Some(Wants {
+            selection: Some(EventSelection {
                 add_or_update: true,
                 delete: false,
             }),
@@ -359,7 +367,7 @@ mod tests {
         let Observation::Live {
             object,
             fingerprint,
-            wants,
+            selection,
         } = live(token)
         else {
             panic!("it is live")
@@ -367,7 +375,7 @@ mod tests {
         Observation::Live {
             object,
             fingerprint: fingerprint.at(generation),
-            wants,
+            selection,
         }
     }
 
@@ -385,8 +393,8 @@ mod tests {
             assert_eq!(book.observe(&uid, at_generation(0, generation)), None);
         }
         assert!(!book.take_changed());
-        let token = book.ledger().get("uid").unwrap().token.clone();
-        assert_eq!(token.as_deref(), Some("h0.8"), "known all the same");
+        let fingerprint = book.ledger().get("uid").unwrap().fingerprint.clone();
+        assert_eq!(fingerprint.unwrap().as_str(), "h0.8", "known all the same");
     }
 
     #[test]
@@ -428,7 +436,7 @@ mod tests {
 
         let mut fired = Vec::new();
         while let Some(firing) = book.created(&uid) {
-            fired.push(firing.fire.token);
+            fired.push(firing.transition.hash);
         }
         let latest = format!("h{}", WAITING_MAX + 3);
         assert_eq!((fired.len(), fired.last()), (WAITING_MAX, Some(&latest)));

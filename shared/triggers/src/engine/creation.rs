@@ -2,14 +2,16 @@ use std::sync::Arc;
 
 use kubeci_api::{TriggeredBy, Workplan};
 
-use crate::{dispatch_queue::Firing, object::Uid, transition::Fire, workplan_template::Template};
+use crate::{
+    dispatch_queue::Firing, object::Uid, transition::Transition, workplan_template::Template,
+};
 
 /// A Workplan to create. While it waits for its turn it holds the event, and shares the plan.
 #[derive(Clone, Debug)]
 pub struct Creation {
     pub workflow: Uid,
     pub object: Uid,
-    fire: Fire,
+    transition: Transition,
     sequence: i64,
     template: Arc<Template>,
 }
@@ -18,13 +20,13 @@ impl Creation {
     pub(super) fn new(workflow: Uid, firing: Firing, template: Arc<Template>) -> Self {
         let Firing {
             uid,
-            fire,
+            transition,
             sequence,
         } = firing;
         Self {
             workflow,
             object: uid,
-            fire,
+            transition,
             sequence,
             template,
         }
@@ -39,17 +41,17 @@ impl Creation {
     /// The Workplan without its tasks and without what holds for their pods.
     #[must_use]
     pub fn outline(&self) -> Workplan {
-        let fire = &self.fire;
+        let transition = &self.transition;
         let trigger = TriggeredBy {
-            api_version: fire.object.resource.kind.api_version(),
-            kind: fire.object.resource.kind.name.clone(),
-            namespace: fire.object.namespace.clone(),
-            name: fire.object.name.clone(),
+            api_version: transition.object.resource.kind.api_version(),
+            kind: transition.object.resource.kind.name.clone(),
+            namespace: transition.object.namespace.clone(),
+            name: transition.object.name.clone(),
             uid: self.object.to_string(),
-            event: fire.event,
-            token: fire.token.clone(),
+            event: transition.event,
+            token: transition.hash.clone(),
         };
-        let previous = fire.previous.as_deref();
+        let previous = transition.previous_head.as_deref();
         self.template.outline(trigger, previous, self.sequence)
     }
 

@@ -21,9 +21,11 @@ use kubeci_api::Workflow;
 use crate::{
     dispatch_queue::{Failure, Firing},
     history::Limits,
-    object::{Kind, Uid, WatchKey},
+    object::Uid,
     observed_workplan::{Owner, Run, Runs},
+    resource::Kind,
     trigger_state::{KindState, Question},
+    watch_key::WatchKey,
 };
 pub use creation::Creation;
 pub use deletion::Deletion;

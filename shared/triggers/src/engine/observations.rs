@@ -2,28 +2,29 @@
 
 use super::{Engine, subscriptions::Trouble};
 use crate::{
-    filter::{wants, wants_delete},
-    object::{ObjectRef, Seen, Uid, Uids, WatchKey},
-    transition::Observation,
+    filter::{selected_events, selects_deletion},
+    object::{ObjectRef, ObservedObject, Uid, Uids},
+    observation::Observation,
+    watch_key::WatchKey,
 };
 
 impl Engine {
     /// An object exists, as new or changed or merely listed.
-    pub fn seen(&mut self, key: &WatchKey, run: u64, seen: &Seen) {
+    pub fn seen(&mut self, key: &WatchKey, run: u64, seen: &ObservedObject) {
         for workflow in self.subscribers(key, run) {
             let Some(record) = self.records.get(&workflow) else {
                 continue;
             };
-            let wants = wants(&record.active, &workflow, seen);
-            self.tally.matched += u64::from(wants.is_some());
-            if wants.is_none() && !record.book.knows(&seen.uid) {
+            let selection = selected_events(&record.active, &workflow, seen);
+            self.tally.matched += u64::from(selection.is_some());
+            if selection.is_none() && !record.book.knows(&seen.uid) {
                 continue;
             }
             let (object, fingerprint) = (seen.object.clone(), seen.fingerprint.clone());
             let live = Observation::Live {
                 object,
                 fingerprint,
-                wants,
+                selection,
             };
             self.observe(&workflow, [(seen.uid.clone(), live)]);
         }
@@ -36,9 +37,12 @@ impl Engine {
                 continue;
             };
             if record.book.knows(uid) {
-                let wanted = wants_delete(&record.active, object);
-                self.tally.matched += u64::from(wanted);
-                self.observe(&workflow, [(uid.clone(), Observation::Gone { wanted })]);
+                let selected = selects_deletion(&record.active, object);
+                self.tally.matched += u64::from(selected);
+                self.observe(
+                    &workflow,
+                    [(uid.clone(), Observation::Deleted { selected })],
+                );
             }
         }
     }
@@ -52,8 +56,8 @@ impl Engine {
             let known = record.book.objects();
             let gone = known.filter(|(uid, object)| key.covers(object) && !exist.contains(*uid));
             let gone = gone.map(|(uid, object)| {
-                let wanted = wants_delete(&record.active, object);
-                (uid.clone(), Observation::Gone { wanted })
+                let selected = selects_deletion(&record.active, object);
+                (uid.clone(), Observation::Deleted { selected })
             });
             let gone: Vec<_> = gone.collect();
             self.observe(&workflow, gone);

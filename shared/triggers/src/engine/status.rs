@@ -10,9 +10,9 @@ use crate::{
     ledger::ENTRIES_MAX,
     merge_patch::difference,
     messages,
-    object::WatchKey,
     observed_workplan::{End, Runs},
     trigger_state::Standing,
+    watch_key::WatchKey,
 };
 
 const WATCHED: &str = "TriggersWatched";
@@ -141,7 +141,7 @@ impl Engine {
             .watches
             .get(key)
             .filter(|_| record.subscriptions.contains_key(key));
-        let watch = own.or_else(|| self.watches.get(&key.everywhere()))?;
+        let watch = own.or_else(|| self.watches.get(&key.all_namespaces()))?;
         Some((watch.listed, watch.trouble.as_ref()))
     }
 }

@@ -4,11 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Engine, workflow_state::Record};
 use crate::{
-    filter::{Filter, wants_delete},
+    filter::{Filter, selects_deletion},
     messages,
-    object::{Kind, Uid, WatchKey},
-    transition::Observation,
+    object::Uid,
+    observation::Observation,
+    resource::Kind,
     trigger_state::{KindState, Question, Standing, other_version, stand},
+    watch_key::WatchKey,
 };
 
 /// A watch that all Workflows share that need it.
@@ -68,8 +70,8 @@ impl Engine {
             let gone = gone.map(|(uid, object)| {
                 (
                     uid.clone(),
-                    Observation::Gone {
-                        wanted: wants_delete(&filters, object),
+                    Observation::Deleted {
+                        selected: selects_deletion(&filters, object),
                     },
                 )
             });

@@ -13,12 +13,13 @@ use super::Settings;
 use crate::{
     conditions::{Problem, listed},
     dispatch_queue::{Book, Firing},
-    filter::{Filter, wants_delete},
+    filter::{Filter, selects_deletion},
     history::{Deleted, Limits},
     ledger::{Ledger, Link},
-    object::{ObjectRef, Scope, Uid, WatchKey},
+    object::{ObjectRef, Uid},
     observed_workplan::{Owner, Runs},
     trigger_state::{Account, Standing},
+    watch_key::{Scope, WatchKey},
     workplan_template::Template,
 };
 
@@ -176,9 +177,9 @@ impl Record {
             .into_iter()
             .filter(|link| link.sequence > told)
             .collect();
-        let mut ledger = Ledger::read(&status);
+        let mut ledger = Ledger::from_status(&status);
         let filters: Vec<Filter> = filters(workflow).into_iter().flatten().collect();
-        ledger.carry_forward(untold, |object| wants_delete(&filters, object));
+        ledger.replay(untold, |object| selects_deletion(&filters, object));
         self.book = Book::new(self.reference.uid.clone(), ledger, last);
         self.deleted = Deleted::read(status.history.as_ref(), runs);
         status.last_observed_resource_generation = None;

@@ -25,7 +25,7 @@ fn expected(world: &World, uid: &Uid) -> Vec<(TriggerEvent, String)> {
         let token = object.token();
         match (&known, exists, object.labelled) {
             (Some(last), false, _) => events.push((TriggerEvent::Delete, last.clone())),
-            _ if object.ending => {}
+            _ if object.deleting => {}
             (None, true, true) => events.push((TriggerEvent::Add, token.clone())),
             (Some(last), true, true) if *last != token => {
                 events.push((TriggerEvent::Update, token.clone()));
@@ -141,7 +141,7 @@ proptest! {
             }
             let last = fired.last();
             match live.get(&uid) {
-                Some(object) if object.labelled && !object.ending => {
+                Some(object) if object.labelled && !object.deleting => {
                     prop_assert_eq!(last.map(|last| last.token.clone()), Some(object.token()));
                     prop_assert_ne!(last.map(|last| last.event), Some(TriggerEvent::Delete));
                 }

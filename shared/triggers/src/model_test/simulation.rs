@@ -11,9 +11,12 @@ use crate::{
     engine::{Creation, Engine, Retry, WatchOrder},
     fingerprint::Fingerprint,
     merge_patch,
-    object::{Kind, ObjectRef, Origin, Seen, Uid, WatchKey},
+    object::{ObjectRef, ObservedObject, Uid},
     observed_workplan::Run,
+    origin::Origin,
+    resource::Kind,
     trigger_state::{KindState, Served},
+    watch_key::WatchKey,
 };
 
 /// What happens next.
@@ -77,7 +80,7 @@ pub struct Object {
     pub uid: Uid,
     pub content: u8,
     pub labelled: bool,
-    pub ending: bool,
+    pub deleting: bool,
     /// Moves with every write, as a Deployment's does with its annotations.
     pub generation: i64,
 }
@@ -88,7 +91,7 @@ impl Object {
     }
 
     pub fn token(&self) -> String {
-        self.fingerprint().token().to_owned()
+        self.fingerprint().hash().to_owned()
     }
 }
 
@@ -125,14 +128,14 @@ fn object_ref(key: &WatchKey, name: usize) -> ObjectRef {
     }
 }
 
-fn seen(key: &WatchKey, name: usize, object: &Object) -> Seen {
+fn seen(key: &WatchKey, name: usize, object: &Object) -> ObservedObject {
     let label = ("on".to_owned(), String::new());
-    Seen {
+    ObservedObject {
         uid: object.uid.clone(),
         object: object_ref(key, name),
         labels: object.labelled.then_some(label).into_iter().collect(),
         fingerprint: object.fingerprint(),
-        ending: object.ending,
+        deleting: object.deleting,
         origin: Origin::Other,
     }
 }
@@ -199,7 +202,7 @@ impl World {
                 self.write(object, |object| object.labelled = on);
             }
             Act::End { object } if self.cluster.objects.contains_key(&object) => {
-                self.write(object, |object| object.ending = true);
+                self.write(object, |object| object.deleting = true);
             }
             Act::Delete { object: name } => {
                 if let Some(object) = self.cluster.objects.remove(&name) {
@@ -232,7 +235,7 @@ impl World {
                 uid: format!("uid-{}", cluster.uids).into(),
                 content: 0,
                 labelled: true,
-                ending: false,
+                deleting: false,
                 generation: 0,
             }
         });

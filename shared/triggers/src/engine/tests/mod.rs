@@ -8,9 +8,12 @@ use crate::{
     fingerprint::Fingerprint,
     ledger::ENTRIES_MAX,
     merge_patch,
-    object::{Kind, ObjectRef, Origin, Resource, Scope, Seen, Uids, WatchKey},
+    object::{ObjectRef, ObservedObject, Uids},
     observed_workplan::{Owner, Run, RunState},
+    origin::Origin,
+    resource::{Kind, Resource},
     trigger_state::{KindState, Served},
+    watch_key::{Scope, WatchKey},
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -90,12 +93,12 @@ fn see_in(
     namespace: &str,
     token: &str,
 ) {
-    let seen = Seen {
+    let seen = ObservedObject {
         uid: name.into(),
         object: object(name, namespace),
         labels: std::collections::BTreeMap::new(),
         fingerprint: Fingerprint::named(token),
-        ending: false,
+        deleting: false,
         origin: Origin::Other,
     };
     engine.seen(key, *run, &seen);
