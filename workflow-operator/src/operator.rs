@@ -274,7 +274,7 @@ impl Operator {
                 let now = Timestamp::now();
                 self.engine.created(&workflow, &object, name, now);
             }
-            Err(failure) => self.engine.failed(&workflow, &object, failure),
+            Err(error) => self.engine.failed(&workflow, &object, error),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
 };
 use kubeci_triggers::{
-    dispatch_queue::Failure,
+    dispatch_queue::CreateError,
     engine::{Creation, Retry},
     existing_workplan::{is_same_event, name_taken},
     object::Uid,
@@ -50,7 +50,7 @@ pub struct Fired {
     pub workflow: Uid,
     pub object: Uid,
     /// The name of the Workplan, if it exists now.
-    pub created: Result<String, Failure>,
+    pub created: Result<String, CreateError>,
     bytes: usize,
 }
 
@@ -128,9 +128,9 @@ async fn fire(client: Client, reconciling: Reconciling, creation: Creation, byte
     let created = create(client, &creation, &outline).await;
     let name = outline.name_any();
     let outcome = match &created {
-        Ok(()) | Err(Failure::NamespaceEnds) => Outcome::Success,
-        Err(failure) => {
-            tracing::warn!(workplan = name, "not created, tried again: {failure}");
+        Ok(()) | Err(CreateError::NamespaceTerminating) => Outcome::Success,
+        Err(error) => {
+            tracing::warn!(workplan = name, "not created, tried again: {error}");
             Outcome::Error
         }
     };
@@ -144,29 +144,35 @@ async fn fire(client: Client, reconciling: Reconciling, creation: Creation, byte
 }
 
 /// Never applied: an earlier attempt may have made it.
-async fn create(client: Client, creation: &Creation, outline: &Workplan) -> Result<(), Failure> {
+async fn create(
+    client: Client,
+    creation: &Creation,
+    outline: &Workplan,
+) -> Result<(), CreateError> {
     let api: Api<Workplan> =
         Api::namespaced(client.clone(), &outline.namespace().unwrap_or_default());
     match send(&client, &api, creation, outline).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => exists(&api, outline).await,
-        Err(kube::Error::Api(status)) if namespace_ends(&status) => Err(Failure::NamespaceEnds),
+        Err(kube::Error::Api(status)) if namespace_ends(&status) => {
+            Err(CreateError::NamespaceTerminating)
+        }
         Err(kube::Error::Api(status)) if is_too_large(&status) => {
-            Err(Failure::TooLarge(status.message.clone()))
+            Err(CreateError::TooLarge(status.message.clone()))
         }
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
-            Err(Failure::Refused(status.message.clone()))
+            Err(CreateError::Rejected(status.message.clone()))
         }
-        Err(error) => Err(Failure::Unclear(said(&error))),
+        Err(error) => Err(CreateError::Unknown(said(&error))),
     }
 }
 
 /// A Workplan of this name exists: the event's own, or something else, which must not pass for it.
-async fn exists(api: &Api<Workplan>, workplan: &Workplan) -> Result<(), Failure> {
+async fn exists(api: &Api<Workplan>, workplan: &Workplan) -> Result<(), CreateError> {
     match api.get_metadata(&workplan.name_any()).await {
         Ok(existing) if is_same_event(workplan, &existing.metadata) => Ok(()),
-        Ok(_) => Err(Failure::Refused(name_taken(workplan))),
-        Err(error) => Err(Failure::Unclear(said(&error))),
+        Ok(_) => Err(CreateError::Rejected(name_taken(workplan))),
+        Err(error) => Err(CreateError::Unknown(said(&error))),
     }
 }
 

@@ -1,5 +1,10 @@
-//! The events of one Workflow, each object's in order: one creation at a time per object, any number of
-//! objects at a time.
+//! The dispatch queue of one Workflow: it creates Workplans for the transitions of each object in order, for any
+//! number of objects at a time.
+
+mod create_error;
+mod object_queue;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -9,90 +14,55 @@ use crate::{
     observation::Observation,
     transition::{Transition, evaluate},
 };
+use object_queue::ObjectQueue;
 
-/// The most states of one object that wait for a creation that does not succeed; then the newest replaces
-/// the one before it.
-const WAITING_MAX: usize = 64;
-/// A full ledger admits again once it has this much room.
-const ROOM: usize = 150;
+pub use create_error::CreateError;
 
-/// The ledger of one Workflow, and what is on its way into it.
+/// A full ledger admits objects again once it has room for this many.
+const READMISSION_ROOM: usize = 150;
+
+/// The ledger of one Workflow, and a queue for each object whose Workplan is being created.
 #[derive(Debug)]
-pub struct Book {
+pub struct DispatchQueue {
     workflow: Uid,
     ledger: Ledger,
-    lanes: HashMap<Uid, Lane>,
+    objects: HashMap<Uid, ObjectQueue>,
     last_sequence: i64,
     full: bool,
-    changed: bool,
+    dirty: bool,
 }
 
-/// An object one of whose events is being made a Workplan.
-#[derive(Debug)]
-struct Lane {
-    transition: Transition,
-    /// The entry once the Workplan exists.
-    next: Option<Entry>,
-    waiting: VecDeque<Observation>,
-    /// How many states were left out because too many wait.
-    left_out: usize,
-    /// The number of the Workplan, as long as it may come to exist.
-    sequence: Option<i64>,
-    /// Whether an attempt had no clear answer; then a refusal of a later one proves nothing.
-    unclear: bool,
-    attempts: u32,
-    refused: Option<String>,
-    /// Whether another attempt is in vain while the Workflow is as it is.
-    parked: bool,
-}
-
-/// An event to create a Workplan for, now.
+/// A transition to create a Workplan for, now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Firing {
+pub struct Dispatch {
     pub uid: Uid,
     pub transition: Transition,
+    /// The number of the Workplan among all Workplans of the Workflow.
     pub sequence: i64,
 }
 
-/// Events that wait because their Workplans are refused.
+/// The transitions whose Workplans could not be created yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused<'a> {
-    pub events: usize,
-    /// How many states of these objects will not fire, because too many newer ones wait.
-    pub left_out: usize,
-    /// Whether they wait for the Workflow to be changed, not for another attempt.
-    pub parked: bool,
-    /// One of the refusals.
+pub struct FailedDispatches<'a> {
+    pub count: usize,
+    /// How many observations of these objects were dropped because too many wait.
+    pub dropped: usize,
+    /// Whether all of them are blocked until the Workflow changes.
+    pub blocked: bool,
+    /// The message of one of the errors.
     pub message: &'a str,
 }
 
-/// Why a Workplan was not created.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The API server said no: it does not exist.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// The Workplan is larger than what can be stored.
-    #[error("too large: {0}")]
-    TooLarge(String),
-    /// No clear answer: it may exist.
-    #[error("no clear answer: {0}")]
-    Unclear(String),
-    /// The namespace is being deleted, and the Workflow with it: of no interest to anybody.
-    #[error("its namespace is being deleted")]
-    NamespaceEnds,
-}
-
-impl Book {
+impl DispatchQueue {
     #[must_use]
     pub fn new(workflow: Uid, ledger: Ledger, last_sequence: i64) -> Self {
         Self {
             workflow,
             ledger,
-            lanes: HashMap::new(),
+            objects: HashMap::new(),
             last_sequence,
             full: false,
-            changed: false,
+            dirty: false,
         }
     }
 
@@ -101,344 +71,177 @@ impl Book {
         &self.ledger
     }
 
-    /// The objects of which the ledger has remembered something new since this was last asked.
-    pub fn take_dirty(&mut self) -> HashSet<Uid> {
+    /// The objects whose ledger entries changed since the last call.
+    pub fn take_dirty_entries(&mut self) -> HashSet<Uid> {
         self.ledger.take_dirty()
     }
 
-    /// The Workflow takes so many bytes of the object in which the ledger is stored too.
-    pub fn stored_beside(&mut self, workflow: usize) {
-        self.ledger.reserve(workflow);
+    /// Reserves the bytes of the Workflow, which is stored in the same object as the ledger.
+    pub fn reserve(&mut self, workflow_bytes: usize) {
+        self.ledger.reserve(workflow_bytes);
     }
 
-    /// Every Workplan up to this number is in the ledger or will never exist.
+    /// Every Workplan up to this number is recorded in the ledger or will never exist.
     #[must_use]
-    pub fn told_sequence(&self) -> i64 {
-        let open = self.lanes.values().filter_map(|lane| lane.sequence).min();
-        open.map_or(self.last_sequence, |open| open.saturating_sub(1))
+    pub fn recorded_sequence(&self) -> i64 {
+        let open = self.objects.values().filter_map(|queue| queue.sequence);
+        open.min()
+            .map_or(self.last_sequence, |open| open.saturating_sub(1))
     }
 
-    /// Whether there are more matching objects than the ledger can hold.
+    /// Whether more objects match than the ledger can hold.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// What is known of events whose Workplans are refused.
+    /// The transitions whose Workplans could not be created yet, if there are any.
     #[must_use]
-    pub fn refused(&self) -> Option<Refused<'_>> {
-        let lanes = || self.lanes.values().filter(|lane| lane.refused.is_some());
-        let message = lanes().filter_map(|lane| lane.refused.as_deref()).min()?;
-        Some(Refused {
-            events: lanes().count(),
-            left_out: lanes().map(|lane| lane.left_out).sum(),
-            parked: lanes().all(|lane| lane.parked),
+    pub fn failed_dispatches(&self) -> Option<FailedDispatches<'_>> {
+        let failed = || self.objects.values().filter(|queue| queue.error.is_some());
+        let message = failed().filter_map(|queue| queue.error.as_deref()).min()?;
+        Some(FailedDispatches {
+            count: failed().count(),
+            dropped: failed().map(|queue| queue.dropped).sum(),
+            blocked: failed().all(|queue| queue.blocked),
             message,
         })
     }
 
-    /// Every object of which something is known or on its way.
-    pub fn objects(&self) -> impl Iterator<Item = (&Uid, &ObjectRef)> {
-        let known = self.ledger.iter().map(|(uid, entry)| (uid, &entry.object));
-        let coming = self
-            .lanes
-            .iter()
-            .filter(|(uid, _)| self.ledger.get(uid).is_none());
-        known.chain(coming.map(|(uid, lane)| (uid, &lane.transition.object)))
+    /// All objects in the ledger or in a queue.
+    pub fn tracked_objects(&self) -> impl Iterator<Item = (&Uid, &ObjectRef)> {
+        let recorded = self.ledger.iter().map(|(uid, entry)| (uid, &entry.object));
+        let queued = self.objects.iter();
+        let queued = queued.filter(|(uid, _)| self.ledger.get(uid).is_none());
+        recorded.chain(queued.map(|(uid, queue)| (uid, &queue.transition.object)))
     }
 
-    /// Whether anything is known of the object or on its way.
+    /// Whether the object is in the ledger or in a queue.
     #[must_use]
-    pub fn knows(&self, uid: &str) -> bool {
-        self.ledger.get(uid).is_some() || self.lanes.contains_key(uid)
+    pub fn tracks(&self, uid: &str) -> bool {
+        self.ledger.get(uid).is_some() || self.objects.contains_key(uid)
     }
 
-    /// Takes an observation in; what fires of it at once.
-    pub fn observe(&mut self, uid: &Uid, observation: Observation) -> Option<Firing> {
-        if let Some(lane) = self.lanes.get_mut(uid) {
-            lane.wait(observation);
+    /// Adds an observation. Returns a transition to dispatch now.
+    pub fn observe(&mut self, uid: &Uid, observation: Observation) -> Option<Dispatch> {
+        if let Some(queue) = self.objects.get_mut(uid) {
+            queue.push(observation);
             return None;
         }
         if !self.admits(uid, &observation) {
-            self.changed |= !self.full;
+            self.dirty |= !self.full;
             self.full = true;
             return None;
         }
         self.advance(uid, VecDeque::from([observation]))
     }
 
-    /// The Workplan of the object's event exists; what fires next of the same object.
-    pub fn created(&mut self, uid: &Uid) -> Option<Firing> {
-        let lane = self.lanes.remove(uid)?;
-        self.set(uid, lane.next);
-        self.changed = true;
-        self.advance(uid, lane.waiting)
+    /// The Workplan of the object's transition exists. Returns the next transition of the same object.
+    pub fn created(&mut self, uid: &Uid) -> Option<Dispatch> {
+        let queue = self.objects.remove(uid)?;
+        self.set(uid, queue.next);
+        self.dirty = true;
+        self.advance(uid, queue.pending)
     }
 
-    /// The Workplan of the object's event was not created; how often that has been tried, if it is to be again.
-    pub fn failed(&mut self, uid: &Uid, failure: Failure) -> Option<u32> {
-        let lane = self.lanes.get_mut(uid)?;
-        lane.attempts += 1;
-        self.changed = true;
-        lane.refused = match failure {
-            // Tried again all the same: a new namespace of the same name may seem to end for a moment.
-            Failure::NamespaceEnds => None,
-            Failure::Refused(message) => {
-                lane.sequence = lane.sequence.filter(|_| lane.unclear);
-                Some(message)
-            }
-            Failure::TooLarge(message) => {
-                lane.sequence = lane.sequence.filter(|_| lane.unclear);
-                lane.parked = true;
-                Some(message)
-            }
-            Failure::Unclear(message) => {
-                lane.unclear = true;
-                // The first one may pass unseen.
-                Some(message).filter(|_| lane.attempts > 1)
-            }
-        };
-        (!lane.parked).then_some(lane.attempts)
+    /// The Workplan of the object's transition was not created. Returns the number of attempts, or `None` if no
+    /// retry can succeed before the Workflow changes.
+    pub fn failed(&mut self, uid: &Uid, error: CreateError) -> Option<u32> {
+        let queue = self.objects.get_mut(uid)?;
+        self.dirty = true;
+        queue.fail(error)
     }
 
-    /// The objects whose events wait for the Workflow to be changed.
-    pub fn parked(&self) -> Vec<Uid> {
-        let parked = self.lanes.iter().filter(|(_, lane)| lane.parked);
-        parked.map(|(uid, _)| uid.clone()).collect()
+    /// The objects whose transitions are blocked until the Workflow changes.
+    pub fn blocked(&self) -> Vec<Uid> {
+        let blocked = self.objects.iter().filter(|(_, queue)| queue.blocked);
+        blocked.map(|(uid, _)| uid.clone()).collect()
     }
 
-    /// The same event once more.
-    pub fn retry(&mut self, uid: &Uid) -> Option<Firing> {
-        let lane = self.lanes.get_mut(uid)?;
-        lane.parked = false;
+    /// Dispatches the object's transition once more.
+    pub fn retry(&mut self, uid: &Uid) -> Option<Dispatch> {
+        let queue = self.objects.get_mut(uid)?;
+        queue.blocked = false;
         let last = &mut self.last_sequence;
-        let sequence = *lane.sequence.get_or_insert_with(|| {
-            // Whoever forges the last number there is stops the count, not the operator.
+        let sequence = *queue.sequence.get_or_insert_with(|| {
+            // A user may write a Workplan with the largest number.
             *last = last.saturating_add(1);
             *last
         });
-        Some(Firing {
+        Some(Dispatch {
             uid: uid.clone(),
-            transition: lane.transition.clone(),
+            transition: queue.transition.clone(),
             sequence,
         })
     }
 
-    /// Lets go of the tokens of objects that no trigger covers any more.
-    pub fn uncover(&mut self, covered: impl Fn(&ObjectRef) -> bool) {
-        let left =
+    /// Removes the fingerprints of objects that no trigger covers any more.
+    pub fn release_uncovered(&mut self, covered: impl Fn(&ObjectRef) -> bool) {
+        let uncovered =
             |(_, entry): &(&Uid, &Entry)| entry.fingerprint.is_some() && !covered(&entry.object);
         let unmatched = |(uid, entry): (&Uid, &Entry)| {
             let unmatched = |head| Entry::unmatched(entry.object.clone(), head);
-            let kept = entry.head.clone().map(unmatched);
-            (uid.clone(), kept.filter(|entry| self.keeps(entry)))
+            let next = entry.head.clone().map(unmatched);
+            (uid.clone(), next.filter(|entry| self.keeps(entry)))
         };
-        let left: Vec<_> = self.ledger.iter().filter(left).map(unmatched).collect();
-        for (uid, entry) in left {
+        let released = self.ledger.iter().filter(uncovered).map(unmatched);
+        for (uid, entry) in released.collect::<Vec<_>>() {
             self.set(&uid, entry);
         }
     }
 
-    /// Whether there is something new to tell since this was last asked.
-    pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+    /// Whether the Workflow's status needs to be written since the last call.
+    pub fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
     }
 
-    /// Whether a full ledger has room again; then all objects must be looked at once more.
-    pub fn has_room_again(&mut self) -> bool {
-        let again = self.full && self.has_room(ROOM);
-        self.full &= !again;
-        again
+    /// Ends the full state once the ledger has room again. If it returns true, all objects must be listed again.
+    pub fn readmit(&mut self) -> bool {
+        let readmits = self.full && self.has_room(READMISSION_ROOM);
+        self.full &= !readmits;
+        readmits
     }
 
     fn set(&mut self, uid: &Uid, entry: Option<Entry>) {
-        self.changed |= self.ledger.set(uid, entry);
+        self.dirty |= self.ledger.set(uid, entry);
     }
 
-    /// A full ledger forgets what does not match now.
+    /// Whether the ledger keeps the entry. A full ledger drops objects that do not match.
     fn keeps(&self, entry: &Entry) -> bool {
         entry.fingerprint.is_some() || !self.full
     }
 
     fn has_room(&self, entries: usize) -> bool {
-        self.ledger.capacity().fits(self.lanes.len() + entries)
+        let queued = self.objects.len();
+        self.ledger.capacity().fits(queued + entries)
     }
 
     fn admits(&self, uid: &Uid, observation: &Observation) -> bool {
-        let admission = matches!(
+        let matches = matches!(
             observation,
             Observation::Live {
                 selection: Some(_),
                 ..
             }
-        ) && self.ledger.get(uid).is_none();
-        !admission || self.has_room(1)
+        );
+        let is_new = matches && self.ledger.get(uid).is_none();
+        !is_new || self.has_room(1)
     }
 
-    /// Takes steps until one fires; the rest waits.
-    fn advance(&mut self, uid: &Uid, mut waiting: VecDeque<Observation>) -> Option<Firing> {
-        while let Some(observation) = waiting.pop_front() {
-            let evaluation = evaluate(&self.workflow, uid, self.ledger.get(uid), &observation);
+    /// Evaluates observations up to the first transition. The others wait.
+    fn advance(&mut self, uid: &Uid, mut pending: VecDeque<Observation>) -> Option<Dispatch> {
+        while let Some(observation) = pending.pop_front() {
+            let entry = self.ledger.get(uid);
+            let evaluation = evaluate(&self.workflow, uid, entry, &observation);
             let Some(transition) = evaluation.transition else {
                 let next = evaluation.next.filter(|next| self.keeps(next));
                 self.set(uid, next);
                 continue;
             };
-            let lane = Lane {
-                transition,
-                next: evaluation.next,
-                waiting,
-                left_out: 0,
-                sequence: None,
-                unclear: false,
-                attempts: 0,
-                refused: None,
-                parked: false,
-            };
-            self.lanes.insert(uid.clone(), lane);
+            let queue = ObjectQueue::new(transition, evaluation.next, pending);
+            self.objects.insert(uid.clone(), queue);
             return self.retry(uid);
         }
         None
-    }
-}
-
-impl Lane {
-    /// A state is kept unless it is the last one again.
-    fn wait(&mut self, observation: Observation) {
-        let same = match (self.waiting.back(), &self.next, &observation) {
-            (Some(last), ..) => last.is_same_state(&observation),
-            (
-                None,
-                Some(next),
-                Observation::Live {
-                    fingerprint,
-                    selection: Some(selection),
-                    ..
-                },
-            ) => {
-                let known = next.fingerprint.as_ref();
-                known.is_some_and(|known| fingerprint.matches(known))
-                    && next.on_delete == selection.delete
-            }
-            (None, None, Observation::Deleted { .. }) => true,
-            _ => false,
-        };
-        if same {
-            return;
-        }
-        if self.waiting.len() >= WAITING_MAX {
-            self.waiting.pop_back();
-            self.left_out += 1;
-        }
-        self.waiting.push_back(observation);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::filter::EventSelection;
-    use crate::fingerprint::Fingerprint;
-    use crate::resource::{Kind, Resource};
-
-    fn live(token: usize) -> Observation {
-        let resource = Resource {
-            kind: Kind::new("v1", "ConfigMap"),
-            plural: "configmaps".to_owned(),
-        };
-        let object = ObjectRef {
-            resource: Arc::new(resource),
-            namespace: None,
-            name: "a".to_owned(),
-        };
-        Observation::Live {
-            object,
-            fingerprint: Fingerprint::named(&token.to_string()),
-            selection: Some(EventSelection {
-                add_or_update: true,
-                delete: false,
-            }),
-        }
-    }
-
-    fn at_generation(token: usize, generation: i64) -> Observation {
-        let Observation::Live {
-            object,
-            fingerprint,
-            selection,
-        } = live(token)
-        else {
-            panic!("it is live")
-        };
-        Observation::Live {
-            object,
-            fingerprint: fingerprint.at(generation),
-            selection,
-        }
-    }
-
-    #[test]
-    fn a_generation_that_moves_alone_neither_waits_nor_is_told() {
-        let uid = Uid::from("uid");
-        let mut book = Book::new(Uid::from("workflow"), Ledger::default(), 0);
-        assert!(book.observe(&uid, at_generation(0, 1)).is_some());
-        for generation in 2..5 {
-            book.observe(&uid, at_generation(0, generation));
-        }
-        assert_eq!(book.created(&uid), None);
-        assert!(book.take_changed());
-        for generation in 5..9 {
-            assert_eq!(book.observe(&uid, at_generation(0, generation)), None);
-        }
-        assert!(!book.take_changed());
-        let fingerprint = book.ledger().get("uid").unwrap().fingerprint.clone();
-        assert_eq!(fingerprint.unwrap().as_str(), "h0.8", "known all the same");
-    }
-
-    #[test]
-    fn what_is_too_large_waits_for_the_workflow() {
-        let uid = Uid::from("uid");
-        let mut book = Book::new(Uid::from("workflow"), Ledger::default(), 0);
-        assert!(book.observe(&uid, live(0)).is_some());
-        assert_eq!(book.parked(), []);
-        let failure = Failure::TooLarge("etcd".to_owned());
-        assert_eq!(book.failed(&uid, failure), None, "no other attempt will do");
-        let refused = book.refused().unwrap();
-        assert!(refused.parked && refused.events == 1 && refused.message == "etcd");
-        assert_eq!(book.parked(), std::slice::from_ref(&uid));
-        assert!(book.retry(&uid).is_some(), "once the Workflow is changed");
-        assert_eq!(book.parked(), []);
-    }
-
-    #[test]
-    fn nothing_is_said_where_the_namespace_ends() {
-        let uid = Uid::from("uid");
-        let mut book = Book::new(Uid::from("workflow"), Ledger::default(), 0);
-        assert!(book.observe(&uid, live(0)).is_some());
-        assert_eq!(book.failed(&uid, Failure::NamespaceEnds), Some(1));
-        assert_eq!(book.refused(), None);
-        assert!(book.retry(&uid).is_some());
-    }
-
-    #[test]
-    fn law_7_said_how_many_states_were_left_out_behind_a_refusal() {
-        let uid = Uid::from("uid");
-        let mut book = Book::new(Uid::from("workflow"), Ledger::default(), 0);
-        assert!(book.observe(&uid, live(0)).is_some());
-        book.failed(&uid, Failure::Refused("no".to_owned()));
-        for token in 1..=WAITING_MAX + 3 {
-            assert_eq!(book.observe(&uid, live(token)), None);
-        }
-        let refused = book.refused().unwrap();
-        assert_eq!((refused.events, refused.left_out), (1, 3));
-
-        let mut fired = Vec::new();
-        while let Some(firing) = book.created(&uid) {
-            fired.push(firing.transition.hash);
-        }
-        let latest = format!("h{}", WAITING_MAX + 3);
-        assert_eq!((fired.len(), fired.last()), (WAITING_MAX, Some(&latest)));
     }
 }

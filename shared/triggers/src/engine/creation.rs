@@ -3,7 +3,7 @@ use std::sync::Arc;
 use kubeci_api::{TriggeredBy, Workplan};
 
 use crate::{
-    dispatch_queue::Firing, object::Uid, transition::Transition, workplan_template::Template,
+    dispatch_queue::Dispatch, object::Uid, transition::Transition, workplan_template::Template,
 };
 
 /// A Workplan to create. While it waits for its turn it holds the event, and shares the plan.
@@ -17,12 +17,12 @@ pub struct Creation {
 }
 
 impl Creation {
-    pub(super) fn new(workflow: Uid, firing: Firing, template: Arc<Template>) -> Self {
-        let Firing {
+    pub(super) fn new(workflow: Uid, dispatch: Dispatch, template: Arc<Template>) -> Self {
+        let Dispatch {
             uid,
             transition,
             sequence,
-        } = firing;
+        } = dispatch;
         Self {
             workflow,
             object: uid,

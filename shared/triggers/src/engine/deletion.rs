@@ -20,7 +20,7 @@ impl Engine {
             let Some(record) = named(&self.records, owner) else {
                 continue;
             };
-            let told = record.book.told_sequence();
+            let told = record.queue.recorded_sequence();
             let limits = record.limits.as_ref();
             if limits.is_some_and(|limits| record.deleted.is_due(limits, runs, told, now)) {
                 self.untold.insert(owner.uid.clone());
@@ -57,7 +57,7 @@ impl Engine {
     #[cfg(test)]
     pub fn forget_written(&mut self, workflow: &str) {
         let record = self.records.get_mut(workflow).unwrap();
-        let known = record.book.ledger().iter().map(|(uid, _)| uid.clone());
+        let known = record.queue.ledger().iter().map(|(uid, _)| uid.clone());
         record.written.behind = known.collect();
         record.written.fields = None;
     }

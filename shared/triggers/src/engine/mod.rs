@@ -19,7 +19,7 @@ use k8s_openapi::jiff::Timestamp;
 use kubeci_api::Workflow;
 
 use crate::{
-    dispatch_queue::{Failure, Firing},
+    dispatch_queue::{CreateError, Dispatch},
     history::Limits,
     object::Uid,
     observed_workplan::{Owner, Run, Runs},
@@ -100,7 +100,7 @@ impl Engine {
             Some(record) if record.is_current(&workflow.metadata) => return,
             Some(record) if record.is_read() => {
                 record.change(workflow, &self.settings);
-                for object in record.book.parked() {
+                for object in record.queue.blocked() {
                     self.retry(&uid, &object);
                 }
             }
@@ -190,20 +190,20 @@ impl Engine {
         };
         let next = record.created(object, name, now);
         self.settle(workflow);
-        self.fire(workflow, next);
+        self.dispatch(workflow, next);
     }
 
     /// The Workplan was not created.
-    pub fn failed(&mut self, workflow: &Uid, object: &Uid, failure: Failure) {
+    pub fn failed(&mut self, workflow: &Uid, object: &Uid, error: CreateError) {
         self.tally.refused += 1;
-        let book = self
+        let queue = self
             .records
             .get_mut(workflow)
-            .map(|record| &mut record.book);
-        let Some(book) = book else {
+            .map(|record| &mut record.queue);
+        let Some(queue) = queue else {
             return;
         };
-        let attempts = book.failed(object, failure);
+        let attempts = queue.failed(object, error);
         self.untold.insert(workflow.clone());
         if let Some(attempts) = attempts {
             let (workflow, object) = (workflow.clone(), object.clone());
@@ -217,12 +217,12 @@ impl Engine {
 
     /// The time for another attempt has come.
     pub fn retry(&mut self, workflow: &Uid, object: &Uid) {
-        let book = self
+        let queue = self
             .records
             .get_mut(workflow)
-            .map(|record| &mut record.book);
-        let firing = book.and_then(|book| book.retry(object));
-        self.create(workflow, firing);
+            .map(|record| &mut record.queue);
+        let dispatch = queue.and_then(|queue| queue.retry(object));
+        self.create(workflow, dispatch);
     }
 
     /// The Workplans to create since this was last asked.
@@ -267,15 +267,15 @@ impl Engine {
         record.change(workflow, &self.settings);
     }
 
-    fn fire(&mut self, workflow: &Uid, firing: Option<Firing>) {
-        self.tally.fired += u64::from(firing.is_some());
-        self.create(workflow, firing);
+    fn dispatch(&mut self, workflow: &Uid, dispatch: Option<Dispatch>) {
+        self.tally.fired += u64::from(dispatch.is_some());
+        self.create(workflow, dispatch);
     }
 
-    fn create(&mut self, workflow: &Uid, firing: Option<Firing>) {
+    fn create(&mut self, workflow: &Uid, dispatch: Option<Dispatch>) {
         let template = self.records.get(workflow).and_then(Record::template);
-        if let (Some(firing), Some(template)) = (firing, template) {
-            let creation = Creation::new(workflow.clone(), firing, template);
+        if let (Some(dispatch), Some(template)) = (dispatch, template) {
+            let creation = Creation::new(workflow.clone(), dispatch, template);
             self.creations.push(creation);
         }
     }
@@ -285,9 +285,9 @@ impl Engine {
         let Some(record) = self.records.get_mut(workflow) else {
             return;
         };
-        if record.book.take_changed() {
+        if record.queue.take_dirty() {
             self.untold.insert(workflow.clone());
-            if record.book.has_room_again() {
+            if record.queue.readmit() {
                 let keys = record.subscriptions.keys().cloned();
                 self.stale.extend(keys);
             }

@@ -17,7 +17,7 @@ impl Engine {
             };
             let selection = selected_events(&record.active, &workflow, seen);
             self.tally.matched += u64::from(selection.is_some());
-            if selection.is_none() && !record.book.knows(&seen.uid) {
+            if selection.is_none() && !record.queue.tracks(&seen.uid) {
                 continue;
             }
             let (object, fingerprint) = (seen.object.clone(), seen.fingerprint.clone());
@@ -36,7 +36,7 @@ impl Engine {
             let Some(record) = self.records.get(&workflow) else {
                 continue;
             };
-            if record.book.knows(uid) {
+            if record.queue.tracks(uid) {
                 let selected = selects_deletion(&record.active, object);
                 self.tally.matched += u64::from(selected);
                 self.observe(
@@ -53,7 +53,7 @@ impl Engine {
             let Some(record) = self.records.get(&workflow) else {
                 continue;
             };
-            let known = record.book.objects();
+            let known = record.queue.tracked_objects();
             let gone = known.filter(|(uid, object)| key.covers(object) && !exist.contains(*uid));
             let gone = gone.map(|(uid, object)| {
                 let selected = selects_deletion(&record.active, object);
@@ -91,8 +91,8 @@ impl Engine {
     ) {
         for (uid, observation) in observations {
             let record = self.records.get_mut(workflow);
-            let firing = record.and_then(|record| record.book.observe(&uid, observation));
-            self.fire(workflow, firing);
+            let dispatch = record.and_then(|record| record.queue.observe(&uid, observation));
+            self.dispatch(workflow, dispatch);
         }
         self.settle(workflow);
     }

@@ -45,7 +45,7 @@ impl Engine {
         let conditions = conditions(&record.conditions, facts, generation, now);
         let warning = warning(&record.conditions, &conditions);
         record.conditions = conditions;
-        let told = record.book.told_sequence();
+        let told = record.queue.recorded_sequence();
         if let Some(runs) = runs {
             let limits = record.limits.filter(|_| !record.is_deleting());
             record.deleted.advance(limits.as_ref(), runs, told, now);
@@ -85,7 +85,7 @@ impl Engine {
             .map(|(index, standing)| self.health(record, index, standing))
             .collect();
         let mut problems: Vec<Problem> = health.iter().filter_map(Health::problem).collect();
-        problems.extend(record.book.is_full().then(full));
+        problems.extend(record.queue.is_full().then(full));
         if !problems.is_empty() {
             return Fact::fails(WATCHED, &problems);
         }
@@ -186,8 +186,11 @@ fn patch(record: &mut Record, runs: Option<&Runs>) -> serde_json::Result<Map<Str
         Some(Value::Object(changed)) => changed,
         _ => Map::new(),
     };
-    record.written.behind.extend(record.book.take_dirty());
-    patch.extend(record.book.ledger().patch(&record.written.behind)?);
+    record
+        .written
+        .behind
+        .extend(record.queue.take_dirty_entries());
+    patch.extend(record.queue.ledger().patch(&record.written.behind)?);
     Ok(patch)
 }
 
@@ -198,7 +201,7 @@ fn fields(record: &Record, runs: Option<&Runs>) -> WorkflowStatus {
     WorkflowStatus {
         observed_generation: Some(record.reference.generation),
         last_observed_generation: record.last_fired_generation,
-        last_sequence: Some(record.book.told_sequence()).filter(|told| *told > 0),
+        last_sequence: Some(record.queue.recorded_sequence()).filter(|told| *told > 0),
         conditions: record.conditions.clone(),
         last_workplan: record.last_workplan.clone(),
         last_fired: record.last_fired.clone(),
@@ -229,20 +232,20 @@ fn plan(record: &Record) -> String {
 }
 
 fn refused(record: &Record) -> Option<Problem> {
-    let refused = record.book.refused()?;
-    let (events, wait) = if refused.events == 1 {
+    let failed = record.queue.failed_dispatches()?;
+    let (events, wait) = if failed.count == 1 {
         ("event", "waits")
     } else {
         ("events", "wait")
     };
-    let left_out = match refused.left_out {
+    let left_out = match failed.dropped {
         0 => String::new(),
         count => format!(
             ". Of each object only so many states wait; {count} between these and the latest do not fire"
         ),
     };
-    let (count, said) = (refused.events, refused.message);
-    let message = if refused.parked {
+    let (count, said) = (failed.count, failed.message);
+    let message = if failed.blocked {
         format!(
             "{count} {events} {wait} for a change of the Workflow, because the Workplan is too large to be stored; keep \
              scripts and data in ConfigMaps that the steps mount, or split the Workflow: {said}{left_out}"

@@ -65,7 +65,7 @@ impl Engine {
                 continue;
             };
             let filters: Vec<Filter> = record.filters.iter().flatten().cloned().collect();
-            let objects = record.book.objects();
+            let objects = record.queue.tracked_objects();
             let gone = objects.filter(|(_, object)| object.resource.kind.same_objects(kind));
             let gone = gone.map(|(uid, object)| {
                 (

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Settings;
 use crate::{
     conditions::{Problem, listed},
-    dispatch_queue::{Book, Firing},
+    dispatch_queue::{Dispatch, DispatchQueue},
     filter::{Filter, selects_deletion},
     history::{Deleted, Limits},
     ledger::{Ledger, Link},
@@ -53,7 +53,7 @@ pub(super) struct Record {
     pub active: Vec<Filter>,
     /// What is watched for this Workflow, each since which run of the watch.
     pub subscriptions: HashMap<WatchKey, u64>,
-    pub book: Book,
+    pub queue: DispatchQueue,
     pub last_workplan: Option<String>,
     pub last_fired: Option<MicroTime>,
     pub last_fired_generation: Option<i64>,
@@ -96,7 +96,7 @@ impl Record {
     /// A Workflow of which only the metadata can be read.
     pub fn unread(reference: Reference) -> Self {
         Self {
-            book: Book::new(reference.uid.clone(), Ledger::default(), 0),
+            queue: DispatchQueue::new(reference.uid.clone(), Ledger::default(), 0),
             reference,
             template: None,
             service_account: None,
@@ -147,8 +147,8 @@ impl Record {
         self.limits = Some(settings.history.with(workflow.spec.history.as_ref()));
         let annotations = workflow.metadata.annotations.as_ref();
         let annotations = annotations.map_or(0, stored_bytes);
-        self.book
-            .stored_beside(annotations + stored_bytes(&workflow.spec));
+        self.queue
+            .reserve(annotations + stored_bytes(&workflow.spec));
         match template(workflow, settings) {
             Ok((template, service_account)) => {
                 self.problem = None;
@@ -180,7 +180,7 @@ impl Record {
         let mut ledger = Ledger::from_status(&status);
         let filters: Vec<Filter> = filters(workflow).into_iter().flatten().collect();
         ledger.replay(untold, |object| selects_deletion(&filters, object));
-        self.book = Book::new(self.reference.uid.clone(), ledger, last);
+        self.queue = DispatchQueue::new(self.reference.uid.clone(), ledger, last);
         self.deleted = Deleted::read(status.history.as_ref(), runs);
         status.last_observed_resource_generation = None;
         status.ledger = BTreeMap::new();
@@ -221,18 +221,19 @@ impl Record {
     pub fn uncover(&mut self) {
         if self.is_live() && self.filters.iter().all(Result::is_ok) {
             let filters = &self.filters;
-            self.book.uncover(|object| covered(filters, object));
+            self.queue
+                .release_uncovered(|object| covered(filters, object));
         }
     }
 
     /// The Workplan of the object's event exists; what fires next of the same object.
-    pub fn created(&mut self, object: &Uid, workplan: String, now: Timestamp) -> Option<Firing> {
+    pub fn created(&mut self, object: &Uid, workplan: String, now: Timestamp) -> Option<Dispatch> {
         self.last_workplan = Some(workplan);
         self.last_fired = Some(MicroTime(now));
         let template = self.template.as_ref();
         self.last_fired_generation = template.and_then(|template| template.generation());
-        let next = self.book.created(object);
-        let entry = self.book.ledger().get(object);
+        let next = self.queue.created(object);
+        let entry = self.queue.ledger().get(object);
         if entry.is_some_and(|entry| !covered(&self.filters, &entry.object)) {
             self.uncover();
         }

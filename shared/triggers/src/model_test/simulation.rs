@@ -7,7 +7,7 @@ use kubeci_api::{TriggeredBy, Workflow, WorkflowStatus, Workplan, names};
 use serde_json::json;
 
 use crate::{
-    dispatch_queue::Failure,
+    dispatch_queue::CreateError,
     engine::{Creation, Engine, Retry, WatchOrder},
     fingerprint::Fingerprint,
     merge_patch,
@@ -317,11 +317,11 @@ impl World {
             }
             Answer::Refused => {
                 self.engine
-                    .failed(&workflow, &object, Failure::Refused(String::new()));
+                    .failed(&workflow, &object, CreateError::Rejected(String::new()));
             }
             Answer::DoneButUnheard | Answer::Lost => {
                 self.engine
-                    .failed(&workflow, &object, Failure::Unclear(String::new()));
+                    .failed(&workflow, &object, CreateError::Unknown(String::new()));
             }
         }
     }

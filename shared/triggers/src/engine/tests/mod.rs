@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::engine::{Engine, Reference, Trouble, WatchOrder};
 use crate::{
-    dispatch_queue::Failure,
+    dispatch_queue::CreateError,
     fingerprint::Fingerprint,
     ledger::ENTRIES_MAX,
     merge_patch,
@@ -476,8 +476,8 @@ fn a_workflow_that_is_changed_fires_what_was_too_large() {
     let watch = starts(&mut engine).remove(0);
     see(&mut engine, &watch, "object", "1");
     let first = engine.take_creations().remove(0);
-    let failure = Failure::TooLarge("etcdserver: request is too large".to_owned());
-    engine.failed(&first.workflow, &first.object, failure);
+    let error = CreateError::TooLarge("etcdserver: request is too large".to_owned());
+    engine.failed(&first.workflow, &first.object, error);
     assert!(engine.take_retries().is_empty());
     let (_, reason, message) = condition(&mut engine, "Ready");
     assert_eq!(reason, "WorkplanRefused");
