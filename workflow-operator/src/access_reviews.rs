@@ -1,5 +1,4 @@
-//! Asks the API server whether a Workflow's account may watch what its triggers name, again and again,
-//! since grants come and go.
+//! Requests the access reviews that triggers need, repeatedly, because roles change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +10,10 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::{Api, Client, api::PostParams};
+use kubeci_triggers::{
+    access_review::{AccessReview, ServiceAccount},
+    watch_key::Scope,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -20,89 +23,88 @@ use crate::{
     api_error::said,
     input::{Inbox, Input},
 };
-use kubeci_triggers::{
-    trigger_state::{Account, Question},
-    watch_key::Scope,
-};
 
-/// How soon a grant is noticed.
-const REFUSED: Duration = Duration::from_secs(10);
-/// How soon a withdrawal is noticed.
-const GRANTED: Duration = Duration::from_mins(2);
-const AT_ONCE: usize = 8;
+/// The interval of a review that is denied or fails.
+const DENIED_INTERVAL: Duration = Duration::from_secs(10);
+/// The interval of a review that is allowed.
+const ALLOWED_INTERVAL: Duration = Duration::from_mins(2);
+const MAX_CONCURRENT: usize = 8;
 
-/// Keeps asking these questions, as they change.
-pub async fn ask(client: Client, mut questions: watch::Receiver<BTreeSet<Question>>, inbox: Inbox) {
-    let mut due: BTreeMap<Question, Instant> = BTreeMap::new();
+/// Requests these reviews, each at its interval, until the operator stops.
+pub async fn run(
+    client: Client,
+    mut reviews: watch::Receiver<BTreeSet<AccessReview>>,
+    inbox: Inbox,
+) {
+    let mut due: BTreeMap<AccessReview, Instant> = BTreeMap::new();
     loop {
-        let wanted = questions.borrow_and_update().clone();
-        due.retain(|question, _| wanted.contains(question));
+        let wanted = reviews.borrow_and_update().clone();
+        due.retain(|review, _| wanted.contains(review));
         let now = Instant::now();
-        let asked = wanted
-            .into_iter()
-            .filter(|question| due.get(question).is_none_or(|due| *due <= now));
-        let asked: Vec<Question> = asked.collect();
-        let mut answers = stream::iter(asked)
-            .map(|question| review(&client, question))
-            .buffer_unordered(AT_ONCE);
-        while let Some((question, allowed)) = answers.next().await {
-            let pause = if allowed == Some(true) {
-                GRANTED
-            } else {
-                REFUSED
-            };
-            due.insert(
-                question.clone(),
-                Instant::now() + pause.mul_f64(0.75 + fastrand::f64() / 2.0),
-            );
+        let is_due = |review: &AccessReview| due.get(review).is_none_or(|due| *due <= now);
+        let requests: Vec<AccessReview> = wanted.into_iter().filter(is_due).collect();
+        let mut results = stream::iter(requests)
+            .map(|review| request(&client, review))
+            .buffer_unordered(MAX_CONCURRENT);
+        while let Some((review, allowed)) = results.next().await {
+            due.insert(review.clone(), Instant::now() + interval(allowed));
             let Some(allowed) = allowed else {
                 continue;
             };
-            if inbox.send(Input::Permit(question, allowed)).await.is_err() {
+            let input = Input::AccessReviewed(review, allowed);
+            if inbox.send(input).await.is_err() {
                 return;
             }
         }
         let next = due.values().min().copied();
         tokio::select! {
             () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
-            changed = questions.changed() => if changed.is_err() { return },
+            changed = reviews.changed() => if changed.is_err() { return },
         }
     }
 }
 
-/// Whether it is allowed; nothing if there is no answer.
-async fn review(client: &Client, question: Question) -> (Question, Option<bool>) {
-    let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
-    let review = SubjectAccessReview {
-        spec: spec(&question),
+/// The time until the next request of the same review, spread by a quarter either way.
+fn interval(allowed: Option<bool>) -> Duration {
+    let interval = match allowed {
+        Some(true) => ALLOWED_INTERVAL,
+        Some(false) | None => DENIED_INTERVAL,
+    };
+    interval.mul_f64(0.75 + fastrand::f64() / 2.0)
+}
+
+/// The result of a review; `None` if the request fails.
+async fn request(client: &Client, review: AccessReview) -> (AccessReview, Option<bool>) {
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let request = SubjectAccessReview {
+        spec: spec(&review),
         ..SubjectAccessReview::default()
     };
-    let answer = reviews.create(&PostParams::default(), &review).await;
-    let allowed = match answer {
-        Ok(answer) => answer.status.map(|status| status.allowed),
+    let allowed = match api.create(&PostParams::default(), &request).await {
+        Ok(response) => response.status.map(|status| status.allowed),
         Err(error) => {
             tracing::warn!(
-                "a SubjectAccessReview fails and is tried again: {}",
+                "a SubjectAccessReview fails and is retried: {}",
                 said(&error)
             );
             None
         }
     };
-    (question, allowed)
+    (review, allowed)
 }
 
-fn spec(question: &Question) -> SubjectAccessReviewSpec {
-    let Question {
-        account: Account { namespace, name },
+fn spec(review: &AccessReview) -> SubjectAccessReviewSpec {
+    let AccessReview {
+        service_account: ServiceAccount { namespace, name },
         key,
         ..
-    } = question;
+    } = review;
     let attributes = ResourceAttributes {
         group: Some(key.resource.kind.group.clone()),
         version: Some(key.resource.kind.version.clone()),
         resource: Some(key.resource.plural.clone()),
         verb: Some("watch".to_owned()),
-        name: question.name.clone(),
+        name: review.name.clone(),
         namespace: match &key.scope {
             Scope::All => None,
             Scope::Namespace(namespace) => Some(namespace.clone()),

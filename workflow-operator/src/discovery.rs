@@ -1,5 +1,5 @@
-//! Finds out where the API serves the kinds that triggers name: one poller per group and version that has
-//! a kind which is not found yet.
+//! Discovers the resources of the kinds that triggers name: one poller for each group and version with a kind that
+//! is not discovered yet.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,20 +9,25 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Client;
 use kubeci_runtime::Tasks;
-use tokio::{sync::watch, task::AbortHandle, time::sleep};
+use kubeci_triggers::{
+    discovery::{DiscoveryResult, ServedResource},
+    resource::Kind,
+};
+use tokio::{
+    sync::{mpsc::error::SendError, watch},
+    task::AbortHandle,
+    time::sleep,
+};
 
 use crate::{
     api_error::said,
     input::{Inbox, Input},
 };
-use kubeci_triggers::{
-    resource::Kind,
-    trigger_state::{KindState, Served},
-};
 
-const POLL: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-pub struct Resolver {
+/// The pollers that run.
+pub struct Discovery {
     client: Client,
     inbox: Inbox,
     tasks: Tasks,
@@ -34,7 +39,7 @@ struct Poller {
     kinds: watch::Sender<BTreeSet<Kind>>,
 }
 
-impl Resolver {
+impl Discovery {
     pub fn new(client: Client, inbox: Inbox, tasks: Tasks) -> Self {
         Self {
             client,
@@ -44,8 +49,8 @@ impl Resolver {
         }
     }
 
-    /// These kinds, and only these, are to be found.
-    pub fn find(&mut self, kinds: BTreeSet<Kind>) {
+    /// Discovers these kinds, and stops the discovery of all others.
+    pub fn set_kinds(&mut self, kinds: BTreeSet<Kind>) {
         let mut wanted: BTreeMap<String, BTreeSet<Kind>> = BTreeMap::new();
         for kind in kinds {
             wanted.entry(kind.api_version()).or_default().insert(kind);
@@ -82,13 +87,11 @@ impl Resolver {
         let task = self
             .tasks
             .spawn(format!("the discovery of {api_version}"), poll);
-        self.pollers.insert(
-            api_version,
-            Poller {
-                task,
-                kinds: sender,
-            },
-        );
+        let poller = Poller {
+            task,
+            kinds: sender,
+        };
+        self.pollers.insert(api_version, poller);
     }
 }
 
@@ -98,32 +101,26 @@ async fn poll(
     mut kinds: watch::Receiver<BTreeSet<Kind>>,
     inbox: Inbox,
 ) {
-    let mut missing: BTreeMap<Kind, u32> = BTreeMap::new();
+    let mut not_served: BTreeMap<Kind, u32> = BTreeMap::new();
     loop {
         let wanted = kinds.borrow_and_update().clone();
-        missing.retain(|kind, _| wanted.contains(kind));
-        let answer = list(&client, &api_version).await;
+        not_served.retain(|kind, _| wanted.contains(kind));
+        let listed = list(&client, &api_version).await;
         for kind in wanted {
-            let state = match &answer {
-                Ok(list) => state(list.as_ref(), &kind),
-                Err(error) => KindState::Unanswered(said(error)),
+            let result = match &listed {
+                Ok(list) => discovery_result(list.as_ref(), &kind),
+                Err(error) => DiscoveryResult::Failed(said(error)),
             };
-            let times = missing.entry(kind.clone()).or_default();
-            *times = if matches!(state, KindState::Missing { .. }) {
-                *times + 1
-            } else {
-                0
+            let polls = not_served.entry(kind.clone()).or_default();
+            *polls = match result {
+                DiscoveryResult::NotServed { .. } => *polls + 1,
+                _ => 0,
             };
-            // Once may be an API server that is just starting.
-            let gone = *times == 2 && served_nowhere(&client, &kind).await;
-            if gone && inbox.send(Input::KindGone(kind.clone())).await.is_err() {
-                return;
-            }
-            if inbox.send(Input::Kind(kind, state)).await.is_err() {
+            if report(&client, &inbox, kind, result, *polls).await.is_err() {
                 return;
             }
         }
-        let pause = POLL.mul_f64(0.75 + fastrand::f64() / 2.0);
+        let pause = POLL_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
         tokio::select! {
             () = sleep(pause) => {}
             changed = kinds.changed() => if changed.is_err() { return },
@@ -131,7 +128,22 @@ async fn poll(
     }
 }
 
-/// The resources of a group and version; none if it is not served.
+/// Sends the result of a poll. A kind is removed if two polls in a row do not find it: an API server that is
+/// starting may not serve it yet.
+async fn report(
+    client: &Client,
+    inbox: &Inbox,
+    kind: Kind,
+    result: DiscoveryResult,
+    polls_not_served: u32,
+) -> Result<(), SendError<Input>> {
+    if polls_not_served == 2 && is_served_nowhere(client, &kind).await {
+        inbox.send(Input::KindRemoved(kind.clone())).await?;
+    }
+    inbox.send(Input::KindDiscovered(kind, result)).await
+}
+
+/// The resources of a group and version; `None` if it is not served.
 async fn list(client: &Client, api_version: &str) -> kube::Result<Option<APIResourceList>> {
     let list = if api_version.contains('/') {
         client.list_api_group_resources(api_version).await
@@ -145,33 +157,33 @@ async fn list(client: &Client, api_version: &str) -> kube::Result<Option<APIReso
     }
 }
 
-fn state(list: Option<&APIResourceList>, kind: &Kind) -> KindState {
+fn discovery_result(list: Option<&APIResourceList>, kind: &Kind) -> DiscoveryResult {
     let resources = || list.into_iter().flat_map(|list| &list.resources);
     let resources = || resources().filter(|resource| !resource.name.contains('/'));
     let of_kind = resources().filter(|resource| resource.kind == kind.name);
-    let served = of_kind.map(|resource| Served {
+    let served = of_kind.map(|resource| ServedResource {
         plural: resource.name.clone(),
         namespaced: resource.namespaced,
         watchable: ["list", "watch"]
             .iter()
             .all(|verb| resource.verbs.iter().any(|v| v == verb)),
     });
-    let served: Vec<Served> = served.collect();
+    let served: Vec<ServedResource> = served.collect();
     if !served.is_empty() {
-        return KindState::Served(served);
+        return DiscoveryResult::Served(served);
     }
     let given = kind.name.to_lowercase();
-    let mut meant = resources().filter(|resource| {
+    let mut similar = resources().filter(|resource| {
         let names = [&resource.name, &resource.singular_name, &resource.kind];
         names.iter().any(|name| name.to_lowercase() == given)
     });
-    KindState::Missing {
-        meant: meant.next().map(|resource| resource.kind.clone()),
+    DiscoveryResult::NotServed {
+        suggestion: similar.next().map(|resource| resource.kind.clone()),
     }
 }
 
-/// Whether the kind's group has it at no version: then none of its objects exists.
-async fn served_nowhere(client: &Client, kind: &Kind) -> bool {
+/// Whether no version of the kind's group serves the kind. Then none of its objects exists.
+async fn is_served_nowhere(client: &Client, kind: &Kind) -> bool {
     if kind.group.is_empty() {
         return false;
     }
@@ -184,7 +196,11 @@ async fn served_nowhere(client: &Client, kind: &Kind) -> bool {
         .find(|group| group.name == kind.group);
     for version in group.into_iter().flat_map(|group| group.versions) {
         match list(client, &version.group_version).await {
-            Ok(list) if matches!(state(list.as_ref(), kind), KindState::Missing { .. }) => {}
+            Ok(list)
+                if matches!(
+                    discovery_result(list.as_ref(), kind),
+                    DiscoveryResult::NotServed { .. }
+                ) => {}
             _ => return false,
         }
     }

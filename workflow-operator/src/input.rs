@@ -4,10 +4,8 @@ use http::HeaderValue;
 use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;
 use kubeci_triggers::{
-    observed_workplan::PartialWorkplan,
-    resource::Kind,
-    trigger_state::{KindState, Question},
-    watch_key::WatchKey,
+    access_review::AccessReview, discovery::DiscoveryResult, observed_workplan::PartialWorkplan,
+    resource::Kind, watch_key::WatchKey,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -18,12 +16,12 @@ pub enum Input {
     /// With the permit to hold one, which is given back once it is taken.
     Workflow(Box<Event<DeserializeGuard<Workflow>>>, OwnedSemaphorePermit),
     Workplan(Box<Event<PartialWorkplan>>),
-    Kind(Kind, KindState),
-    KindGone(Kind),
-    Permit(Question, bool),
+    KindDiscovered(Kind, DiscoveryResult),
+    KindRemoved(Kind),
+    AccessReviewed(AccessReview, bool),
     Watch {
         key: WatchKey,
-        run: u64,
+        epoch: u64,
         shown: Shown,
     },
 }

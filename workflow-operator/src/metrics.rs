@@ -97,7 +97,7 @@ impl Metrics {
         metrics
     }
 
-    pub fn seen(&self, resource: &str) {
+    pub fn event_observed(&self, resource: &str) {
         use std::sync::atomic::Ordering::Relaxed;
         let label = |resource: &str| ResourceLabel {
             resource: resource.to_owned(),

@@ -15,7 +15,7 @@ use crate::{
     input::{Inbox, Input},
 };
 use kubeci_triggers::{
-    engine::{Trouble, WatchOrder},
+    engine::{WatchCommand, WatchError},
     object::{ObjectRef, ObservedObject, Uid, Uids},
     resource::Resource,
     watch_key::{Scope, WatchKey},
@@ -32,7 +32,7 @@ pub enum Shown {
     Gone(Uid, ObjectRef),
     /// A list is complete.
     Listed(Uids),
-    Trouble(Option<Trouble>),
+    WatchError(Option<WatchError>),
     NotServed,
 }
 
@@ -60,26 +60,26 @@ impl Watches {
         self.running.len()
     }
 
-    pub fn apply(&mut self, order: WatchOrder) {
-        let (key, run) = match order {
-            WatchOrder::Start { key, run } => (key, Some(run)),
-            WatchOrder::Stop { key } => (key, None),
+    pub fn apply(&mut self, order: WatchCommand) {
+        let (key, epoch) = match order {
+            WatchCommand::Start { key, epoch } => (key, Some(epoch)),
+            WatchCommand::Stop { key } => (key, None),
         };
         if let Some(before) = self.running.remove(&key) {
             before.abort();
         }
-        let Some(run) = run else {
+        let Some(epoch) = epoch else {
             tracing::info!(%key, "watch stopped");
             return;
         };
-        tracing::info!(%key, run, "watch started");
+        tracing::info!(%key, epoch, "watch started");
         let api = api(self.client.clone(), &key);
         let plural = &key.resource.plural;
         let events = Watch::new(api, watcher::Config::default(), plural, &self.metrics);
         let follower = Follower {
             resource: key.resource.clone(),
             key: key.clone(),
-            run,
+            epoch,
             inbox: self.inbox.clone(),
             listing: Uids::new(),
             troubled: false,
@@ -114,7 +114,7 @@ fn api(client: Client, key: &WatchKey) -> Api<DynamicObject> {
 struct Follower {
     key: WatchKey,
     resource: Arc<Resource>,
-    run: u64,
+    epoch: u64,
     inbox: Inbox,
     listing: Uids,
     troubled: bool,
@@ -133,7 +133,7 @@ impl Follower {
             };
             let input = Input::Watch {
                 key: self.key.clone(),
-                run: self.run,
+                epoch: self.epoch,
                 shown,
             };
             if self.inbox.send(input).await.is_err() {
@@ -170,17 +170,17 @@ impl Follower {
         tracing::debug!(key = %self.key, "watch interrupted: {}", said_of_watch(error));
         let code = status.map(|status| status.code);
         let listing = matches!(error, watcher::Error::InitialListFailed(_));
-        let trouble = match code {
+        let error = match code {
             Some(404) => return Some(Shown::NotServed),
-            Some(403) => Trouble::Forbidden,
-            _ if listing || failures >= INTERRUPTIONS => Trouble::Failing(said_of_watch(error)),
+            Some(403) => WatchError::Forbidden,
+            _ if listing || failures >= INTERRUPTIONS => WatchError::Failing(said_of_watch(error)),
             _ => return None,
         };
         self.troubled = true;
-        Some(Shown::Trouble(Some(trouble)))
+        Some(Shown::WatchError(Some(error)))
     }
 
     fn well(&mut self) -> Option<Shown> {
-        std::mem::take(&mut self.troubled).then_some(Shown::Trouble(None))
+        std::mem::take(&mut self.troubled).then_some(Shown::WatchError(None))
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     access_reviews,
-    discovery::Resolver,
+    discovery::Discovery,
     input::{INBOX, Inbox, Input},
     metrics::Metrics,
     object_watches::{Shown, Watches},
@@ -31,10 +31,10 @@ use crate::{
     workplan_watch,
 };
 use kubeci_triggers::{
+    access_review::AccessReview,
     engine::{Engine, Reference, Settings},
     object::Uid,
     observed_workplan::{Owner, PartialWorkplan, Run},
-    trigger_state::Question,
     watch_key::WatchKey,
 };
 
@@ -95,8 +95,8 @@ struct Operator {
     inbox: Inbox,
     metrics: Metrics,
     watches: Watches,
-    resolver: Resolver,
-    questions: latest::Sender<BTreeSet<Question>>,
+    discovery: Discovery,
+    access_reviews: latest::Sender<BTreeSet<AccessReview>>,
     fires: Fires,
     reports: Reports,
     retirement: Retirement,
@@ -130,8 +130,8 @@ impl Operator {
             done: false,
             condition: context.readiness.condition(what),
         };
-        let (questions, asked) = latest::channel(BTreeSet::new());
-        let ask = access_reviews::ask(client(), asked, inbox.clone());
+        let (access_reviews, asked) = latest::channel(BTreeSet::new());
+        let ask = access_reviews::run(client(), asked, inbox.clone());
         context.tasks.spawn("the access reviews", ask);
         let teller = Teller {
             client: client(),
@@ -144,8 +144,8 @@ impl Operator {
             engine: Engine::new(settings),
             context: context.clone(),
             watches: Watches::new(context, inbox.clone()),
-            resolver: Resolver::new(client(), inbox.clone(), context.tasks.clone()),
-            questions,
+            discovery: Discovery::new(client(), inbox.clone(), context.tasks.clone()),
+            access_reviews,
             fires: Fires::new(client(), metrics.clone()),
             reports: Reports::new(teller),
             retirement: Retirement::new(client(), metrics.clone()),
@@ -164,10 +164,10 @@ impl Operator {
         match input {
             Input::Workflow(event, _permit) => self.workflow(*event),
             Input::Workplan(event) => self.workplan(*event),
-            Input::Kind(kind, state) => self.engine.kind(&kind, state),
-            Input::KindGone(kind) => self.engine.kind_gone(&kind),
-            Input::Permit(question, allowed) => self.engine.permit(&question, allowed),
-            Input::Watch { key, run, shown } => self.shown(&key, run, shown),
+            Input::KindDiscovered(kind, state) => self.engine.kind_discovered(&kind, state),
+            Input::KindRemoved(kind) => self.engine.kind_removed(&kind),
+            Input::AccessReviewed(review, allowed) => self.engine.access_reviewed(&review, allowed),
+            Input::Watch { key, epoch, shown } => self.shown(&key, epoch, shown),
         }
     }
 
@@ -182,7 +182,7 @@ impl Operator {
             Event::Apply(workflow) => self.workflow_applied(workflow),
             Event::Delete(workflow) => {
                 if let Some(uid) = &kube::Resource::meta(&workflow).uid {
-                    self.engine.workflow_gone(uid);
+                    self.engine.workflow_deleted(uid);
                     self.reports.forget(uid);
                 }
             }
@@ -222,7 +222,7 @@ impl Operator {
             }
             Event::Delete(workplan) => {
                 if let Some(run) = Run::new(&workplan) {
-                    self.engine.workplan_gone(&run);
+                    self.engine.workplan_deleted(&run);
                 }
             }
             Event::InitDone => {
@@ -246,19 +246,19 @@ impl Operator {
         self.own_watches.push(workflows);
     }
 
-    fn shown(&mut self, key: &WatchKey, run: u64, shown: Shown) {
+    fn shown(&mut self, key: &WatchKey, epoch: u64, shown: Shown) {
         match shown {
             Shown::Seen(seen) => {
-                self.metrics.seen(&key.resource.plural);
-                self.engine.seen(key, run, &seen);
+                self.metrics.event_observed(&key.resource.plural);
+                self.engine.object_applied(key, epoch, &seen);
             }
             Shown::Gone(uid, object) => {
-                self.metrics.seen(&key.resource.plural);
-                self.engine.gone(key, run, &uid, &object);
+                self.metrics.event_observed(&key.resource.plural);
+                self.engine.object_deleted(key, epoch, &uid, &object);
             }
-            Shown::Listed(exist) => self.engine.listed(key, run, &exist),
-            Shown::Trouble(trouble) => self.engine.trouble(key, run, trouble),
-            Shown::NotServed => self.engine.not_served(key, run),
+            Shown::Listed(exist) => self.engine.objects_listed(key, epoch, &exist),
+            Shown::WatchError(error) => self.engine.watch_error(key, epoch, error),
+            Shown::NotServed => self.engine.resource_not_served(key, epoch),
         }
     }
 
@@ -297,7 +297,7 @@ impl Operator {
         for workflow in self.engine.take_untold() {
             self.reports.untold(workflow);
         }
-        let changes = self.engine.asks() || self.engine.has_stale_watches();
+        let changes = self.engine.requirements_changed() || self.engine.has_watch_commands();
         if changes && self.workflows_listed.done {
             self.changes_due
                 .get_or_insert_with(|| Instant::now() + TOGETHER);
@@ -308,10 +308,10 @@ impl Operator {
     /// Changes what is found, asked and watched.
     fn make_changes(&mut self) {
         self.changes_due = None;
-        if self.engine.take_asks() {
+        if self.engine.take_requirements_changed() {
             self.ask();
         }
-        for order in self.engine.take_watches() {
+        for order in self.engine.take_watch_commands() {
             self.watches.apply(order);
         }
         self.metrics
@@ -320,18 +320,18 @@ impl Operator {
     }
 
     fn ask(&mut self) {
-        let kinds = self.engine.unresolved();
+        let kinds = self.engine.undiscovered_kinds();
         self.metrics
             .unresolved
             .set(i64::try_from(kinds.len()).unwrap_or(i64::MAX));
         self.metrics
             .workflows
             .set(i64::try_from(self.engine.workflows()).unwrap_or(i64::MAX));
-        self.resolver.find(kinds);
-        let questions = self.engine.questions();
-        self.questions.send_if_modified(|current| {
-            let changed = *current != questions;
-            *current = questions;
+        self.discovery.set_kinds(kinds);
+        let access_reviews = self.engine.access_reviews();
+        self.access_reviews.send_if_modified(|current| {
+            let changed = *current != access_reviews;
+            *current = access_reviews;
             changed
         });
     }

@@ -4,7 +4,9 @@
 //! [`transition`] compares it with its entry in the [`ledger`], its [`dispatch_queue`] keeps its events in order,
 //! and the [`engine`] holds all of that for all Workflows and says what to do.
 
+pub mod access_review;
 pub mod conditions;
+pub mod discovery;
 pub mod dispatch_queue;
 pub mod engine;
 pub mod existing_workplan;
@@ -20,6 +22,7 @@ pub mod observed_workplan;
 pub mod origin;
 pub mod resource;
 pub mod transition;
+pub mod trigger_error;
 pub mod trigger_state;
 pub mod watch_key;
 pub mod workplan_template;

@@ -1,15 +1,15 @@
-//! What is said to users about triggers: where it is wrong, what would be right.
+//! Messages of the condition `TriggersWatched`. They name the trigger and the fix.
 
 use crate::{
+    access_review::AccessReview,
     filter::Filter,
-    trigger_state::Question,
     watch_key::{Scope, WatchKey},
 };
 
-pub fn kind_not_found(filter: &Filter, meant: Option<&str>) -> String {
+pub fn kind_not_found(filter: &Filter, suggestion: Option<&str>) -> String {
     let (index, kind, api_version) = (filter.index, &filter.kind.name, filter.kind.api_version());
-    let fix = match meant {
-        Some(meant) => format!("did you mean {meant:?}?"),
+    let fix = match suggestion {
+        Some(suggestion) => format!("did you mean {suggestion:?}?"),
         None => {
             "install its CustomResourceDefinition, which is noticed within seconds, or correct \
                  apiVersion and kind"
@@ -22,75 +22,44 @@ pub fn kind_not_found(filter: &Filter, meant: Option<&str>) -> String {
 pub fn discovery_failing(filter: &Filter, error: &str) -> String {
     let (index, kind, api_version) = (filter.index, &filter.kind.name, filter.kind.api_version());
     format!(
-        "spec.triggers[{index}]: looking for {kind} in {api_version:?} fails and is tried again: {error}"
+        "spec.triggers[{index}]: the discovery of {kind} in {api_version:?} fails and is retried: {error}"
     )
 }
 
-pub fn wrong_resource(filter: &Filter, right: &str) -> String {
-    let (index, kind) = (filter.index, &filter.kind.name);
-    let given = filter.plural.as_deref().unwrap_or_default();
-    format!(
-        "spec.triggers[{index}].resource: the resource of {kind} is {right:?}, not {given:?}; correct or remove it"
-    )
-}
-
-pub fn not_watchable(filter: &Filter) -> String {
-    let (index, kind) = (filter.index, &filter.kind.name);
-    format!(
-        "spec.triggers[{index}].kind: {kind} cannot be listed and watched, so it cannot trigger; name another kind"
-    )
-}
-
-pub fn no_namespaces(filter: &Filter, plural: &str) -> String {
-    format!(
-        "spec.triggers[{}].namespace: {plural} are in no namespace; remove it",
-        filter.index
-    )
-}
-
-pub fn other_version(filter: &Filter, first: &Filter) -> String {
-    let (index, first_index) = (filter.index, first.index);
-    let (kind, version) = (&filter.kind.name, first.kind.api_version());
-    format!(
-        "spec.triggers[{index}].apiVersion: spec.triggers[{first_index}] names {kind} as {version:?}; \
-         use the same version in both"
-    )
-}
-
-/// The Workflow's account may not watch; the rule that it lacks, ready to be pasted.
-pub fn forbidden(index: usize, question: &Question) -> String {
-    let Question {
-        account,
+/// The Workflow's `ServiceAccount` may not watch. The message has the commands that allow it.
+pub fn forbidden(index: usize, review: &AccessReview) -> String {
+    let AccessReview {
+        service_account,
         key,
         namespaced,
         name,
-    } = question;
-    let (of, account) = (&account.namespace, &account.name);
+    } = review;
+    let (of, account) = (&service_account.namespace, &service_account.name);
     let resource = key.resource.rbac_name();
     let only = name.as_ref().map(|name| format!(" --resource-name={name}"));
     let rule = format!(
         "--verb=get,list,watch --resource={resource}{}",
         only.unwrap_or_default()
     );
-    // Named by what is granted to whom, so that no two of these commands stand in each other's way.
+    // The name has the account and the resource, so that the commands for two triggers do not conflict.
     let id = format!("{of}-{account}-watch-{}", resource.replace('.', "-"));
     let (cluster, within) = match &key.scope {
         Scope::All => ("cluster", String::new()),
         Scope::Namespace(namespace) => ("", format!(" -n {namespace}")),
     };
-    let what = if *namespaced {
+    let objects = if *namespaced {
         key.to_string()
     } else {
         resource
     };
     format!(
-        "spec.triggers[{index}]: service account {of}:{account} may not watch {what}; allow it with: \
+        "spec.triggers[{index}]: service account {of}:{account} may not watch {objects}; allow it with: \
          kubectl create {cluster}role {id}{within} {rule} && \
          kubectl create {cluster}rolebinding {id}{within} --{cluster}role={id} --serviceaccount={of}:{account}"
     )
 }
 
-/// The operator itself may not watch; what an admin does about it.
+/// The operator itself may not watch. The message has the commands that allow it.
 pub fn operator_forbidden(index: usize, key: &WatchKey) -> String {
     let resource = key.resource.rbac_name();
     let role = format!("kubeci-watch-{}", resource.replace('.', "-"));
@@ -102,26 +71,26 @@ pub fn operator_forbidden(index: usize, key: &WatchKey) -> String {
 }
 
 pub fn watch_failing(index: usize, key: &WatchKey, error: &str) -> String {
-    format!("spec.triggers[{index}]: watching {key} fails and is tried again: {error}")
+    format!("spec.triggers[{index}]: watching {key} fails and is retried: {error}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        access_review::ServiceAccount,
         resource::{Kind, Resource},
-        trigger_state::Account,
     };
     use std::sync::Arc;
 
-    fn question(scope: Scope, name: Option<&str>) -> Question {
+    fn review(scope: Scope, name: Option<&str>) -> AccessReview {
         let kind = Kind::new("apps/v1", "Deployment");
         let resource = Arc::new(Resource {
             kind,
             plural: "deployments".to_owned(),
         });
-        Question {
-            account: Account {
+        AccessReview {
+            service_account: ServiceAccount {
                 namespace: "ci".to_owned(),
                 name: "builder".to_owned(),
             },
@@ -132,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_prints_the_rule_that_is_missing() {
+    fn forbidden_message_prints_missing_rule() {
         assert_eq!(
-            forbidden(0, &question(Scope::All, None)),
+            forbidden(0, &review(Scope::All, None)),
             "spec.triggers[0]: service account ci:builder may not watch deployments.apps in all namespaces; \
              allow it with: \
              kubectl create clusterrole ci-builder-watch-deployments-apps \
@@ -143,10 +112,7 @@ mod tests {
              --clusterrole=ci-builder-watch-deployments-apps --serviceaccount=ci:builder"
         );
         assert_eq!(
-            forbidden(
-                1,
-                &question(Scope::Namespace("prod".to_owned()), Some("web"))
-            ),
+            forbidden(1, &review(Scope::Namespace("prod".to_owned()), Some("web"))),
             "spec.triggers[1]: service account ci:builder may not watch deployments.apps in namespace prod; \
              allow it with: \
              kubectl create role ci-builder-watch-deployments-apps -n prod \

@@ -1,165 +1,162 @@
-//! How far a trigger has come: read, resolved, permitted, watched.
+//! The state of a trigger: validated, discovered, reviewed, permitted.
 
 use std::sync::Arc;
 
 use crate::{
+    access_review::{AccessReview, ServiceAccount},
+    discovery::{DiscoveryResult, ServedResource},
     filter::{Filter, NamespaceSelector},
     messages,
     resource::Resource,
+    trigger_error::TriggerError,
     watch_key::{Scope, WatchKey},
 };
 
-/// What discovery says of a kind.
+/// The state of a trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KindState {
-    Served(Vec<Served>),
-    /// The API does not serve it; the kind that was perhaps meant.
-    Missing {
-        meant: Option<String>,
-    },
-    /// Discovery fails.
-    Unanswered(String),
+pub enum TriggerState {
+    /// The trigger is invalid until the Workflow changes.
+    Invalid(TriggerError),
+    /// Discovery has no result yet.
+    Discovering,
+    /// The API does not serve the kind; with the message for the user.
+    KindNotFound(String),
+    /// Discovery fails; with the message for the user.
+    DiscoveryFailing(String),
+    /// The access review has no result yet.
+    AwaitingReview(AccessReview),
+    /// The access review denies the watch.
+    Forbidden(AccessReview),
+    /// The objects may be watched: they are in the Workflow's own namespace, or the access review allows it.
+    Permitted(WatchKey, Option<AccessReview>),
 }
 
-/// One resource of a kind. Nearly always there is just one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
-    pub plural: String,
-    pub namespaced: bool,
-    pub watchable: bool,
-}
+impl TriggerState {
+    /// The state of a trigger, given the `ServiceAccount` of its Workflow, the discovery of its kind and the result
+    /// of an access review.
+    pub fn new(
+        filter: &Filter,
+        service_account: &ServiceAccount,
+        kind: Option<&DiscoveryResult>,
+        allowed: impl FnOnce(&AccessReview) -> Option<bool>,
+    ) -> Self {
+        let resources = match kind {
+            None => return Self::Discovering,
+            Some(DiscoveryResult::NotServed { suggestion }) => {
+                let message = messages::kind_not_found(filter, suggestion.as_deref());
+                return Self::KindNotFound(message);
+            }
+            Some(DiscoveryResult::Failed(error)) => {
+                return Self::DiscoveryFailing(messages::discovery_failing(filter, error));
+            }
+            Some(DiscoveryResult::Served(resources)) => resources,
+        };
+        let (key, namespaced) = match watch_key(filter, resources) {
+            Ok(found) => found,
+            Err(error) => return Self::Invalid(error),
+        };
+        if key.scope == Scope::Namespace(service_account.namespace.clone()) {
+            return Self::Permitted(key, None);
+        }
+        let review = AccessReview {
+            service_account: service_account.clone(),
+            key,
+            namespaced,
+            name: filter.name.clone(),
+        };
+        match allowed(&review) {
+            None => Self::AwaitingReview(review),
+            Some(false) => Self::Forbidden(review),
+            Some(true) => Self::Permitted(review.key.clone(), Some(review)),
+        }
+    }
 
-/// A `ServiceAccount`, for whom a Workflow's triggers watch.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Account {
-    pub namespace: String,
-    pub name: String,
-}
-
-/// Whether somebody may watch something.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Question {
-    pub account: Account,
-    pub key: WatchKey,
-    pub namespaced: bool,
-    pub name: Option<String>,
-}
-
-impl Standing {
-    /// What the API server must keep answering.
+    /// The access review that the state depends on. It must be repeated, because roles change.
     #[must_use]
-    pub fn question(&self) -> Option<&Question> {
+    pub fn access_review(&self) -> Option<&AccessReview> {
         match self {
-            Self::Asking(question) | Self::Forbidden(question) => Some(question),
-            Self::Permitted(_, question) => question.as_ref(),
-            Self::Wrong(_)
-            | Self::Resolving
+            Self::AwaitingReview(review) | Self::Forbidden(review) => Some(review),
+            Self::Permitted(_, review) => review.as_ref(),
+            Self::Invalid(_)
+            | Self::Discovering
             | Self::KindNotFound(_)
             | Self::DiscoveryFailing(_) => None,
         }
     }
 }
 
-/// How far a trigger has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Only a change of the Workflow helps.
-    Wrong(String),
-    /// Discovery has not answered yet.
-    Resolving,
-    KindNotFound(String),
-    DiscoveryFailing(String),
-    /// The API server has not yet said whether it is allowed.
-    Asking(Question),
-    Forbidden(Question),
-    /// Allowed by being the Workflow's own namespace, or by the answer to a question.
-    Permitted(WatchKey, Option<Question>),
-}
-
-/// Where a trigger of a Workflow stands, whose pods run as this account.
-pub fn stand(
+/// The watch that shows the trigger's objects, and whether their resource has namespaces.
+fn watch_key(
     filter: &Filter,
-    account: &Account,
-    kind: Option<&KindState>,
-    allowed: impl FnOnce(&Question) -> Option<bool>,
-) -> Standing {
-    let served = match kind {
-        None => return Standing::Resolving,
-        Some(KindState::Missing { meant }) => {
-            return Standing::KindNotFound(messages::kind_not_found(filter, meant.as_deref()));
-        }
-        Some(KindState::Unanswered(error)) => {
-            return Standing::DiscoveryFailing(messages::discovery_failing(filter, error));
-        }
-        Some(KindState::Served(served)) => served,
-    };
-    let (key, namespaced) = match locate(filter, served) {
-        Ok(located) => located,
-        Err(wrong) => return Standing::Wrong(wrong),
-    };
-    if key.scope == Scope::Namespace(account.namespace.clone()) {
-        return Standing::Permitted(key, None);
-    }
-    let (account, name) = (account.clone(), filter.name.clone());
-    let question = Question {
-        account,
-        key,
-        namespaced,
-        name,
-    };
-    match allowed(&question) {
-        None => Standing::Asking(question),
-        Some(false) => Standing::Forbidden(question),
-        Some(true) => Standing::Permitted(question.key.clone(), Some(question)),
-    }
-}
-
-/// The one resource that the trigger means, and what of it to watch.
-fn locate(filter: &Filter, served: &[Served]) -> Result<(WatchKey, bool), String> {
-    let meant = |served: &&Served| {
-        filter
-            .plural
-            .as_ref()
-            .is_none_or(|plural| *plural == served.plural)
-    };
-    let served = match (served.iter().find(meant), served.first()) {
-        (Some(served), _) => served,
-        (None, Some(other)) => return Err(messages::wrong_resource(filter, &other.plural)),
-        (None, None) => return Err(messages::not_watchable(filter)),
-    };
-    if !served.watchable {
-        return Err(messages::not_watchable(filter));
-    }
+    resources: &[ServedResource],
+) -> Result<(WatchKey, bool), TriggerError> {
+    let resource = served_resource(filter, resources)?;
     let scope = match &filter.namespaces {
         NamespaceSelector::Own(namespace) | NamespaceSelector::Named(namespace)
-            if served.namespaced =>
+            if resource.namespaced =>
         {
             Scope::Namespace(namespace.clone())
         }
-        NamespaceSelector::Named(_) => return Err(messages::no_namespaces(filter, &served.plural)),
+        NamespaceSelector::Named(_) => {
+            return Err(TriggerError::ClusterScoped {
+                index: filter.index,
+                plural: resource.plural.clone(),
+            });
+        }
         NamespaceSelector::Own(_) | NamespaceSelector::All => Scope::All,
     };
-    let resource = Resource {
-        kind: filter.kind.clone(),
-        plural: served.plural.clone(),
+    let key = WatchKey {
+        resource: Arc::new(Resource {
+            kind: filter.kind.clone(),
+            plural: resource.plural.clone(),
+        }),
+        scope,
     };
-    Ok((
-        WatchKey {
-            resource: Arc::new(resource),
-            scope,
-        },
-        served.namespaced,
-    ))
+    Ok((key, resource.namespaced))
 }
 
-/// An earlier trigger of the same Workflow that names the same objects at another version, under which
-/// they would be told apart from themselves.
-pub fn other_version<'a>(filters: &'a [Filter], filter: &Filter) -> Option<&'a Filter> {
-    let other = |other: &&Filter| {
-        let (kind, version) = (&other.kind, &filter.kind.version);
-        other.index < filter.index && kind.same_objects(&filter.kind) && kind.version != *version
+fn served_resource<'a>(
+    filter: &Filter,
+    resources: &'a [ServedResource],
+) -> Result<&'a ServedResource, TriggerError> {
+    let not_watchable = || TriggerError::NotWatchable {
+        index: filter.index,
+        kind: filter.kind.name.clone(),
     };
-    filters.iter().find(other)
+    let Some(plural) = &filter.plural else {
+        let first = resources.first().filter(|resource| resource.watchable);
+        return first.ok_or_else(not_watchable);
+    };
+    let named = resources.iter().find(|resource| resource.plural == *plural);
+    match (named, resources.first()) {
+        (Some(resource), _) if resource.watchable => Ok(resource),
+        (Some(_), _) | (None, None) => Err(not_watchable()),
+        (None, Some(other)) => Err(TriggerError::WrongResource {
+            index: filter.index,
+            kind: filter.kind.name.clone(),
+            given: plural.clone(),
+            served: other.plural.clone(),
+        }),
+    }
+}
+
+/// Rejects a kind that an earlier trigger of the same Workflow names at another version. The same object would have
+/// two fingerprints.
+pub fn check_version(filters: &[Filter], filter: &Filter) -> Result<(), TriggerError> {
+    let conflicts = |other: &&Filter| {
+        other.index < filter.index
+            && other.kind.same_objects(&filter.kind)
+            && other.kind.version != filter.kind.version
+    };
+    let Some(first) = filters.iter().find(conflicts) else {
+        return Ok(());
+    };
+    Err(TriggerError::ConflictingVersion {
+        index: filter.index,
+        first: first.index,
+        kind: filter.kind.name.clone(),
+        api_version: first.kind.api_version(),
+    })
 }
 
 #[cfg(test)]
@@ -178,34 +175,34 @@ mod tests {
         Filter::new(0, &serde_json::from_value(whole).unwrap(), "own").unwrap()
     }
 
-    fn served(namespaced: bool, watchable: bool) -> KindState {
-        KindState::Served(vec![Served {
+    fn served(namespaced: bool, watchable: bool) -> DiscoveryResult {
+        DiscoveryResult::Served(vec![ServedResource {
             plural: "things".to_owned(),
             namespaced,
             watchable,
         }])
     }
 
-    fn standing(trigger: Value, kind: &KindState, allowed: Option<bool>) -> Standing {
-        let account = Account {
+    fn state(trigger: Value, kind: &DiscoveryResult, allowed: Option<bool>) -> TriggerState {
+        let service_account = ServiceAccount {
             namespace: "own".to_owned(),
             name: "default".to_owned(),
         };
-        stand(&filter(trigger), &account, Some(kind), |_| allowed)
+        TriggerState::new(&filter(trigger), &service_account, Some(kind), |_| allowed)
     }
 
     #[rstest]
     #[case(json!({}), true, Scope::Namespace("own".to_owned()))]
     #[case(json!({"namespace": "own"}), true, Scope::Namespace("own".to_owned()))]
-    fn ones_own_namespace_is_free(
+    fn own_namespace_needs_no_access_review(
         #[case] trigger: Value,
         #[case] namespaced: bool,
         #[case] scope: Scope,
     ) {
-        let Standing::Permitted(key, None) =
-            standing(trigger, &served(namespaced, true), Some(false))
+        let TriggerState::Permitted(key, None) =
+            state(trigger, &served(namespaced, true), Some(false))
         else {
-            panic!("is not free");
+            panic!("needs a review");
         };
         assert_eq!(key.scope, scope);
     }
@@ -215,37 +212,43 @@ mod tests {
     #[case(json!({"namespace": "*"}), true, Scope::All)]
     #[case(json!({}), false, Scope::All)]
     #[case(json!({"namespace": "*"}), false, Scope::All)]
-    fn everything_else_is_asked_for(
+    fn other_scope_needs_an_access_review(
         #[case] trigger: Value,
         #[case] namespaced: bool,
         #[case] scope: Scope,
     ) {
         let kind = served(namespaced, true);
-        let asking = standing(trigger.clone(), &kind, None);
-        assert!(matches!(asking, Standing::Asking(question) if question.key.scope == scope));
-        let denied = standing(trigger.clone(), &kind, Some(false));
-        assert!(matches!(denied, Standing::Forbidden(question) if question.key.scope == scope));
-        let allowed = standing(trigger, &kind, Some(true));
-        assert!(matches!(allowed, Standing::Permitted(key, Some(_)) if key.scope == scope));
+        let awaiting = state(trigger.clone(), &kind, None);
+        assert!(
+            matches!(awaiting, TriggerState::AwaitingReview(review) if review.key.scope == scope)
+        );
+        let denied = state(trigger.clone(), &kind, Some(false));
+        assert!(matches!(denied, TriggerState::Forbidden(review) if review.key.scope == scope));
+        let allowed = state(trigger, &kind, Some(true));
+        assert!(matches!(allowed, TriggerState::Permitted(key, Some(_)) if key.scope == scope));
     }
 
     #[rstest]
     #[case(json!({"resource": "thing"}), served(true, true), "spec.triggers[0].resource: ")]
     #[case(json!({"namespace": "own"}), served(false, true), "spec.triggers[0].namespace: ")]
     #[case(json!({}), served(true, false), "spec.triggers[0].kind: ")]
-    fn what_is_wrong_says_where(#[case] trigger: Value, #[case] kind: KindState, #[case] at: &str) {
-        let Standing::Wrong(message) = standing(trigger, &kind, None) else {
-            panic!("is not wrong");
+    fn invalid_trigger_error_names_field(
+        #[case] trigger: Value,
+        #[case] kind: DiscoveryResult,
+        #[case] at: &str,
+    ) {
+        let TriggerState::Invalid(error) = state(trigger, &kind, None) else {
+            panic!("is valid");
         };
-        assert!(message.starts_with(at), "{message}");
+        assert!(error.to_string().starts_with(at), "{error}");
     }
 
     #[test]
-    fn a_kind_that_is_not_there_is_waited_for() {
-        let missing = KindState::Missing { meant: None };
+    fn kind_that_is_not_served_is_not_found() {
+        let not_served = DiscoveryResult::NotServed { suggestion: None };
         assert!(matches!(
-            standing(json!({}), &missing, None),
-            Standing::KindNotFound(_)
+            state(json!({}), &not_served, None),
+            TriggerState::KindNotFound(_)
         ));
     }
 }

@@ -1,8 +1,8 @@
 //! All Workflows and all that they watch, as one state: what happens goes in, what to do comes out.
 //!
 //! The shell tells what it sees by calling the engine's methods, and then takes what is to be done:
-//! [`Engine::take_creations`], [`Engine::take_retries`], [`Engine::take_watches`],
-//! [`Engine::take_untold`], and what to ask by [`Engine::unresolved`] and [`Engine::questions`].
+//! [`Engine::take_creations`], [`Engine::take_retries`], [`Engine::take_watch_commands`],
+//! [`Engine::take_untold`], and what to ask by [`Engine::undiscovered_kinds`] and [`Engine::access_reviews`].
 
 mod creation;
 mod deletion;
@@ -19,19 +19,20 @@ use k8s_openapi::jiff::Timestamp;
 use kubeci_api::Workflow;
 
 use crate::{
+    access_review::AccessReview,
+    discovery::DiscoveryResult,
     dispatch_queue::{CreateError, Dispatch},
     history::Limits,
     object::Uid,
     observed_workplan::{Owner, Run, Runs},
     resource::Kind,
-    trigger_state::{KindState, Question},
     watch_key::WatchKey,
 };
 pub use creation::Creation;
 pub use deletion::Deletion;
 pub use status::Report;
 use subscriptions::Watch;
-pub use subscriptions::{Trouble, WatchOrder};
+pub use subscriptions::{WatchCommand, WatchError};
 use workflow_state::Record;
 pub use workflow_state::Reference;
 
@@ -49,15 +50,15 @@ pub struct Engine {
     settings: Settings,
     records: HashMap<Uid, Record>,
     runs: HashMap<Owner, Runs>,
-    kinds: HashMap<Kind, KindState>,
-    permits: HashMap<Question, bool>,
+    kinds: HashMap<Kind, DiscoveryResult>,
+    review_results: HashMap<AccessReview, bool>,
     watches: HashMap<WatchKey, Watch>,
-    last_run: u64,
-    stale: BTreeSet<WatchKey>,
+    last_epoch: u64,
+    changed_watches: BTreeSet<WatchKey>,
     creations: Vec<Creation>,
     deletions: Vec<Deletion>,
     /// Whether a kind or an answer may be needed that was not, or no more.
-    asks: bool,
+    requirements_changed: bool,
     retries: Vec<Retry>,
     untold: BTreeSet<Uid>,
     tally: Tally,
@@ -106,7 +107,7 @@ impl Engine {
             }
             _ => self.meet(&uid, workflow),
         }
-        self.reconsider(&uid);
+        self.reconcile(&uid);
     }
 
     /// A Workflow exists that cannot be read; the ledger of one that could be before is kept.
@@ -116,13 +117,13 @@ impl Engine {
         record
             .or_insert_with(|| Record::unread(reference))
             .unreadable(error);
-        self.reconsider(&uid);
+        self.reconcile(&uid);
     }
 
     /// A Workflow exists no more.
-    pub fn workflow_gone(&mut self, uid: &str) {
+    pub fn workflow_deleted(&mut self, uid: &str) {
         if let Some((uid, record)) = self.records.remove_entry(uid) {
-            self.asks = true;
+            self.requirements_changed = true;
             for key in record.subscriptions.keys() {
                 self.unsubscribe(&uid, key);
             }
@@ -143,7 +144,7 @@ impl Engine {
             .cloned()
             .collect();
         for uid in gone {
-            self.workflow_gone(&uid);
+            self.workflow_deleted(&uid);
         }
     }
 
@@ -158,7 +159,7 @@ impl Engine {
     }
 
     /// A Workplan exists no more.
-    pub fn workplan_gone(&mut self, run: &Run) {
+    pub fn workplan_deleted(&mut self, run: &Run) {
         let Some(runs) = self.runs.get_mut(&run.workflow) else {
             return;
         };
@@ -289,7 +290,7 @@ impl Engine {
             self.untold.insert(workflow.clone());
             if record.queue.readmit() {
                 let keys = record.subscriptions.keys().cloned();
-                self.stale.extend(keys);
+                self.changed_watches.extend(keys);
             }
         }
     }

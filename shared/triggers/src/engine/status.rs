@@ -4,14 +4,14 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 use kubeci_api::WorkflowStatus;
 use serde_json::{Map, Value, json};
 
-use super::{Engine, Reference, subscriptions::Trouble, workflow_state::Record};
+use super::{Engine, Reference, subscriptions::WatchError, workflow_state::Record};
 use crate::{
     conditions::{Fact, Problem, Status, conditions, listed, ready},
     ledger::ENTRIES_MAX,
     merge_patch::difference,
     messages,
     observed_workplan::{End, Runs},
-    trigger_state::Standing,
+    trigger_state::TriggerState,
     watch_key::WatchKey,
 };
 
@@ -80,9 +80,9 @@ impl Engine {
     }
 
     fn watched(&self, record: &Record) -> Fact {
-        let triggers = record.standings.iter().enumerate();
+        let triggers = record.trigger_states.iter().enumerate();
         let health: Vec<Health> = triggers
-            .map(|(index, standing)| self.health(record, index, standing))
+            .map(|(index, state)| self.health(record, index, state))
             .collect();
         let mut problems: Vec<Problem> = health.iter().filter_map(Health::problem).collect();
         problems.extend(record.queue.is_full().then(full));
@@ -110,23 +110,23 @@ impl Engine {
         }
     }
 
-    fn health(&self, record: &Record, index: usize, standing: &Standing) -> Health {
+    fn health(&self, record: &Record, index: usize, state: &TriggerState) -> Health {
         let failing =
             |reason: &str, message: String| Health::Failing(Problem::new(reason, message));
-        match standing {
-            Standing::Wrong(message) => failing("InvalidTrigger", message.clone()),
-            Standing::KindNotFound(message) => failing("KindNotFound", message.clone()),
-            Standing::DiscoveryFailing(message) => failing("DiscoveryFailing", message.clone()),
-            Standing::Forbidden(question) => {
-                failing("Forbidden", messages::forbidden(index, question))
+        match state {
+            TriggerState::Invalid(error) => failing("InvalidTrigger", error.to_string()),
+            TriggerState::KindNotFound(message) => failing("KindNotFound", message.clone()),
+            TriggerState::DiscoveryFailing(message) => failing("DiscoveryFailing", message.clone()),
+            TriggerState::Forbidden(review) => {
+                failing("Forbidden", messages::forbidden(index, review))
             }
-            Standing::Resolving | Standing::Asking(_) => Health::Pending,
-            Standing::Permitted(key, _) => match self.watch_of(record, key) {
-                Some((_, Some(Trouble::Forbidden))) => failing(
+            TriggerState::Discovering | TriggerState::AwaitingReview(_) => Health::Pending,
+            TriggerState::Permitted(key, _) => match self.watch_of(record, key) {
+                Some((_, Some(WatchError::Forbidden))) => failing(
                     "OperatorForbidden",
                     messages::operator_forbidden(index, key),
                 ),
-                Some((_, Some(Trouble::Failing(error)))) => {
+                Some((_, Some(WatchError::Failing(error)))) => {
                     failing("WatchFailing", messages::watch_failing(index, key, error))
                 }
                 Some((true, None)) => Health::Watching(key.clone()),
@@ -135,14 +135,14 @@ impl Engine {
         }
     }
 
-    /// Whether the watch that shows this trigger's objects has listed them, and its trouble.
-    fn watch_of(&self, record: &Record, key: &WatchKey) -> Option<(bool, Option<&Trouble>)> {
+    /// Whether the watch that shows this trigger's objects has listed them, and its error.
+    fn watch_of(&self, record: &Record, key: &WatchKey) -> Option<(bool, Option<&WatchError>)> {
         let own = self
             .watches
             .get(key)
             .filter(|_| record.subscriptions.contains_key(key));
         let watch = own.or_else(|| self.watches.get(&key.all_namespaces()))?;
-        Some((watch.listed, watch.trouble.as_ref()))
+        Some((watch.listed, watch.error.as_ref()))
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Engine, workflow_state::Record};
 use crate::{
-    filter::{Filter, selects_deletion},
-    messages,
+    access_review::AccessReview,
+    discovery::DiscoveryResult,
+    filter::{Filter, FilterError, selects_deletion},
     object::Uid,
     observation::Observation,
     resource::Kind,
-    trigger_state::{KindState, Question, Standing, other_version, stand},
+    trigger_state::{TriggerState, check_version},
     watch_key::WatchKey,
 };
 
@@ -17,15 +18,15 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// Tells the current watch from those before; 0 before the first.
-    pub run: u64,
+    pub epoch: u64,
     pub subscribers: BTreeSet<Uid>,
     pub listed: bool,
-    pub trouble: Option<Trouble>,
+    pub error: Option<WatchError>,
 }
 
 /// Why a watch does not work; it is tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum WatchError {
     /// The operator itself may not.
     Forbidden,
     Failing(String),
@@ -33,11 +34,11 @@ pub enum Trouble {
 
 /// A change of what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WatchOrder {
+pub enum WatchCommand {
     /// From a fresh list, in place of an earlier run of the same watch.
     Start {
         key: WatchKey,
-        run: u64,
+        epoch: u64,
     },
     Stop {
         key: WatchKey,
@@ -46,16 +47,16 @@ pub enum WatchOrder {
 
 impl Engine {
     /// Discovery has answered.
-    pub fn kind(&mut self, kind: &Kind, state: KindState) {
+    pub fn kind_discovered(&mut self, kind: &Kind, state: DiscoveryResult) {
         if self.kinds.get(kind) != Some(&state) {
             self.kinds.insert(kind.clone(), state);
-            self.reconsider_those(|record| names(record, kind));
+            self.reconcile_where(|record| references(record, kind));
         }
     }
 
     /// The API serves the kind no more, at any version: none of its objects exists.
-    pub fn kind_gone(&mut self, kind: &Kind) {
-        let concerned = self.those(|record| names(record, kind));
+    pub fn kind_removed(&mut self, kind: &Kind) {
+        let concerned = self.workflows_where(|record| references(record, kind));
         for workflow in concerned {
             let Some(record) = self
                 .records
@@ -80,26 +81,26 @@ impl Engine {
         }
     }
 
-    /// Whether [`Engine::unresolved`] and [`Engine::questions`] may have changed.
+    /// Whether [`Engine::undiscovered_kinds`] and [`Engine::access_reviews`] may have changed.
     #[must_use]
-    pub fn asks(&self) -> bool {
-        self.asks
+    pub fn requirements_changed(&self) -> bool {
+        self.requirements_changed
     }
 
-    /// As [`Engine::asks`], since this was last taken.
-    pub fn take_asks(&mut self) -> bool {
-        std::mem::take(&mut self.asks)
+    /// As [`Engine::requirements_changed`], since this was last taken.
+    pub fn take_requirements_changed(&mut self) -> bool {
+        std::mem::take(&mut self.requirements_changed)
     }
 
     /// The kinds that triggers name and discovery has not found.
-    pub fn unresolved(&mut self) -> BTreeSet<Kind> {
+    pub fn undiscovered_kinds(&mut self) -> BTreeSet<Kind> {
         let filters = self
             .records
             .values()
             .flat_map(|record| record.filters.iter().flatten());
         let named: BTreeSet<&Kind> = filters.map(|filter| &filter.kind).collect();
         self.kinds.retain(|kind, _| named.contains(kind));
-        let found = |kind: &Kind| matches!(self.kinds.get(kind), Some(KindState::Served(_)));
+        let found = |kind: &Kind| matches!(self.kinds.get(kind), Some(DiscoveryResult::Served(_)));
         named
             .into_iter()
             .filter(|kind| !found(kind))
@@ -108,89 +109,97 @@ impl Engine {
     }
 
     /// What must be asked of the API server, again and again since answers change.
-    pub fn questions(&mut self) -> BTreeSet<Question> {
-        let standings = self.records.values().flat_map(|record| &record.standings);
-        let questions: BTreeSet<Question> =
-            standings.filter_map(Standing::question).cloned().collect();
-        self.permits
-            .retain(|question, _| questions.contains(question));
-        questions
+    pub fn access_reviews(&mut self) -> BTreeSet<AccessReview> {
+        let trigger_states = self
+            .records
+            .values()
+            .flat_map(|record| &record.trigger_states);
+        let access_reviews: BTreeSet<AccessReview> = trigger_states
+            .filter_map(TriggerState::access_review)
+            .cloned()
+            .collect();
+        self.review_results
+            .retain(|review, _| access_reviews.contains(review));
+        access_reviews
     }
 
-    /// The API server has answered a question.
-    pub fn permit(&mut self, question: &Question, allowed: bool) {
-        if self.permits.insert(question.clone(), allowed) != Some(allowed) {
-            self.reconsider_those(|record| {
+    /// The API server has answered a review.
+    pub fn access_reviewed(&mut self, review: &AccessReview, allowed: bool) {
+        if self.review_results.insert(review.clone(), allowed) != Some(allowed) {
+            self.reconcile_where(|record| {
                 record
-                    .standings
+                    .trigger_states
                     .iter()
-                    .any(|standing| standing.question() == Some(question))
+                    .any(|state| state.access_review() == Some(review))
             });
         }
     }
 
     /// The watches to start and to stop since this was last asked.
-    pub fn take_watches(&mut self) -> Vec<WatchOrder> {
-        let stale = std::mem::take(&mut self.stale);
-        stale.into_iter().map(|key| self.order(key)).collect()
+    pub fn take_watch_commands(&mut self) -> Vec<WatchCommand> {
+        let stale = std::mem::take(&mut self.changed_watches);
+        stale
+            .into_iter()
+            .map(|key| self.watch_command(key))
+            .collect()
     }
 
     /// Whether there are watches to start or to stop.
     #[must_use]
-    pub fn has_stale_watches(&self) -> bool {
-        !self.stale.is_empty()
+    pub fn has_watch_commands(&self) -> bool {
+        !self.changed_watches.is_empty()
     }
 
-    fn order(&mut self, key: WatchKey) -> WatchOrder {
+    fn watch_command(&mut self, key: WatchKey) -> WatchCommand {
         match self.watches.get_mut(&key) {
             Some(watch) if !watch.subscribers.is_empty() => {
-                self.last_run += 1;
-                watch.run = self.last_run;
+                self.last_epoch += 1;
+                watch.epoch = self.last_epoch;
                 watch.listed = false;
-                WatchOrder::Start {
-                    run: watch.run,
+                WatchCommand::Start {
+                    epoch: watch.epoch,
                     key,
                 }
             }
             _ => {
                 self.watches.remove(&key);
-                WatchOrder::Stop { key }
+                WatchCommand::Stop { key }
             }
         }
     }
 
-    fn those(&self, concerned: impl Fn(&Record) -> bool) -> Vec<Uid> {
+    fn workflows_where(&self, concerned: impl Fn(&Record) -> bool) -> Vec<Uid> {
         let records = self.records.iter().filter(|(_, record)| concerned(record));
         records.map(|(uid, _)| uid.clone()).collect()
     }
 
-    pub(super) fn reconsider_those(&mut self, concerned: impl Fn(&Record) -> bool) {
-        for uid in self.those(concerned) {
-            self.reconsider(&uid);
+    pub(super) fn reconcile_where(&mut self, concerned: impl Fn(&Record) -> bool) {
+        for uid in self.workflows_where(concerned) {
+            self.reconcile(&uid);
         }
     }
 
     /// How far each trigger of a Workflow has come by now, and what is therefore watched for it.
-    pub(super) fn reconsider(&mut self, uid: &Uid) {
+    pub(super) fn reconcile(&mut self, uid: &Uid) {
         let Some(record) = self.records.get_mut(uid) else {
             return;
         };
         self.untold.insert(uid.clone());
-        self.asks = true;
-        record.standings = standings(record, &self.kinds, &self.permits);
+        self.requirements_changed = true;
+        record.trigger_states = trigger_states(record, &self.kinds, &self.review_results);
         record.uncover();
         let wanted = if record.is_live() {
-            record.wanted_watches()
+            record.desired_watches()
         } else {
             Vec::new()
         };
         let active = if record.is_live() {
-            active(record)
+            active_filters(record)
         } else {
             Vec::new()
         };
-        let changed = active != record.active;
-        record.active = active;
+        let changed = active != record.active_filters;
+        record.active_filters = active;
         let left: Vec<WatchKey> = record
             .subscriptions
             .keys()
@@ -202,7 +211,7 @@ impl Engine {
         }
         for key in wanted {
             if self.subscribe(uid, &key) || changed {
-                self.stale.insert(key);
+                self.changed_watches.insert(key);
             }
         }
     }
@@ -214,9 +223,9 @@ impl Engine {
             .records
             .get_mut(uid)
             .map(|record| &mut record.subscriptions);
-        let next_run = watch.run + 1;
+        let next_epoch = watch.epoch + 1;
         if let Some(subscriptions) = subscriptions {
-            subscriptions.entry(key.clone()).or_insert(next_run);
+            subscriptions.entry(key.clone()).or_insert(next_epoch);
         }
         watch.subscribers.insert(uid.clone())
     }
@@ -228,13 +237,13 @@ impl Engine {
         if let Some(watch) = self.watches.get_mut(key) {
             watch.subscribers.remove(uid);
             if watch.subscribers.is_empty() {
-                self.stale.insert(key.clone());
+                self.changed_watches.insert(key.clone());
             }
         }
     }
 }
 
-fn names(record: &Record, kind: &Kind) -> bool {
+fn references(record: &Record, kind: &Kind) -> bool {
     record
         .filters
         .iter()
@@ -242,33 +251,33 @@ fn names(record: &Record, kind: &Kind) -> bool {
         .any(|filter| filter.kind.same_objects(kind))
 }
 
-fn standings(
+fn trigger_states(
     record: &Record,
-    kinds: &HashMap<Kind, KindState>,
-    permits: &HashMap<Question, bool>,
-) -> Vec<Standing> {
+    kinds: &HashMap<Kind, DiscoveryResult>,
+    review_results: &HashMap<AccessReview, bool>,
+) -> Vec<TriggerState> {
     let account = record.account();
-    let read: Vec<Filter> = record.filters.iter().flatten().cloned().collect();
-    let standing = |filter: &Result<Filter, String>| {
+    let valid: Vec<Filter> = record.filters.iter().flatten().cloned().collect();
+    let state_of = |filter: &Result<Filter, FilterError>| {
         let filter = match filter {
             Ok(filter) => filter,
-            Err(wrong) => return Standing::Wrong(wrong.clone()),
+            Err(error) => return TriggerState::Invalid(error.clone().into()),
         };
-        if let Some(first) = other_version(&read, filter) {
-            return Standing::Wrong(messages::other_version(filter, first));
+        if let Err(error) = check_version(&valid, filter) {
+            return TriggerState::Invalid(error);
         }
-        stand(filter, &account, kinds.get(&filter.kind), |question| {
-            permits.get(question).copied()
+        TriggerState::new(filter, &account, kinds.get(&filter.kind), |review| {
+            review_results.get(review).copied()
         })
     };
-    record.filters.iter().map(standing).collect()
+    record.filters.iter().map(state_of).collect()
 }
 
 /// The filters whose objects are watched.
-fn active(record: &Record) -> Vec<Filter> {
-    let permitted = |standing: &Standing| matches!(standing, Standing::Permitted(..));
-    let triggers = record.filters.iter().zip(&record.standings);
-    let active = triggers.filter(|(_, standing)| permitted(standing));
+fn active_filters(record: &Record) -> Vec<Filter> {
+    let permitted = |state: &TriggerState| matches!(state, TriggerState::Permitted(..));
+    let triggers = record.filters.iter().zip(&record.trigger_states);
+    let active = triggers.filter(|(_, state)| permitted(state));
     active
         .filter_map(|(filter, _)| filter.as_ref().ok())
         .cloned()

@@ -11,14 +11,15 @@ use serde_json::Value;
 
 use super::Settings;
 use crate::{
+    access_review::ServiceAccount,
     conditions::{Problem, listed},
     dispatch_queue::{Dispatch, DispatchQueue},
-    filter::{Filter, selects_deletion},
+    filter::{Filter, FilterError, selects_deletion},
     history::{Deleted, Limits},
     ledger::{Ledger, Link},
     object::{ObjectRef, Uid},
     observed_workplan::{Owner, Runs},
-    trigger_state::{Account, Standing},
+    trigger_state::TriggerState,
     watch_key::{Scope, WatchKey},
     workplan_template::Template,
 };
@@ -47,10 +48,10 @@ pub(super) struct Record {
     read: bool,
     deleting: bool,
     /// The triggers, each read or what is wrong with it.
-    pub filters: Vec<Result<Filter, String>>,
-    pub standings: Vec<Standing>,
+    pub filters: Vec<Result<Filter, FilterError>>,
+    pub trigger_states: Vec<TriggerState>,
     /// The filters whose objects are watched.
-    pub active: Vec<Filter>,
+    pub active_filters: Vec<Filter>,
     /// What is watched for this Workflow, each since which run of the watch.
     pub subscriptions: HashMap<WatchKey, u64>,
     pub queue: DispatchQueue,
@@ -106,8 +107,8 @@ impl Record {
             read: false,
             deleting: false,
             filters: Vec::new(),
-            standings: Vec::new(),
-            active: Vec::new(),
+            trigger_states: Vec::new(),
+            active_filters: Vec::new(),
             subscriptions: HashMap::new(),
             last_workplan: None,
             last_fired: None,
@@ -209,9 +210,9 @@ impl Record {
     }
 
     /// The account for which the triggers watch.
-    pub fn account(&self) -> Account {
+    pub fn account(&self) -> ServiceAccount {
         let name = self.service_account.as_deref();
-        Account {
+        ServiceAccount {
             namespace: self.reference.namespace.clone(),
             name: name.unwrap_or("default").to_owned(),
         }
@@ -247,9 +248,9 @@ impl Record {
 
     /// What is to be watched, by resource and scope; where all namespaces are, none is watched besides,
     /// so that each object is seen through one watch only.
-    pub fn wanted_watches(&self) -> Vec<WatchKey> {
-        let permitted = self.standings.iter().filter_map(|standing| match standing {
-            Standing::Permitted(key, _) => Some(key),
+    pub fn desired_watches(&self) -> Vec<WatchKey> {
+        let permitted = self.trigger_states.iter().filter_map(|state| match state {
+            TriggerState::Permitted(key, _) => Some(key),
             _ => None,
         });
         let mut wanted: BTreeMap<_, Vec<&WatchKey>> = BTreeMap::new();
@@ -282,14 +283,14 @@ fn template(
     Ok((template, service_account))
 }
 
-fn covered(filters: &[Result<Filter, String>], object: &ObjectRef) -> bool {
+fn covered(filters: &[Result<Filter, FilterError>], object: &ObjectRef) -> bool {
     filters.iter().flatten().any(|filter| filter.covers(object))
 }
 
-fn filters(workflow: &Workflow) -> Vec<Result<Filter, String>> {
+fn filters(workflow: &Workflow) -> Vec<Result<Filter, FilterError>> {
     let own = workflow.metadata.namespace.as_deref().unwrap_or_default();
     let triggers = workflow.spec.triggers.iter().enumerate();
-    let read =
-        |(index, trigger)| Filter::new(index, trigger, own).map_err(|wrong| wrong.to_string());
-    triggers.map(read).collect()
+    triggers
+        .map(|(index, trigger)| Filter::new(index, trigger, own))
+        .collect()
 }

@@ -340,7 +340,7 @@ fn what_somebody_forges_in_another_namespace_neither_fires_nor_counts() {
     assert_eq!(world.cluster.status.last_sequence, Some(1));
     let forged = run(&world.cluster.forged[0]);
     world.engine.take_untold();
-    world.engine.workplan_gone(&forged);
+    world.engine.workplan_deleted(&forged);
     assert!(world.engine.take_untold().is_empty());
 }
 

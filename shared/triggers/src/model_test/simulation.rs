@@ -7,15 +7,15 @@ use kubeci_api::{TriggeredBy, Workflow, WorkflowStatus, Workplan, names};
 use serde_json::json;
 
 use crate::{
+    discovery::{DiscoveryResult, ServedResource},
     dispatch_queue::CreateError,
-    engine::{Creation, Engine, Retry, WatchOrder},
+    engine::{Creation, Engine, Retry, WatchCommand},
     fingerprint::Fingerprint,
     merge_patch,
     object::{ObjectRef, ObservedObject, Uid},
     observed_workplan::Run,
     origin::Origin,
     resource::Kind,
-    trigger_state::{KindState, Served},
     watch_key::WatchKey,
 };
 
@@ -165,14 +165,14 @@ fn started(cluster: &Cluster) -> Engine {
         engine.workplan_applied(run(workplan));
     }
     engine.workflow_applied(workflow(&cluster.status));
-    let served = Served {
+    let served = ServedResource {
         plural: "configmaps".to_owned(),
         namespaced: true,
         watchable: true,
     };
-    engine.kind(
+    engine.kind_discovered(
         &Kind::new("v1", "ConfigMap"),
-        KindState::Served(vec![served]),
+        DiscoveryResult::Served(vec![served]),
     );
     engine
 }
@@ -246,11 +246,11 @@ impl World {
 
     /// Starts what watch there is to start, which lists first.
     fn watch(&mut self) {
-        for order in self.engine.take_watches() {
-            let WatchOrder::Start { key, run } = order else {
+        for order in self.engine.take_watch_commands() {
+            let WatchCommand::Start { key, epoch } = order else {
                 panic!("nothing stops here");
             };
-            self.watch = Some((key, run));
+            self.watch = Some((key, epoch));
             self.list();
         }
     }
@@ -262,11 +262,12 @@ impl World {
 
     fn list(&mut self) {
         self.shown = self.cluster.history.len();
-        let Some((key, run)) = &self.watch else {
+        let Some((key, epoch)) = &self.watch else {
             return;
         };
         for (name, object) in &self.cluster.objects {
-            self.engine.seen(key, *run, &seen(key, *name, object));
+            self.engine
+                .object_applied(key, *epoch, &seen(key, *name, object));
             self.last_shown.insert(object.uid.clone(), object.clone());
         }
         let exist = self
@@ -275,21 +276,22 @@ impl World {
             .values()
             .map(|object| object.uid.clone())
             .collect();
-        self.engine.listed(key, *run, &exist);
+        self.engine.objects_listed(key, *epoch, &exist);
     }
 
     fn show(&mut self, events: usize) {
-        let Some((key, run)) = &self.watch else {
+        let Some((key, epoch)) = &self.watch else {
             return;
         };
         let until = self.cluster.history.len().min(self.shown + events);
         for (name, object, exists) in &self.cluster.history[self.shown..until] {
             if *exists {
-                self.engine.seen(key, *run, &seen(key, *name, object));
+                self.engine
+                    .object_applied(key, *epoch, &seen(key, *name, object));
                 self.last_shown.insert(object.uid.clone(), object.clone());
             } else {
                 self.engine
-                    .gone(key, *run, &object.uid, &object_ref(key, *name));
+                    .object_deleted(key, *epoch, &object.uid, &object_ref(key, *name));
             }
         }
         self.shown = until;

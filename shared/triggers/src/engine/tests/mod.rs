@@ -2,8 +2,9 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kubeci_api::{History, Phase, TriggerEvent, Workflow, WorkflowStatus};
 use serde_json::{Value, json};
 
-use crate::engine::{Engine, Reference, Trouble, WatchOrder};
+use crate::engine::{Engine, Reference, WatchCommand, WatchError};
 use crate::{
+    discovery::{DiscoveryResult, ServedResource},
     dispatch_queue::CreateError,
     fingerprint::Fingerprint,
     ledger::ENTRIES_MAX,
@@ -12,7 +13,6 @@ use crate::{
     observed_workplan::{Owner, Run, RunState},
     origin::Origin,
     resource::{Kind, Resource},
-    trigger_state::{KindState, Served},
     watch_key::{Scope, WatchKey},
 };
 
@@ -37,9 +37,9 @@ fn config_maps(more: &Value) -> Value {
     trigger
 }
 
-fn served() -> KindState {
+fn served() -> DiscoveryResult {
     let plural = "configmaps".to_owned();
-    KindState::Served(vec![Served {
+    DiscoveryResult::Served(vec![ServedResource {
         plural,
         namespaced: true,
         watchable: true,
@@ -54,21 +54,21 @@ fn engine(triggers: &Value) -> Engine {
     let mut engine = Engine::default();
     engine.workflow_applied(workflow(1, triggers));
     assert_eq!(
-        engine.unresolved().into_iter().collect::<Vec<_>>(),
+        engine.undiscovered_kinds().into_iter().collect::<Vec<_>>(),
         [kind()]
     );
-    engine.kind(&kind(), served());
+    engine.kind_discovered(&kind(), served());
     engine
 }
 
 /// The watches that are to start now.
 fn starts(engine: &mut Engine) -> Vec<(WatchKey, u64)> {
     let start = |order| match order {
-        WatchOrder::Start { key, run } => Some((key, run)),
-        WatchOrder::Stop { .. } => None,
+        WatchCommand::Start { key, epoch } => Some((key, epoch)),
+        WatchCommand::Stop { .. } => None,
     };
     engine
-        .take_watches()
+        .take_watch_commands()
         .into_iter()
         .filter_map(start)
         .collect()
@@ -88,7 +88,7 @@ fn object(name: &str, namespace: &str) -> ObjectRef {
 
 fn see_in(
     engine: &mut Engine,
-    (key, run): &(WatchKey, u64),
+    (key, epoch): &(WatchKey, u64),
     name: &str,
     namespace: &str,
     token: &str,
@@ -101,7 +101,7 @@ fn see_in(
         deleting: false,
         origin: Origin::Other,
     };
-    engine.seen(key, *run, &seen);
+    engine.object_applied(key, *epoch, &seen);
 }
 
 fn see(engine: &mut Engine, watch: &(WatchKey, u64), name: &str, token: &str) {
@@ -212,14 +212,14 @@ fn each_object_is_seen_through_one_watch_only() {
     assert_eq!(narrow.0.scope, Scope::Namespace("own".to_owned()));
     see(&mut engine, &narrow, "a", "2");
     assert_eq!(fired_once(&mut engine), Some(TriggerEvent::Add));
-    let question = engine.questions().into_iter().next().unwrap();
+    let review = engine.access_reviews().into_iter().next().unwrap();
     assert_eq!(watched(&mut engine).1, "Starting");
-    engine.permit(&question, false);
+    engine.access_reviewed(&review, false);
     assert_eq!(
         watched(&mut engine),
         ("False".to_owned(), "Forbidden".to_owned())
     );
-    engine.permit(&question, true);
+    engine.access_reviewed(&review, true);
     // What the narrow watch still shows comes too late.
     see(&mut engine, &narrow, "a", "3");
     assert_eq!(fired_once(&mut engine), None);
@@ -229,13 +229,13 @@ fn each_object_is_seen_through_one_watch_only() {
     see_in(&mut engine, &wide, "b", "other", "1");
     assert_eq!(fired(&mut engine).len(), 2);
     // The permission is withdrawn: what it covered stays as it is until it is given again.
-    engine.permit(&question, false);
+    engine.access_reviewed(&review, false);
     let narrow = starts(&mut engine).remove(0);
-    engine.listed(&narrow.0, narrow.1, &Uids::from(["a".into()]));
-    engine.permit(&question, true);
+    engine.objects_listed(&narrow.0, narrow.1, &Uids::from(["a".into()]));
+    engine.access_reviewed(&review, true);
     let wide = starts(&mut engine).remove(0);
     see_in(&mut engine, &wide, "b", "other", "1");
-    engine.listed(&wide.0, wide.1, &Uids::from(["a".into(), "b".into()]));
+    engine.objects_listed(&wide.0, wide.1, &Uids::from(["a".into(), "b".into()]));
     assert_eq!(fired(&mut engine), []);
 }
 
@@ -258,28 +258,28 @@ fn a_new_subscriber_waits_for_a_list_of_its_own() {
 #[test]
 fn with_its_kind_an_object_is_gone() {
     let mut engine = engine(&json!([config_maps(&json!({}))]));
-    let (key, run) = starts(&mut engine).remove(0);
-    see(&mut engine, &(key.clone(), run), "a", "1");
+    let (key, epoch) = starts(&mut engine).remove(0);
+    see(&mut engine, &(key.clone(), epoch), "a", "1");
     fired(&mut engine);
-    engine.not_served(&key, run);
-    assert_eq!(engine.take_watches(), [WatchOrder::Stop { key }]);
-    engine.kind(&kind(), KindState::Missing { meant: None });
+    engine.resource_not_served(&key, epoch);
+    assert_eq!(engine.take_watch_commands(), [WatchCommand::Stop { key }]);
+    engine.kind_discovered(&kind(), DiscoveryResult::NotServed { suggestion: None });
     assert_eq!(watched(&mut engine).1, "KindNotFound");
     assert_eq!(fired_once(&mut engine), None);
-    engine.kind_gone(&kind());
+    engine.kind_removed(&kind());
     assert_eq!(fired_once(&mut engine), Some(TriggerEvent::Delete));
 }
 
 #[test]
 fn a_watch_in_trouble_is_told_of_and_its_recovery_too() {
     let mut engine = engine(&json!([config_maps(&json!({}))]));
-    let (key, run) = starts(&mut engine).remove(0);
-    engine.trouble(&key, run, Some(Trouble::Forbidden));
+    let (key, epoch) = starts(&mut engine).remove(0);
+    engine.watch_error(&key, epoch, Some(WatchError::Forbidden));
     assert_eq!(
         watched(&mut engine),
         ("False".to_owned(), "OperatorForbidden".to_owned())
     );
-    engine.listed(&key, run, &Uids::new());
+    engine.objects_listed(&key, epoch, &Uids::new());
     assert_eq!(
         watched(&mut engine),
         ("True".to_owned(), "Watching".to_owned())
@@ -290,8 +290,8 @@ fn a_watch_in_trouble_is_told_of_and_its_recovery_too() {
 fn a_restart_says_nothing_new_while_the_watches_start() {
     let triggers = json!([config_maps(&json!({}))]);
     let mut before = engine(&triggers);
-    let (key, run) = starts(&mut before).remove(0);
-    before.listed(&key, run, &Uids::new());
+    let (key, epoch) = starts(&mut before).remove(0);
+    before.objects_listed(&key, epoch, &Uids::new());
     let mut workflow = workflow(1, &triggers);
     workflow.status = Some(status(&mut before));
     let mut after = Engine::default();
@@ -307,7 +307,7 @@ fn a_full_ledger_says_so_and_admits_again_once_there_is_room() {
         see(&mut engine, &watch, &format!("object-{index}"), "1");
         fired(&mut engine);
     }
-    engine.listed(
+    engine.objects_listed(
         &watch.0,
         watch.1,
         &(0..ENTRIES_MAX + 10)
@@ -320,7 +320,7 @@ fn a_full_ledger_says_so_and_admits_again_once_there_is_room() {
     assert!(status.ledger.len() <= ENTRIES_MAX && status.ledger.len() > ENTRIES_MAX * 4 / 5);
     for index in 0..ENTRIES_MAX / 2 {
         let name = format!("object-{index}");
-        engine.gone(
+        engine.object_deleted(
             &watch.0,
             watch.1,
             &name.as_str().into(),
@@ -332,7 +332,7 @@ fn a_full_ledger_says_so_and_admits_again_once_there_is_room() {
     for index in ENTRIES_MAX / 2..ENTRIES_MAX + 10 {
         see(&mut engine, &watch, &format!("object-{index}"), "1");
     }
-    engine.listed(
+    engine.objects_listed(
         &watch.0,
         watch.1,
         &(ENTRIES_MAX / 2..ENTRIES_MAX + 10)
@@ -399,7 +399,7 @@ fn workplans_go_once_the_status_has_told() {
     assert_eq!(deleted, ["own/w-1 uid-1", "own/w-2 uid-2"]);
     engine.take_untold();
     for number in 1..=2 {
-        engine.workplan_gone(&ended(number, Phase::Completed));
+        engine.workplan_deleted(&ended(number, Phase::Completed));
     }
     assert!(!engine.take_untold().is_empty());
     let patch = engine.report("workflow", NOW).unwrap().patch.unwrap();
@@ -428,13 +428,17 @@ fn a_workflows_own_status_changes_nothing() {
     starts(&mut engine);
     let written = Some(status(&mut engine));
     engine.take_untold();
-    engine.take_asks();
+    engine.take_requirements_changed();
     let mut again = workflow(1, &triggers);
     again.status = written;
     engine.workflow_applied(again);
-    assert!(engine.take_untold().is_empty() && !engine.asks() && !engine.has_stale_watches());
+    assert!(
+        engine.take_untold().is_empty()
+            && !engine.requirements_changed()
+            && !engine.has_watch_commands()
+    );
     engine.workflow_applied(workflow(2, &triggers));
-    assert!(engine.asks());
+    assert!(engine.requirements_changed());
 }
 
 #[test]

@@ -1,0 +1,21 @@
+//! Access reviews: whether a Workflow's `ServiceAccount` may watch what a trigger names.
+
+use crate::watch_key::WatchKey;
+
+/// The `ServiceAccount` of a Workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceAccount {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// A review of whether a `ServiceAccount` may watch objects. The API server decides it as a `SubjectAccessReview`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccessReview {
+    pub service_account: ServiceAccount,
+    pub key: WatchKey,
+    /// Whether the resource has namespaces.
+    pub namespaced: bool,
+    /// The name of the only object that the trigger selects, if it names one.
+    pub name: Option<String>,
+}
