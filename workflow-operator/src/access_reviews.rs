@@ -10,10 +10,7 @@ use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::{Api, Client, api::PostParams};
-use kubeci_triggers::{
-    access_review::{AccessReview, ServiceAccount},
-    watch_key::Scope,
-};
+use kubeci_triggers::{AccessReview, Scope, ServiceAccount};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},

@@ -9,10 +9,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Client;
 use kubeci_runtime::Tasks;
-use kubeci_triggers::{
-    discovery::{DiscoveryResult, ServedResource},
-    resource::Kind,
-};
+use kubeci_triggers::{DiscoveryResult, Kind, ServedResource};
 use tokio::{
     sync::{mpsc::error::SendError, watch},
     task::AbortHandle,

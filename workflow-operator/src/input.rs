@@ -3,10 +3,7 @@
 use http::HeaderValue;
 use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;
-use kubeci_triggers::{
-    access_review::AccessReview, discovery::DiscoveryResult, observed_workplan::PartialWorkplan,
-    resource::Kind, watch_key::WatchKey,
-};
+use kubeci_triggers::{AccessReview, DiscoveryResult, Kind, PartialWorkplan, WatchKey};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::object_watches::Shown;

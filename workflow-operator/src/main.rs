@@ -24,7 +24,7 @@ mod workplan_creator;
 mod workplan_deleter;
 mod workplan_watch;
 
-use kubeci_triggers::{engine::Settings, history::Limits};
+use kubeci_triggers::{HistoryLimits, Settings};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -58,7 +58,7 @@ struct Args {
     #[arg(
         long,
         value_name = "COUNT",
-        default_value_t = Limits::default().succeeded,
+        default_value_t = HistoryLimits::default().succeeded,
         env = "KUBECI_HISTORY_SUCCEEDED"
     )]
     history_succeeded: usize,
@@ -67,7 +67,7 @@ struct Args {
     #[arg(
         long,
         value_name = "COUNT",
-        default_value_t = Limits::default().failed,
+        default_value_t = HistoryLimits::default().failed,
         env = "KUBECI_HISTORY_FAILED"
     )]
     history_failed: usize,
@@ -97,7 +97,7 @@ impl Args {
                 },
                 containers: self.relay_containers,
             },
-            history: Limits {
+            history: HistoryLimits {
                 succeeded: self.history_succeeded,
                 failed: self.history_failed,
                 ttl: self.history_ttl,
@@ -167,7 +167,7 @@ mod tests {
             let args = Args::try_parse_from([&["operator"], args].concat());
             args.map(|args| args.settings().history)
         };
-        assert_eq!(parsed(&[]).unwrap(), Limits::default());
+        assert_eq!(parsed(&[]).unwrap(), HistoryLimits::default());
         let hour = parsed(&["--history-ttl=1h", "--history-failed=0"]).unwrap();
         assert_eq!((hour.ttl, hour.failed), (Duration::from_hours(1), 0));
         for wrong in ["7d", "-1h", "1", ""] {

@@ -7,7 +7,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
 
-use kubeci_triggers::engine::Tally;
+use kubeci_triggers::Counters;
 
 /// Clusters have hundreds of resources; more label values than this are counted as `other`.
 const RESOURCES_MAX: u64 = 50;
@@ -116,10 +116,10 @@ impl Metrics {
         self.deleted.inc();
     }
 
-    pub fn count(&self, tally: Tally) {
-        self.matched.inc_by(tally.matched);
-        self.fired.inc_by(tally.fired);
-        self.created.inc_by(tally.created);
-        self.refused.inc_by(tally.refused);
+    pub fn count(&self, counters: Counters) {
+        self.matched.inc_by(counters.matched);
+        self.fired.inc_by(counters.fired);
+        self.created.inc_by(counters.created);
+        self.refused.inc_by(counters.not_created);
     }
 }

@@ -15,10 +15,7 @@ use crate::{
     input::{Inbox, Input},
 };
 use kubeci_triggers::{
-    engine::{WatchCommand, WatchError},
-    object::{ObjectRef, ObservedObject, Uid, Uids},
-    resource::Resource,
-    watch_key::{Scope, WatchKey},
+    ObjectRef, ObservedObject, Resource, Scope, Uid, Uids, WatchCommand, WatchError, WatchKey,
 };
 
 /// An interrupted watch goes on by itself; only one that fails this often in a row is worth a word.

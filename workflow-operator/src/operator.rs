@@ -31,11 +31,8 @@ use crate::{
     workplan_watch,
 };
 use kubeci_triggers::{
-    access_review::AccessReview,
-    engine::{Engine, Reference, Settings},
-    object::Uid,
-    observed_workplan::{Owner, PartialWorkplan, Run},
-    watch_key::WatchKey,
+    AccessReview, Engine, ObservedWorkplan, PartialWorkplan, Settings, Uid, WatchKey, WorkflowKey,
+    WorkflowRef,
 };
 
 /// Changes of what is to be watched within this time are made together.
@@ -103,7 +100,7 @@ struct Operator {
     /// When to change what is watched, found and asked, once there is something to change.
     changes_due: Option<Instant>,
     workflow_list: HashSet<String>,
-    workplan_list: HashSet<(Owner, String)>,
+    workplan_list: HashSet<(WorkflowKey, String)>,
     own_watches: Vec<AbortHandle>,
     workflows_listed: Listed,
     workplans_listed: Listed,
@@ -198,8 +195,8 @@ impl Operator {
         match workflow.0 {
             Ok(workflow) => self.engine.workflow_applied(workflow),
             Err(invalid) => {
-                if let Some(reference) = Reference::new(&invalid.metadata) {
-                    self.engine.workflow_unreadable(reference, &invalid.error);
+                if let Some(reference) = WorkflowRef::new(&invalid.metadata) {
+                    self.engine.workflow_invalid(reference, &invalid.error);
                 }
             }
         }
@@ -210,24 +207,24 @@ impl Operator {
         match event {
             Event::Init => list.clear(),
             Event::InitApply(workplan) => {
-                if let Some(run) = Run::new(&workplan) {
+                if let Some(run) = ObservedWorkplan::new(&workplan) {
                     list.insert((run.workflow.clone(), run.name.clone()));
                     self.engine.workplan_applied(run);
                 }
             }
             Event::Apply(workplan) => {
-                if let Some(run) = Run::new(&workplan) {
+                if let Some(run) = ObservedWorkplan::new(&workplan) {
                     self.engine.workplan_applied(run);
                 }
             }
             Event::Delete(workplan) => {
-                if let Some(run) = Run::new(&workplan) {
+                if let Some(run) = ObservedWorkplan::new(&workplan) {
                     self.engine.workplan_deleted(&run);
                 }
             }
             Event::InitDone => {
                 let list = std::mem::take(list);
-                let exists = |workflow: &Owner, name: &str| {
+                let exists = |workflow: &WorkflowKey, name: &str| {
                     list.contains(&(workflow.clone(), name.to_owned()))
                 };
                 self.engine.workplans_listed(exists);
@@ -279,7 +276,7 @@ impl Operator {
     }
 
     fn told(&mut self, workflow: Uid, told: Told) {
-        self.engine.written(&workflow, told == Told::Written);
+        self.engine.status_written(&workflow, told == Told::Written);
         self.reports.told(workflow, told);
     }
 
@@ -294,7 +291,7 @@ impl Operator {
         for deletion in self.engine.take_deletions() {
             self.retirement.delete(deletion);
         }
-        for workflow in self.engine.take_untold() {
+        for workflow in self.engine.take_dirty() {
             self.reports.untold(workflow);
         }
         let changes = self.engine.requirements_changed() || self.engine.has_watch_commands();
@@ -302,7 +299,7 @@ impl Operator {
             self.changes_due
                 .get_or_insert_with(|| Instant::now() + TOGETHER);
         }
-        self.metrics.count(self.engine.take_tally());
+        self.metrics.count(self.engine.take_counters());
     }
 
     /// Changes what is found, asked and watched.
@@ -326,7 +323,7 @@ impl Operator {
             .set(i64::try_from(kinds.len()).unwrap_or(i64::MAX));
         self.metrics
             .workflows
-            .set(i64::try_from(self.engine.workflows()).unwrap_or(i64::MAX));
+            .set(i64::try_from(self.engine.workflow_count()).unwrap_or(i64::MAX));
         self.discovery.set_kinds(kinds);
         let access_reviews = self.engine.access_reviews();
         self.access_reviews.send_if_modified(|current| {
@@ -349,7 +346,7 @@ impl Operator {
     }
 
     fn report(&mut self, workflow: &str) {
-        match self.engine.report(workflow, Timestamp::now()) {
+        match self.engine.status_update(workflow, Timestamp::now()) {
             Some(report) => self.reports.write(report),
             None => self.reports.forget(workflow),
         }
@@ -375,7 +372,7 @@ impl Operator {
         }
         let writes = async {
             while !self.reports.is_idle() {
-                while let Some(workflow) = self.reports.take_untold() {
+                while let Some(workflow) = self.reports.take_dirty() {
                     self.report(&workflow);
                 }
                 let (workflow, told) = self.reports.next().await;

@@ -16,10 +16,7 @@ use crate::{
     api_error::{namespace_ends, said},
     input::METADATA,
 };
-use kubeci_triggers::{
-    conditions::Problem,
-    engine::{Reference, Report},
-};
+use kubeci_triggers::{Problem, StatusUpdate, WorkflowRef};
 
 /// How telling went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +36,8 @@ pub struct Teller {
 }
 
 impl Teller {
-    pub async fn tell(&self, report: Report) -> Told {
-        let Report {
+    pub async fn tell(&self, report: StatusUpdate) -> Told {
+        let StatusUpdate {
             reference,
             patch,
             warning,
@@ -55,7 +52,7 @@ impl Teller {
             Ok(()) => Told::Written,
             Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Told::Gone,
             Err(error) => {
-                let Reference {
+                let WorkflowRef {
                     namespace, name, ..
                 } = &reference;
                 tracing::warn!(
@@ -69,8 +66,8 @@ impl Teller {
         }
     }
 
-    async fn write(&self, workflow: &Reference, patch: Value) -> kube::Result<()> {
-        let Reference {
+    async fn write(&self, workflow: &WorkflowRef, patch: Value) -> kube::Result<()> {
+        let WorkflowRef {
             uid,
             namespace,
             name,
@@ -92,7 +89,7 @@ impl Teller {
         Ok(())
     }
 
-    async fn warn(&self, workflow: &Reference, warning: &Problem) {
+    async fn warn(&self, workflow: &WorkflowRef, warning: &Problem) {
         let regarding = ObjectReference {
             api_version: Some(Workflow::api_version(&()).into_owned()),
             kind: Some(Workflow::kind(&()).into_owned()),

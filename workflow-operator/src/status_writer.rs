@@ -14,7 +14,7 @@ use crate::{
     bounded_tasks::joined,
     status_client::{Teller, Told},
 };
-use kubeci_triggers::{engine::Report, object::Uid};
+use kubeci_triggers::{StatusUpdate, Uid};
 
 /// What happens within this time of the first news is told together.
 const SOON: Duration = Duration::from_millis(100);
@@ -80,7 +80,7 @@ impl Reports {
     }
 
     /// The next Workflow of which something is untold, whenever its time comes, since the process stops.
-    pub fn take_untold(&mut self) -> Option<Uid> {
+    pub fn take_dirty(&mut self) -> Option<Uid> {
         self.take_first(|_| true)
     }
 
@@ -92,7 +92,7 @@ impl Reports {
         Some(workflow)
     }
 
-    pub fn write(&mut self, report: Report) {
+    pub fn write(&mut self, report: StatusUpdate) {
         let workflow = report.reference.uid.clone();
         self.states.entry(workflow.clone()).or_default().writing = true;
         let teller = self.teller.clone();

@@ -22,12 +22,7 @@ use crate::{
     input::METADATA,
     metrics::Metrics,
 };
-use kubeci_triggers::{
-    dispatch_queue::CreateError,
-    engine::{Creation, Retry},
-    existing_workplan::{is_same_event, name_taken},
-    object::Uid,
-};
+use kubeci_triggers::{CreateError, Creation, Retry, Uid, is_same_event, name_taken};
 
 /// How many creations the API server is asked for at once.
 const AT_ONCE: usize = 32;

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{api_error::said, bounded_tasks::joined, metrics::Metrics};
-use kubeci_triggers::engine::Deletion;
+use kubeci_triggers::Deletion;
 
 /// How many deletions the API server is asked for at once.
 const AT_ONCE: usize = 4;

@@ -7,7 +7,7 @@ use crate::{
     api_error::said_of_watch,
     input::{Inbox, Input},
 };
-use kubeci_triggers::observed_workplan::PartialWorkplan;
+use kubeci_triggers::PartialWorkplan;
 
 pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
     let api: Api<PartialWorkplan> = Api::all(client);

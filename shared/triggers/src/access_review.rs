@@ -5,14 +5,18 @@ use crate::watch_key::WatchKey;
 /// The `ServiceAccount` of a Workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceAccount {
+    /// The namespace, which is that of the Workflow.
     pub namespace: String,
+    /// The name.
     pub name: String,
 }
 
 /// A review of whether a `ServiceAccount` may watch objects. The API server decides it as a `SubjectAccessReview`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccessReview {
+    /// The `ServiceAccount` that must have the right.
     pub service_account: ServiceAccount,
+    /// What it must be allowed to watch.
     pub key: WatchKey,
     /// Whether the resource has namespaces.
     pub namespaced: bool,

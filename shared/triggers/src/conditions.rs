@@ -1,35 +1,57 @@
-//! What a Workflow's conditions say.
+//! The conditions of a Workflow.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-/// The most problems that one message lists.
-const LISTED_MAX: usize = 5;
+/// The most problems in one message.
+const MESSAGES_MAX: usize = 5;
 
-/// One condition without its times.
+/// A condition without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
+pub struct ConditionState {
     pub type_: &'static str,
-    pub status: Status,
+    pub status: ConditionStatus,
     pub reason: String,
     pub message: String,
 }
 
+/// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum ConditionStatus {
     True,
     False,
     Unknown,
 }
 
-/// One thing that keeps a condition from holding.
+impl ConditionStatus {
+    fn parse(text: &str) -> Self {
+        match text {
+            "True" => Self::True,
+            "False" => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// A problem that makes a condition false.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// The CamelCase reason.
     pub reason: String,
+    /// The message, with the fix.
     pub message: String,
 }
 
 impl Problem {
+    /// A problem with this reason and message.
     #[must_use]
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -39,12 +61,12 @@ impl Problem {
     }
 }
 
-impl Fact {
+impl ConditionState {
     #[must_use]
-    pub fn holds(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn met(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             type_,
-            status: Status::True,
+            status: ConditionStatus::True,
             reason: reason.to_owned(),
             message: message.into(),
         }
@@ -54,106 +76,99 @@ impl Fact {
     pub fn unknown(type_: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             type_,
-            status: Status::Unknown,
+            status: ConditionStatus::Unknown,
             reason: reason.to_owned(),
             message: message.into(),
         }
     }
 
-    /// What was said of this generation before still stands.
+    /// The condition as the status has it, if that is of the same generation.
     #[must_use]
-    pub fn still(type_: &'static str, previous: &[Condition], generation: i64) -> Option<Self> {
-        let of_this = |before: &&Condition| {
+    pub fn unchanged(type_: &'static str, previous: &[Condition], generation: i64) -> Option<Self> {
+        let same_generation = |before: &&Condition| {
             before.type_ == type_ && before.observed_generation == Some(generation)
         };
-        let before = previous.iter().find(of_this)?;
-        let status = match before.status.as_str() {
-            "True" => Status::True,
-            "False" => Status::False,
-            _ => Status::Unknown,
-        };
+        let before = previous.iter().find(same_generation)?;
         Some(Self {
             type_,
-            status,
+            status: ConditionStatus::parse(&before.status),
             reason: before.reason.clone(),
             message: before.message.clone(),
         })
     }
 
-    /// The first problem gives the reason, all of them the message.
+    /// A false condition. The reason is that of the first problem, the message has all of them.
     #[must_use]
-    pub fn fails(type_: &'static str, problems: &[Problem]) -> Self {
+    pub fn not_met(type_: &'static str, problems: &[Problem]) -> Self {
         let reason = problems.first().map_or("Failed", |problem| &problem.reason);
-        let messages: Vec<&str> = problems
-            .iter()
-            .map(|problem| problem.message.as_str())
-            .collect();
+        let messages = problems.iter().map(|problem| problem.message.as_str());
+        let messages: Vec<&str> = messages.collect();
         Self {
             type_,
-            status: Status::False,
+            status: ConditionStatus::False,
             reason: reason.to_owned(),
-            message: listed(&messages),
+            message: join(&messages),
         }
     }
 }
 
-/// The first few, one a line, and how many more there are.
+/// Joins the first messages, one per line, and adds the number of the others.
 #[must_use]
-pub fn listed(messages: &[&str]) -> String {
+pub fn join(messages: &[&str]) -> String {
     let mut lines: Vec<String> = messages
         .iter()
-        .take(LISTED_MAX)
+        .take(MESSAGES_MAX)
         .map(|&line| line.to_owned())
         .collect();
-    let more = messages.len().saturating_sub(LISTED_MAX);
+    let more = messages.len().saturating_sub(MESSAGES_MAX);
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
     lines.join("\n")
 }
 
-/// `Ready`: as true as the least true of the others.
+/// The condition `Ready`: false if any other one is false or Workplans are refused, else unknown if any is unknown.
 #[must_use]
-pub fn ready(others: &[Fact], refused: Option<Problem>) -> Fact {
-    let worst = |status| others.iter().find(|fact| fact.status == status);
-    match (worst(Status::False), refused, worst(Status::Unknown)) {
-        (Some(fact), ..) | (None, None, Some(fact)) => Fact {
+pub fn ready(others: &[ConditionState], refused: Option<Problem>) -> ConditionState {
+    let first = |status| others.iter().find(|state| state.status == status);
+    let (not_met, unknown) = (
+        first(ConditionStatus::False),
+        first(ConditionStatus::Unknown),
+    );
+    match (not_met, refused, unknown) {
+        (Some(state), ..) | (None, None, Some(state)) => ConditionState {
             type_: "Ready",
-            ..fact.clone()
+            ..state.clone()
         },
-        (None, Some(refused), _) => Fact::fails("Ready", &[refused]),
-        (None, None, None) => Fact::holds("Ready", "Ready", "waits for events"),
+        (None, Some(refused), _) => ConditionState::not_met("Ready", &[refused]),
+        (None, None, None) => ConditionState::met("Ready", "Ready", "waits for events"),
     }
 }
 
-/// The facts as conditions; a time of transition moves only with its status.
+/// The conditions of a status. The transition time of a condition changes only with its status.
 #[must_use]
 pub fn conditions(
     previous: &[Condition],
-    facts: Vec<Fact>,
+    states: Vec<ConditionState>,
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let condition = |fact: Fact| {
-        let status = match fact.status {
-            Status::True => "True",
-            Status::False => "False",
-            Status::Unknown => "Unknown",
-        };
+    let condition = |state: ConditionState| {
+        let status = state.status.as_str();
         let before = previous
             .iter()
-            .find(|before| before.type_ == fact.type_ && before.status == status);
+            .find(|before| before.type_ == state.type_ && before.status == status);
         Condition {
             last_transition_time: before
                 .map_or(Time(now), |before| before.last_transition_time.clone()),
-            message: fact.message,
+            message: state.message,
             observed_generation: Some(generation),
-            reason: fact.reason,
+            reason: state.reason,
             status: status.to_owned(),
-            type_: fact.type_.to_owned(),
+            type_: state.type_.to_owned(),
         }
     };
-    facts.into_iter().map(condition).collect()
+    states.into_iter().map(condition).collect()
 }
 
 #[cfg(test)]
@@ -161,10 +176,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_transition_moves_only_with_the_status() {
+    fn transition_time_changes_only_with_status() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let failing =
-            |message: &str| vec![Fact::fails("Ready", &[Problem::new("Invalid", message)])];
+        let failing = |message: &str| {
+            vec![ConditionState::not_met(
+                "Ready",
+                &[Problem::new("Invalid", message)],
+            )]
+        };
         let first = conditions(&[], failing("a"), 1, at(1));
         let second = conditions(&first, failing("b"), 2, at(2));
         assert_eq!(second[0].last_transition_time, Time(at(1)));
@@ -172,30 +191,36 @@ mod tests {
             (second[0].message.as_str(), second[0].observed_generation),
             ("b", Some(2))
         );
-        let third = conditions(&second, vec![Fact::holds("Ready", "Ready", "")], 2, at(3));
+        let third = conditions(
+            &second,
+            vec![ConditionState::met("Ready", "Ready", "")],
+            2,
+            at(3),
+        );
         assert_eq!(third[0].last_transition_time, Time(at(3)));
     }
 
     #[test]
-    fn ready_is_as_true_as_the_least_true() {
-        let holds = Fact::holds("Compiled", "Compiled", "");
-        let unknown = Fact::unknown("TriggersWatched", "Starting", "");
-        let fails = Fact::fails("TriggersWatched", &[Problem::new("Forbidden", "no")]);
+    fn ready_has_the_worst_status() {
+        let met = ConditionState::met("Compiled", "Compiled", "");
+        let unknown = ConditionState::unknown("TriggersWatched", "Starting", "");
+        let not_met =
+            ConditionState::not_met("TriggersWatched", &[Problem::new("Forbidden", "no")]);
         let refused = || Some(Problem::new("WorkplanRefused", "quota"));
-        let reason = |others: &[&Fact], refused| {
-            let others: Vec<Fact> = others.iter().map(|&fact| fact.clone()).collect();
+        let reason = |others: &[&ConditionState], refused| {
+            let others: Vec<ConditionState> = others.iter().map(|&state| state.clone()).collect();
             ready(&others, refused).reason
         };
-        assert_eq!(reason(&[&holds, &holds], None), "Ready");
-        assert_eq!(reason(&[&holds, &unknown], None), "Starting");
-        assert_eq!(reason(&[&holds, &unknown], refused()), "WorkplanRefused");
-        assert_eq!(reason(&[&holds, &fails], refused()), "Forbidden");
+        assert_eq!(reason(&[&met, &met], None), "Ready");
+        assert_eq!(reason(&[&met, &unknown], None), "Starting");
+        assert_eq!(reason(&[&met, &unknown], refused()), "WorkplanRefused");
+        assert_eq!(reason(&[&met, &not_met], refused()), "Forbidden");
     }
 
     #[test]
-    fn a_long_list_is_cut_and_says_so() {
+    fn joined_messages_are_limited() {
         assert_eq!(
-            listed(&["a", "b", "c", "d", "e", "f", "g"]),
+            join(&["a", "b", "c", "d", "e", "f", "g"]),
             "a\nb\nc\nd\ne\nand 2 more"
         );
     }

@@ -1,30 +1,31 @@
-//! Whether a Workplan that exists already is the one that was to be created.
+//! Whether an existing Workplan is the one that was to be created.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube_core::ResourceExt;
 use kubeci_api::{Workplan, names};
 
-/// Whether an earlier attempt at the same event made it: the same Workflow controls it, and it is the same link
-/// of the object's chain.
+/// Whether an earlier attempt at the same event created the existing Workplan: the same Workflow controls it, and it has
+/// the same head.
 #[must_use]
 pub fn is_same_event(ours: &Workplan, existing: &ObjectMeta) -> bool {
-    let of = |metadata: &ObjectMeta| {
+    let identity = |metadata: &ObjectMeta| {
         let head = metadata.labels.as_ref()?.get(names::HEAD_LABEL)?.clone();
         let mut owners = metadata.owner_references.iter().flatten();
         let owner = owners.find(|owner| owner.controller == Some(true))?;
         let OwnerReference { kind, uid, .. } = owner.clone();
         Some((kind, uid, head))
     };
-    of(existing).is_some_and(|existing| Some(existing) == of(&ours.metadata))
+    let existing = identity(existing);
+    existing.is_some() && existing == identity(&ours.metadata)
 }
 
-/// What is said where the name of a Workplan is taken.
+/// The message for a Workplan whose name is taken.
 #[must_use]
 pub fn name_taken(ours: &Workplan) -> String {
     let (name, namespace) = (ours.name_any(), ours.namespace().unwrap_or_default());
     format!(
-        "the name {name} is taken by a Workplan that is not of this event; \
-         delete that one: kubectl delete workplan {name} -n {namespace}"
+        "the name {name} is taken by a Workplan of another event; delete that one: \
+         kubectl delete workplan {name} -n {namespace}"
     )
 }
 
@@ -60,17 +61,17 @@ mod tests {
     #[case::not_controlled(json!({"/ownerReferences/0/controller": false}), false)]
     #[case::of_another_event(json!({"/labels/kube.ci~1head": "i"}), false)]
     #[case::by_hand(json!({"/ownerReferences": null, "/labels": null}), false)]
-    fn a_workplan_counts_only_for_its_own_event(#[case] change: Value, #[case] same: bool) {
+    fn existing_workplan_must_have_same_owner_and_head(#[case] change: Value, #[case] same: bool) {
         let existing = workplan(&change).metadata;
         assert_eq!(is_same_event(&workplan(&json!({})), &existing), same);
     }
 
     #[test]
-    fn a_taken_name_says_what_to_delete() {
-        let said = name_taken(&workplan(&json!({})));
+    fn name_taken_message_has_delete_command() {
+        let message = name_taken(&workplan(&json!({})));
         assert!(
-            said.ends_with("kubectl delete workplan w-h -n own"),
-            "{said}"
+            message.ends_with("kubectl delete workplan w-h -n own"),
+            "{message}"
         );
     }
 }

@@ -1,31 +1,58 @@
-//! What fires and when: types in, decisions out. Nothing here talks to an API server or reads a clock.
+//! The trigger engine of kubeci: which events of which objects get a Workplan. Observations go in, decisions come out.
+//! The crate has no Kubernetes client, no runtime, no clock and no I/O.
 //!
-//! The life of an event: an object is seen ([`object`], [`fingerprint`]), a trigger's [`filter`] wants it, the
-//! [`transition`] compares it with its entry in the [`ledger`], its [`dispatch_queue`] keeps its events in order,
-//! and the [`engine`] holds all of that for all Workflows and says what to do.
+//! The path of an event through the modules:
+//!
+//! 1. A watch shows an object, which `object` reduces to an [`ObservedObject`] with a [`Fingerprint`].
+//! 2. `filter` decides which Workflows it concerns, and which events their triggers select.
+//! 3. `transition` compares the observation with the entry in the `ledger`: add, update, delete or nothing.
+//! 4. `dispatch_queue` keeps the transitions of one object in order, and creates one Workplan at a time.
+//! 5. [`Engine`] does this for all Workflows, and decides which watches, discoveries, access reviews, status updates
+//!    and deletions are needed.
+#![deny(missing_docs)]
 
-pub mod access_review;
-pub mod conditions;
-pub mod discovery;
-pub mod dispatch_queue;
-pub mod engine;
-pub mod existing_workplan;
-pub mod filter;
-pub mod fingerprint;
-pub mod history;
-pub mod ledger;
-pub mod merge_patch;
-pub mod messages;
-pub mod object;
-pub mod observation;
-pub mod observed_workplan;
-pub mod origin;
-pub mod resource;
-pub mod transition;
-pub mod trigger_error;
-pub mod trigger_state;
-pub mod watch_key;
-pub mod workplan_template;
-
+mod access_review;
+mod conditions;
+mod discovery;
+mod dispatch_queue;
+mod engine;
+mod existing_workplan;
+mod filter;
+mod fingerprint;
+mod history;
+mod ledger;
+mod merge_patch;
+mod messages;
 #[cfg(test)]
 mod model_test;
+mod object;
+mod observation;
+mod observed_workplan;
+mod origin;
+mod partial_workplan;
+mod resource;
+mod transition;
+mod trigger_error;
+mod trigger_state;
+mod watch_key;
+mod workplan_index;
+mod workplan_template;
+
+pub use access_review::{AccessReview, ServiceAccount};
+pub use conditions::Problem;
+pub use discovery::{DiscoveryResult, ServedResource};
+pub use dispatch_queue::CreateError;
+pub use engine::{
+    Counters, Creation, Deletion, Engine, Retry, Settings, StatusUpdate, WatchCommand, WatchError,
+    WorkflowRef,
+};
+pub use existing_workplan::{is_same_event, name_taken};
+pub use fingerprint::{Fingerprint, StoredFingerprint};
+pub use history::HistoryLimits;
+pub use ledger::Link;
+pub use object::{ObjectRef, ObservedObject, Uid, Uids};
+pub use observed_workplan::{ObservedWorkplan, WorkflowKey, WorkplanOutcome, WorkplanState};
+pub use origin::Origin;
+pub use partial_workplan::PartialWorkplan;
+pub use resource::{Kind, Resource};
+pub use watch_key::{Scope, WatchKey};

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-/// The merge patch that makes `new` of `old`; nothing if they are the same.
+/// The merge patch from `old` to `new`; `None` if they are equal.
 #[must_use]
-pub fn difference(old: &Value, new: &Value) -> Option<Value> {
+pub fn diff(old: &Value, new: &Value) -> Option<Value> {
     let empty = Map::new();
     let (old, new) = match (old, new) {
         (old, new) if old == new => return None,
@@ -15,7 +15,7 @@ pub fn difference(old: &Value, new: &Value) -> Option<Value> {
     let nothing = Value::Null;
     let changed = new.iter().filter_map(|(field, value)| {
         let before = old.get(field).unwrap_or(&nothing);
-        Some((field.clone(), difference(before, value)?))
+        Some((field.clone(), diff(before, value)?))
     });
     let removed = old
         .iter()
@@ -24,7 +24,7 @@ pub fn difference(old: &Value, new: &Value) -> Option<Value> {
     Some(changed.chain(removed).collect())
 }
 
-/// Makes of `value` what an API server makes of it that is sent this merge patch.
+/// Applies a merge patch, as the API server does.
 #[cfg(test)]
 pub fn apply(value: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
@@ -59,17 +59,14 @@ mod tests {
     #[case(json!({"a": [1, 2]}), json!({"a": [1]}), Some(json!({"a": [1]})))]
     #[case(json!({"a": {"b": 1}}), json!({}), Some(json!({"a": null})))]
     #[case(json!({"a": null}), json!({}), Some(json!({})))]
-    fn a_patch_says_only_what_is_new(
+    fn patch_has_only_changed_fields(
         #[case] old: Value,
         #[case] new: Value,
         #[case] patch: Option<Value>,
     ) {
-        assert_eq!(difference(&old, &new), patch);
+        assert_eq!(diff(&old, &new), patch);
         let mut patched = old;
         apply(&mut patched, &patch.unwrap_or_else(|| json!({})));
-        assert_eq!(
-            difference(&patched, &new).unwrap_or_else(|| json!({})),
-            json!({})
-        );
+        assert_eq!(diff(&patched, &new).unwrap_or_else(|| json!({})), json!({}));
     }
 }

@@ -1,136 +1,68 @@
-//! What is remembered of the Workplans of one Workflow: how they are doing, and for a Workflow that has
-//! not been read yet the chains of events that they are links of.
+//! The observed state of Workplans.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use k8s_openapi::jiff::Timestamp;
+use kubeci_api::{GROUP, Phase, names};
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time},
-    jiff::Timestamp,
-};
-use kube_core::Resource;
-use kubeci_api::{GROUP, Phase, TriggeredBy, Workplan, names};
-use serde::{Deserialize, Deserializer};
+use crate::{ledger::Link, object::Uid, partial_workplan::PartialWorkplan, resource::Kind};
 
-use crate::{ledger::Link, object::Uid, resource::Kind};
-
-/// A Workplan as far as decisions need it: without its tasks, its steps and who manages which field.
-#[derive(Clone, Debug, Deserialize)]
-pub struct PartialWorkplan {
-    #[serde(deserialize_with = "partial_metadata")]
-    metadata: ObjectMeta,
-    spec: TriggerOnly,
-    status: Option<EndOnly>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct TriggerOnly {
-    trigger: Option<TriggeredBy>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EndOnly {
-    phase: Option<Phase>,
-    finished_at: Option<MicroTime>,
-}
-
-fn partial_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Partial {
-        name: Option<String>,
-        namespace: Option<String>,
-        uid: Option<String>,
-        resource_version: Option<String>,
-        labels: Option<std::collections::BTreeMap<String, String>>,
-        owner_references: Option<Vec<OwnerReference>>,
-        finalizers: Option<Vec<String>>,
-        creation_timestamp: Option<Time>,
-        deletion_timestamp: Option<Time>,
-    }
-    let partial = Partial::deserialize(deserializer)?;
-    Ok(ObjectMeta {
-        name: partial.name,
-        namespace: partial.namespace,
-        uid: partial.uid,
-        resource_version: partial.resource_version,
-        labels: partial.labels,
-        owner_references: partial.owner_references,
-        finalizers: partial.finalizers,
-        creation_timestamp: partial.creation_timestamp,
-        deletion_timestamp: partial.deletion_timestamp,
-        ..ObjectMeta::default()
-    })
-}
-
-impl Resource for PartialWorkplan {
-    type DynamicType = ();
-    type Scope = <Workplan as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        Workplan::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        Workplan::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        Workplan::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        Workplan::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-/// A Workflow as its Workplans name it. No owner is in another namespace than what it owns, though a
-/// Workplan may say so until the garbage collector comes by.
+/// The Workflow that controls a Workplan. An owner is always in the namespace of the objects that it owns, although a
+/// Workplan may name another one until it is garbage collected.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
+pub struct WorkflowKey {
+    /// The namespace of the Workplan.
     pub namespace: String,
+    /// The uid in the owner reference.
     pub uid: Uid,
 }
 
 /// A Workplan of a Workflow.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    pub workflow: Owner,
+pub struct ObservedWorkplan {
+    /// The Workflow that controls it.
+    pub workflow: WorkflowKey,
+    /// The name.
     pub name: String,
-    pub state: RunState,
-    /// Absent for one that somebody wrote by hand.
+    /// The state.
+    pub state: WorkplanState,
+    /// Its link in the chain of events of an object; `None` for a Workplan that a user wrote.
     pub link: Option<Link>,
 }
 
-/// How a Workplan is doing.
+/// The observed state of a Workplan.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RunState {
+pub struct WorkplanState {
+    /// The uid.
     pub uid: Uid,
+    /// The phase.
     pub phase: Phase,
-    /// When it ended, or when it was created if it does not say.
-    pub ended: Timestamp,
-    /// Its number among all that its Workflow fired; absent for one that somebody wrote by hand.
+    /// The time when it finished, else the time when it was created.
+    pub finished_at: Timestamp,
+    /// Its number among all Workplans of the Workflow; `None` for a Workplan that a user wrote.
     pub sequence: Option<i64>,
-    /// Whether its folder may still be on a node.
-    pub held: bool,
+    /// Whether its workspace may still be on a node.
+    pub has_workspace: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
 }
 
-impl Run {
-    /// Reads a Workplan; nothing if no Workflow controls it.
+/// How a Workplan finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkplanOutcome {
+    /// The phase is `completed`.
+    Succeeded,
+    /// The phase is `failed`.
+    Failed,
+}
+
+/// The counter in the Workflow's status that counts a Workplan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counter {
+    Active,
+    Finished(WorkplanOutcome),
+}
+
+impl ObservedWorkplan {
+    /// Reads a Workplan. Returns `None` if no Workflow controls it.
     #[must_use]
     pub fn new(workplan: &PartialWorkplan) -> Option<Self> {
         let metadata = &workplan.metadata;
@@ -138,31 +70,31 @@ impl Run {
             let kind = Kind::new(&owner.api_version, &owner.kind);
             owner.controller == Some(true) && kind.group == GROUP && kind.name == "Workflow"
         })?;
-        let label = |name: &str| metadata.labels.as_ref()?.get(name).map(String::as_str);
-        let sequence = label(names::SEQUENCE_LABEL).and_then(|label| label.parse().ok());
-        let link = || {
-            Some(Link {
-                sequence: sequence?,
-                previous_head: Some(label(names::PREVIOUS_HEAD_LABEL)?.to_owned())
-                    .filter(|head| !head.is_empty()),
-                head: label(names::HEAD_LABEL)?.to_owned(),
-                trigger: workplan.spec.trigger.clone()?,
-            })
-        };
-        let link = link();
+        let link = link(workplan);
         Some(Self {
-            workflow: Owner {
+            workflow: WorkflowKey {
                 namespace: metadata.namespace.clone()?,
                 uid: owner.uid.as_str().into(),
             },
             name: metadata.name.clone()?,
-            state: RunState::new(workplan, link.as_ref().map(|link| link.sequence)),
+            state: WorkplanState::new(workplan, link.as_ref().map(|link| link.sequence)),
             link,
         })
     }
 }
 
-impl RunState {
+fn link(workplan: &PartialWorkplan) -> Option<Link> {
+    let labels = workplan.metadata.labels.as_ref();
+    let label = |name: &str| labels?.get(name).cloned();
+    Some(Link {
+        sequence: label(names::SEQUENCE_LABEL)?.parse().ok()?,
+        previous_head: Some(label(names::PREVIOUS_HEAD_LABEL)?).filter(|head| !head.is_empty()),
+        head: label(names::HEAD_LABEL)?,
+        trigger: workplan.spec.trigger.clone()?,
+    })
+}
+
+impl WorkplanState {
     fn new(workplan: &PartialWorkplan, sequence: Option<i64>) -> Self {
         let metadata = &workplan.metadata;
         let status = workplan.status.as_ref();
@@ -172,144 +104,30 @@ impl RunState {
         Self {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             phase: status.and_then(|status| status.phase).unwrap_or_default(),
-            ended: finished.or_else(created).unwrap_or_default(),
+            finished_at: finished.or_else(created).unwrap_or_default(),
             sequence,
-            held: finalizers.any(|finalizer| finalizer == names::WORKSPACE_FINALIZER),
+            has_workspace: finalizers.any(|finalizer| finalizer == names::WORKSPACE_FINALIZER),
             deleting: metadata.deletion_timestamp.is_some(),
         }
     }
 
-    /// Where it counts; pending and running count as the same. One that has ended and is being deleted
-    /// counts nowhere.
-    fn counted(&self) -> Option<Counted> {
+    /// The counter of the Workplan. Pending and running Workplans count as active; a finished one that is being
+    /// deleted has no counter.
+    pub(crate) fn counter(&self) -> Option<Counter> {
         match self.phase {
-            Phase::Pending | Phase::Running => Some(Counted::Active),
+            Phase::Pending | Phase::Running => Some(Counter::Active),
             _ if self.deleting => None,
-            Phase::Completed => Some(Counted::Ended(End::Succeeded)),
-            Phase::Failed => Some(Counted::Ended(End::Failed)),
+            Phase::Completed => Some(Counter::Finished(WorkplanOutcome::Succeeded)),
+            Phase::Failed => Some(Counter::Finished(WorkplanOutcome::Failed)),
         }
     }
 
-    /// How it ended, if it has and is not being deleted.
+    /// The outcome of a Workplan that has finished and is not being deleted.
     #[must_use]
-    pub fn end(&self) -> Option<End> {
-        match self.counted() {
-            Some(Counted::Ended(end)) => Some(end),
+    pub fn outcome(&self) -> Option<WorkplanOutcome> {
+        match self.counter() {
+            Some(Counter::Finished(outcome)) => Some(outcome),
             _ => None,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Counted {
-    Active,
-    Ended(End),
-}
-
-/// How a Workplan ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    Succeeded,
-    Failed,
-}
-
-/// The Workplans that ended in the same way, the earliest first.
-pub type Ended = BTreeSet<(Timestamp, Arc<str>)>;
-
-/// All Workplans of one Workflow.
-#[derive(Debug, Default)]
-pub struct Runs {
-    states: HashMap<Arc<str>, RunState>,
-    active: usize,
-    succeeded: Ended,
-    failed: Ended,
-    /// Only until the Workflow is read.
-    links: HashMap<Arc<str>, Link>,
-}
-
-impl Runs {
-    /// Takes a Workplan in; whether there is something new for the status or the history.
-    pub fn apply(&mut self, name: &str, state: RunState, link: Option<Link>) -> bool {
-        let before = self.take(name);
-        let changed = before
-            .as_ref()
-            .map(|before| (before.counted(), before.held))
-            != Some((state.counted(), state.held));
-        let name: Arc<str> = name.into();
-        match state.counted() {
-            Some(Counted::Active) => self.active += 1,
-            Some(Counted::Ended(end)) => {
-                self.ended_mut(end).insert((state.ended, name.clone()));
-            }
-            None => {}
-        }
-        self.links.extend(link.map(|link| (name.clone(), link)));
-        self.states.insert(name, state);
-        changed
-    }
-
-    /// The events that the Workplans stand for.
-    pub fn take_links(&mut self) -> Vec<Link> {
-        std::mem::take(&mut self.links).into_values().collect()
-    }
-
-    /// Forgets a Workplan; whether it was there.
-    pub fn remove(&mut self, name: &str) -> bool {
-        self.links.remove(name);
-        self.take(name).is_some()
-    }
-
-    /// Forgets all Workplans but these; whether there were others.
-    pub fn retain(&mut self, exists: impl Fn(&str) -> bool) -> bool {
-        let gone = self.states.keys().filter(|name| !exists(name));
-        let gone: Vec<Arc<str>> = gone.cloned().collect();
-        for name in &gone {
-            self.remove(name);
-        }
-        !gone.is_empty()
-    }
-
-    fn take(&mut self, name: &str) -> Option<RunState> {
-        let (name, state) = self.states.remove_entry(name)?;
-        match state.counted() {
-            Some(Counted::Active) => self.active -= 1,
-            Some(Counted::Ended(end)) => {
-                self.ended_mut(end).remove(&(state.ended, name));
-            }
-            None => {}
-        }
-        Some(state)
-    }
-
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&RunState> {
-        self.states.get(name)
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.states.is_empty()
-    }
-
-    /// How many are pending or running.
-    #[must_use]
-    pub fn active(&self) -> usize {
-        self.active
-    }
-
-    /// Those that have ended so, the earliest first.
-    #[must_use]
-    pub fn ended(&self, end: End) -> &Ended {
-        match end {
-            End::Succeeded => &self.succeeded,
-            End::Failed => &self.failed,
-        }
-    }
-
-    fn ended_mut(&mut self, end: End) -> &mut Ended {
-        match end {
-            End::Succeeded => &mut self.succeeded,
-            End::Failed => &mut self.failed,
         }
     }
 }
@@ -320,7 +138,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    fn run(metadata: &Value) -> Option<Run> {
+    fn observed(metadata: &Value) -> Option<ObservedWorkplan> {
         let owner = json!({
             "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow", "name": "w", "uid": "1", "controller": true,
         });
@@ -337,7 +155,7 @@ mod tests {
         for (path, value) in metadata.as_object().unwrap() {
             *workplan["metadata"].pointer_mut(path).unwrap() = value.clone();
         }
-        Run::new(&serde_json::from_value(workplan).unwrap())
+        ObservedWorkplan::new(&serde_json::from_value(workplan).unwrap())
     }
 
     #[rstest]
@@ -348,13 +166,16 @@ mod tests {
     #[case(json!({"/ownerReferences/0/controller": false}), false)]
     #[case(json!({"/ownerReferences": []}), false)]
     #[case(json!({"/namespace": null}), false)]
-    fn a_workplan_is_of_the_workflow_that_controls_it(#[case] metadata: Value, #[case] is: bool) {
-        let owner = run(&metadata).map(|run| run.workflow);
-        let workflow = Owner {
+    fn workplan_belongs_to_its_controlling_workflow(
+        #[case] metadata: Value,
+        #[case] controlled: bool,
+    ) {
+        let owner = observed(&metadata).map(|workplan| workplan.workflow);
+        let workflow = WorkflowKey {
             namespace: "own".to_owned(),
             uid: "1".into(),
         };
-        assert_eq!(owner, is.then_some(workflow));
+        assert_eq!(owner, controlled.then_some(workflow));
     }
 
     #[rstest]
@@ -364,11 +185,8 @@ mod tests {
     #[case("18446744073709551615", None)]
     #[case("one", None)]
     #[case("", None)]
-    fn a_number_that_no_status_can_tell_links_nothing(
-        #[case] label: &str,
-        #[case] sequence: Option<i64>,
-    ) {
-        let run = run(&json!({"/labels/kube.ci~1sequence": label})).unwrap();
-        assert_eq!(run.link.map(|link| link.sequence), sequence);
+    fn invalid_sequence_makes_no_link(#[case] label: &str, #[case] sequence: Option<i64>) {
+        let workplan = observed(&json!({"/labels/kube.ci~1sequence": label})).unwrap();
+        assert_eq!(workplan.link.map(|link| link.sequence), sequence);
     }
 }

@@ -1,27 +1,27 @@
-//! The Workplan of a Workflow, serialized once: an event adds its metadata and what fired it.
+//! The Workplan of a Workflow, serialized once. An event adds the metadata and the trigger.
 
 use kube_core::Resource;
 use kubeci_api::{TriggeredBy, Workflow, WorkflowSpec, Workplan, WorkplanSpec, names};
 use kubeci_compiler::{Plan, workplan};
 
-/// A compiled Workflow of one generation. Its steps are held as the JSON text that each Workplan has of
-/// them, which takes less room than the types, and are copied only into a request that is sent.
+/// A compiled Workflow of one generation. The template holds the tasks as JSON, which takes less memory than the
+/// types. The JSON is copied only into the body of a request.
 #[derive(Debug)]
-pub struct Template {
+pub struct WorkplanTemplate {
     /// The Workflow without its steps.
     workflow: Workflow,
     /// The plan without its tasks.
     plan: Plan,
-    /// The Workplan's spec without what fired it: `{"tasks":...}`.
+    /// The Workplan's spec without the trigger: `{"tasks":...}`.
     spec: String,
-    /// The number of steps, and of the tasks that they became.
+    /// The number of steps and of tasks.
     pub size: (usize, usize),
-    /// What may not be as the Workflow's author thinks.
+    /// The warnings of the compiler.
     pub warnings: Vec<String>,
 }
 
-impl Template {
-    /// The template of a Workflow that was compiled into this plan.
+impl WorkplanTemplate {
+    /// The template of a Workflow and its plan.
     ///
     /// # Errors
     /// The plan cannot be serialized, which its types exclude.
@@ -64,22 +64,27 @@ impl Template {
         self.workflow.metadata.generation
     }
 
-    /// About how many bytes a request to create a Workplan takes.
+    /// The approximate size of a request that creates a Workplan.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.spec.len()
     }
 
-    /// The Workplan of an event without its tasks and without what holds for their pods.
+    /// The Workplan of an event without its tasks and without the settings of their pods.
     #[must_use]
-    pub fn outline(&self, trigger: TriggeredBy, previous: Option<&str>, sequence: i64) -> Workplan {
-        let mut outline = workplan(&self.workflow, &self.plan, trigger, previous);
+    pub fn outline(
+        &self,
+        trigger: TriggeredBy,
+        previous_head: Option<&str>,
+        sequence: i64,
+    ) -> Workplan {
+        let mut outline = workplan(&self.workflow, &self.plan, trigger, previous_head);
         let labels = outline.metadata.labels.get_or_insert_default();
         labels.insert(names::SEQUENCE_LABEL.to_owned(), sequence.to_string());
         outline
     }
 
-    /// The Workplan of an outline in full, as JSON.
+    /// The whole Workplan of an outline, as JSON.
     ///
     /// # Errors
     /// The outline cannot be serialized, which its types exclude.
@@ -88,7 +93,7 @@ impl Template {
         let kind = serde_json::to_string(&Workplan::kind(&()))?;
         let metadata = serde_json::to_string(&outline.metadata)?;
         let trigger = serde_json::to_string(&outline.spec.trigger)?;
-        // The tasks, of which there is always one, follow after the opening brace.
+        // A spec has at least one task, so that a comma may follow the trigger.
         let rest = self.spec.strip_prefix('{').unwrap_or(&self.spec);
         let body = format!(
             r#"{{"apiVersion":{api_version},"kind":{kind},"metadata":{metadata},"spec":{{"trigger":{trigger},{rest}}}"#
@@ -106,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_the_compilers_workplan() {
+    fn body_equals_the_compiled_workplan() {
         let workflow = json!({
             "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow",
             "metadata": {"name": "w", "namespace": "own", "uid": "workflow", "generation": 3},
@@ -133,7 +138,7 @@ mod tests {
         let labels = whole.metadata.labels.as_mut().unwrap();
         labels.insert(names::SEQUENCE_LABEL.to_owned(), "7".to_owned());
 
-        let template = Template::new(workflow, plan, Vec::new()).unwrap();
+        let template = WorkplanTemplate::new(workflow, plan, Vec::new()).unwrap();
         let outline = template.outline(trigger, Some("before"), 7);
         assert!(outline.spec.tasks.is_empty());
         let body = template.body(&outline).unwrap();

@@ -3,59 +3,62 @@ use std::sync::Arc;
 use kubeci_api::{TriggeredBy, Workplan};
 
 use crate::{
-    dispatch_queue::Dispatch, object::Uid, transition::Transition, workplan_template::Template,
+    dispatch_queue::Dispatch, object::Uid, transition::Transition,
+    workplan_template::WorkplanTemplate,
 };
 
-/// A Workplan to create. While it waits for its turn it holds the event, and shares the plan.
+/// A Workplan to create. It shares the plan with other creations of the same Workflow.
 #[derive(Clone, Debug)]
 pub struct Creation {
+    /// The uid of the Workflow.
     pub workflow: Uid,
+    /// The uid of the object.
     pub object: Uid,
     transition: Transition,
     sequence: i64,
-    template: Arc<Template>,
+    template: Arc<WorkplanTemplate>,
 }
 
 impl Creation {
-    pub(super) fn new(workflow: Uid, dispatch: Dispatch, template: Arc<Template>) -> Self {
-        let Dispatch {
-            uid,
-            transition,
-            sequence,
-        } = dispatch;
+    pub(super) fn new(workflow: Uid, dispatch: Dispatch, template: Arc<WorkplanTemplate>) -> Self {
         Self {
             workflow,
-            object: uid,
-            transition,
-            sequence,
+            object: dispatch.uid,
+            transition: dispatch.transition,
+            sequence: dispatch.sequence,
             template,
         }
     }
 
-    /// About how many bytes the request takes.
+    /// The approximate size of the request.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.template.bytes()
     }
 
-    /// The Workplan without its tasks and without what holds for their pods.
+    /// The Workplan without its tasks and without the settings of their pods.
     #[must_use]
     pub fn outline(&self) -> Workplan {
-        let transition = &self.transition;
+        let Transition {
+            object,
+            event,
+            hash,
+            previous_head,
+        } = &self.transition;
         let trigger = TriggeredBy {
-            api_version: transition.object.resource.kind.api_version(),
-            kind: transition.object.resource.kind.name.clone(),
-            namespace: transition.object.namespace.clone(),
-            name: transition.object.name.clone(),
+            api_version: object.resource.kind.api_version(),
+            kind: object.resource.kind.name.clone(),
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
             uid: self.object.to_string(),
-            event: transition.event,
-            token: transition.hash.clone(),
+            event: *event,
+            token: hash.clone(),
         };
-        let previous = transition.previous_head.as_deref();
-        self.template.outline(trigger, previous, self.sequence)
+        self.template
+            .outline(trigger, previous_head.as_deref(), self.sequence)
     }
 
-    /// The Workplan of this outline in full, as JSON.
+    /// The whole Workplan of this outline, as JSON.
     ///
     /// # Errors
     /// It cannot be serialized, which its types exclude.
@@ -63,7 +66,9 @@ impl Creation {
         self.template.body(outline)
     }
 
+    /// Whether both hold the same plan in memory.
     #[cfg(test)]
+    #[must_use]
     pub fn shares_plan(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.template, &other.template)
     }

@@ -1,68 +1,76 @@
-//! Which ended Workplans are deleted, and when.
+//! The deletion of finished Workplans.
+
+use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Engine, named};
+use super::{Engine, controlling};
 use crate::object::Uid;
 
 /// A Workplan to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
+    /// The namespace.
     pub namespace: String,
+    /// The name.
     pub name: String,
+    /// The uid, so that a Workplan of the same name created later is kept.
     pub uid: Uid,
 }
 
 impl Engine {
-    /// Time has passed: what has expired by now is to be told, and then deleted.
+    /// Marks the Workflows as dirty whose Workplans have expired by now. The next status writes delete these.
     pub fn expire(&mut self, now: Timestamp) {
-        for (owner, runs) in &self.runs {
-            let Some(record) = named(&self.records, owner) else {
+        for (key, workplans) in &self.workplans {
+            let Some(workflow) = controlling(&self.workflows, key) else {
                 continue;
             };
-            let told = record.queue.recorded_sequence();
-            let limits = record.limits.as_ref();
-            if limits.is_some_and(|limits| record.deleted.is_due(limits, runs, told, now)) {
-                self.untold.insert(owner.uid.clone());
+            let recorded = workflow.queue.recorded_sequence();
+            let is_due = workflow.limits.as_ref().is_some_and(|limits| {
+                let deletions = &workflow.deletions;
+                deletions.is_due(limits, workplans, recorded, now)
+            });
+            if is_due {
+                self.dirty.insert(key.uid.clone());
             }
         }
     }
 
-    /// What was reported of a Workflow is in its status, or may not be.
-    pub fn written(&mut self, workflow: &str, written: bool) {
-        let Some(record) = self.records.get_mut(workflow) else {
+    /// The last status update of a Workflow was written, or may not have been.
+    pub fn status_written(&mut self, uid: &str, written: bool) {
+        let Some(workflow) = self.workflows.get_mut(uid) else {
             return;
         };
         if !written {
-            record.written.fields = None;
+            workflow.stored_status.fields = None;
             return;
         }
-        record.written.behind.clear();
-        let Some(runs) = self.runs.get(&record.reference.owner()) else {
+        workflow.stored_status.unflushed.clear();
+        let Some(workplans) = self.workplans.get(&workflow.reference.key()) else {
             return;
         };
-        let namespace = &record.reference.namespace;
-        let deletion = |name: &std::sync::Arc<str>| {
+        let namespace = &workflow.reference.namespace;
+        let deletion = |name: &Arc<str>| {
             Some(Deletion {
                 namespace: namespace.clone(),
                 name: name.to_string(),
-                uid: runs.get(name)?.uid.clone(),
+                uid: workplans.get(name)?.uid.clone(),
             })
         };
-        let deletions = record.deleted.order().filter_map(deletion);
-        self.deletions.extend(deletions);
+        let requested = workflow.deletions.request();
+        self.deletions.extend(requested.filter_map(deletion));
     }
 
-    /// As if the stored status were empty, so that the next report says all.
+    /// Forgets the stored status, so that the next update has all fields.
     #[cfg(test)]
-    pub fn forget_written(&mut self, workflow: &str) {
-        let record = self.records.get_mut(workflow).unwrap();
-        let known = record.queue.ledger().iter().map(|(uid, _)| uid.clone());
-        record.written.behind = known.collect();
-        record.written.fields = None;
+    pub fn forget_stored_status(&mut self, uid: &str) {
+        let workflow = self.workflows.get_mut(uid).unwrap();
+        let recorded = workflow.queue.ledger().iter();
+        workflow.stored_status.unflushed = recorded.map(|(uid, _)| uid.clone()).collect();
+        workflow.stored_status.fields = None;
     }
 
-    /// The Workplans to delete since this was last asked.
+    /// The Workplans to delete since the last call.
     pub fn take_deletions(&mut self) -> Vec<Deletion> {
         std::mem::take(&mut self.deletions)
     }

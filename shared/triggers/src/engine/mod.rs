@@ -1,16 +1,22 @@
-//! All Workflows and all that they watch, as one state: what happens goes in, what to do comes out.
+//! The engine: the state of all Workflows and of all that they watch. Observations go in, decisions come out.
 //!
-//! The shell tells what it sees by calling the engine's methods, and then takes what is to be done:
-//! [`Engine::take_creations`], [`Engine::take_retries`], [`Engine::take_watch_commands`],
-//! [`Engine::take_untold`], and what to ask by [`Engine::undiscovered_kinds`] and [`Engine::access_reviews`].
+//! The operator calls the methods that take observations, and then carries out what
+//! [`Engine::take_creations`], [`Engine::take_retries`], [`Engine::take_deletions`],
+//! [`Engine::take_watch_commands`] and [`Engine::take_dirty`] return. It discovers the
+//! [`Engine::undiscovered_kinds`] and requests the [`Engine::access_reviews`].
 
 mod creation;
 mod deletion;
 mod observations;
+mod requirements;
+mod settings;
+mod shared_watch;
 mod status;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod workflow_conditions;
+mod workflow_ref;
 mod workflow_state;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,67 +28,68 @@ use crate::{
     access_review::AccessReview,
     discovery::DiscoveryResult,
     dispatch_queue::{CreateError, Dispatch},
-    history::Limits,
     object::Uid,
-    observed_workplan::{Owner, Run, Runs},
+    observed_workplan::{ObservedWorkplan, WorkflowKey},
     resource::Kind,
     watch_key::WatchKey,
+    workplan_index::WorkplanIndex,
 };
+use shared_watch::SharedWatch;
+use workflow_state::WorkflowState;
+
 pub use creation::Creation;
 pub use deletion::Deletion;
-pub use status::Report;
-use subscriptions::Watch;
-pub use subscriptions::{WatchCommand, WatchError};
-use workflow_state::Record;
-pub use workflow_state::Reference;
+pub use settings::Settings;
+pub use shared_watch::{WatchCommand, WatchError};
+pub use status::StatusUpdate;
+pub use workflow_ref::WorkflowRef;
 
-/// What the operator was started with.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Settings {
-    pub compiler: kubeci_compiler::Settings,
-    /// What Workflows that do not say keep of their ended Workplans.
-    pub history: Limits,
-}
-
-/// The state of the workflow operator.
+/// The state of the trigger engine.
 #[derive(Debug, Default)]
 pub struct Engine {
     settings: Settings,
-    records: HashMap<Uid, Record>,
-    runs: HashMap<Owner, Runs>,
+    workflows: HashMap<Uid, WorkflowState>,
+    workplans: HashMap<WorkflowKey, WorkplanIndex>,
     kinds: HashMap<Kind, DiscoveryResult>,
     review_results: HashMap<AccessReview, bool>,
-    watches: HashMap<WatchKey, Watch>,
+    watches: HashMap<WatchKey, SharedWatch>,
     last_epoch: u64,
     changed_watches: BTreeSet<WatchKey>,
-    creations: Vec<Creation>,
-    deletions: Vec<Deletion>,
-    /// Whether a kind or an answer may be needed that was not, or no more.
     requirements_changed: bool,
+    creations: Vec<Creation>,
     retries: Vec<Retry>,
-    untold: BTreeSet<Uid>,
-    tally: Tally,
+    deletions: Vec<Deletion>,
+    /// The Workflows whose status needs to be written.
+    dirty: BTreeSet<Uid>,
+    counters: Counters,
 }
 
-/// A creation that failed this often and is to be tried again later.
+/// A creation to retry after a backoff.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
+    /// The uid of the Workflow.
     pub workflow: Uid,
+    /// The uid of the object.
     pub object: Uid,
+    /// The number of attempts that failed.
     pub attempts: u32,
 }
 
-/// What is counted.
+/// The increments of the operator's metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Counters {
+    /// Events of objects that triggers match.
     pub matched: u64,
+    /// Events that get a Workplan.
     pub fired: u64,
+    /// Workplans that were created.
     pub created: u64,
-    pub refused: u64,
+    /// Creations that failed.
+    pub not_created: u64,
 }
 
 impl Engine {
-    /// An engine that has seen nothing.
+    /// An engine without Workflows.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -91,213 +98,204 @@ impl Engine {
         }
     }
 
-    /// A Workflow exists, as new or changed. Workplans that exist before the operator starts must be
-    /// told before their Workflows.
+    /// A Workflow was added, modified or listed. All Workplans must be listed before the first Workflow.
     pub fn workflow_applied(&mut self, workflow: Workflow) {
         let Some(uid) = workflow.metadata.uid.as_deref().map(Uid::from) else {
             return;
         };
-        match self.records.get_mut(&uid) {
-            Some(record) if record.is_current(&workflow.metadata) => return,
-            Some(record) if record.is_read() => {
-                record.change(workflow, &self.settings);
-                for object in record.queue.blocked() {
+        match self.workflows.get_mut(&uid) {
+            Some(state) if state.is_current(&workflow.metadata) => return,
+            Some(state) if state.is_status_loaded() => {
+                state.update(workflow, &self.settings);
+                for object in state.queue.blocked() {
                     self.retry(&uid, &object);
                 }
             }
-            _ => self.meet(&uid, workflow),
+            _ => self.load(&uid, workflow),
         }
         self.reconcile(&uid);
     }
 
-    /// A Workflow exists that cannot be read; the ledger of one that could be before is kept.
-    pub fn workflow_unreadable(&mut self, reference: Reference, error: &str) {
+    /// A Workflow exists that cannot be deserialized. Its ledger is kept.
+    pub fn workflow_invalid(&mut self, reference: WorkflowRef, error: &str) {
         let uid = reference.uid.clone();
-        let record = self.records.entry(uid.clone());
-        record
-            .or_insert_with(|| Record::unread(reference))
-            .unreadable(error);
+        let state = self.workflows.entry(uid.clone());
+        state
+            .or_insert_with(|| WorkflowState::new(reference))
+            .set_invalid_schema(error);
         self.reconcile(&uid);
     }
 
-    /// A Workflow exists no more.
+    /// A Workflow was deleted.
     pub fn workflow_deleted(&mut self, uid: &str) {
-        if let Some((uid, record)) = self.records.remove_entry(uid) {
-            self.requirements_changed = true;
-            for key in record.subscriptions.keys() {
-                self.unsubscribe(&uid, key);
-            }
-            self.untold.remove(&uid);
-            let owner = record.reference.owner();
-            if self.runs.get(&owner).is_some_and(Runs::is_empty) {
-                self.runs.remove(&owner);
-            }
+        let Some((uid, state)) = self.workflows.remove_entry(uid) else {
+            return;
+        };
+        self.requirements_changed = true;
+        for key in state.subscriptions.keys() {
+            self.unsubscribe(&uid, key);
+        }
+        self.dirty.remove(&uid);
+        let key = state.reference.key();
+        let workplans = self.workplans.get(&key);
+        if workplans.is_some_and(WorkplanIndex::is_empty) {
+            self.workplans.remove(&key);
         }
     }
 
-    /// All Workflows that exist have just been told.
+    /// The list of Workflows is complete: all others are deleted.
     pub fn workflows_listed(&mut self, exists: impl Fn(&str) -> bool) {
-        let gone: Vec<Uid> = self
-            .records
-            .keys()
-            .filter(|uid| !exists(uid))
-            .cloned()
-            .collect();
-        for uid in gone {
+        let uids = self.workflows.keys();
+        let deleted: Vec<Uid> = uids.filter(|uid| !exists(uid)).cloned().collect();
+        for uid in deleted {
             self.workflow_deleted(&uid);
         }
     }
 
-    /// A Workplan exists, as new or changed.
-    pub fn workplan_applied(&mut self, run: Run) {
-        let runs = self.runs.entry(run.workflow.clone()).or_default();
-        let record = named(&self.records, &run.workflow);
-        let link = run.link.filter(|_| !record.is_some_and(Record::is_read));
-        if runs.apply(&run.name, run.state, link) && record.is_some() {
-            self.untold.insert(run.workflow.uid);
+    /// A Workplan was added, modified or listed.
+    pub fn workplan_applied(&mut self, workplan: ObservedWorkplan) {
+        let key = workplan.workflow;
+        let index = self.workplans.entry(key.clone()).or_default();
+        let workflow = controlling(&self.workflows, &key);
+        let loaded = workflow.is_some_and(WorkflowState::is_status_loaded);
+        let link = workplan.link.filter(|_| !loaded);
+        if index.apply(&workplan.name, workplan.state, link) && workflow.is_some() {
+            self.dirty.insert(key.uid);
         }
     }
 
-    /// A Workplan exists no more.
-    pub fn workplan_deleted(&mut self, run: &Run) {
-        let Some(runs) = self.runs.get_mut(&run.workflow) else {
+    /// A Workplan was deleted.
+    pub fn workplan_deleted(&mut self, workplan: &ObservedWorkplan) {
+        let key = &workplan.workflow;
+        let Some(index) = self.workplans.get_mut(key) else {
             return;
         };
-        let removed = runs.remove(&run.name);
-        if named(&self.records, &run.workflow).is_some() {
-            let uid = &run.workflow.uid;
-            self.untold.extend(removed.then(|| uid.clone()));
-        } else if runs.is_empty() {
-            self.runs.remove(&run.workflow);
+        let removed = index.remove(&workplan.name);
+        if controlling(&self.workflows, key).is_some() {
+            self.dirty.extend(removed.then(|| key.uid.clone()));
+        } else if index.is_empty() {
+            self.workplans.remove(key);
         }
     }
 
-    /// All Workplans that exist have just been told.
-    pub fn workplans_listed(&mut self, exists: impl Fn(&Owner, &str) -> bool) {
-        self.runs.retain(|owner, runs| {
-            let changed = runs.retain(|name| exists(owner, name));
-            let known = named(&self.records, owner).is_some();
-            let uid = &owner.uid;
-            self.untold.extend((changed && known).then(|| uid.clone()));
-            known || !runs.is_empty()
+    /// The list of Workplans is complete: all others are deleted.
+    pub fn workplans_listed(&mut self, exists: impl Fn(&WorkflowKey, &str) -> bool) {
+        self.workplans.retain(|key, index| {
+            let changed = index.retain(|name| exists(key, name));
+            let controlled = controlling(&self.workflows, key).is_some();
+            let dirty = changed && controlled;
+            self.dirty.extend(dirty.then(|| key.uid.clone()));
+            controlled || !index.is_empty()
         });
     }
 
-    /// The Workplan exists now, or did already because an earlier attempt made it.
+    /// A Workplan was created, now or by an earlier attempt.
     pub fn created(&mut self, workflow: &Uid, object: &Uid, name: String, now: Timestamp) {
-        self.tally.created += 1;
-        let Some(record) = self.records.get_mut(workflow) else {
+        self.counters.created += 1;
+        let Some(state) = self.workflows.get_mut(workflow) else {
             return;
         };
-        let next = record.created(object, name, now);
-        self.settle(workflow);
+        let next = state.created(object, name, now);
+        self.queue_changed(workflow);
         self.dispatch(workflow, next);
     }
 
-    /// The Workplan was not created.
+    /// A Workplan was not created.
     pub fn failed(&mut self, workflow: &Uid, object: &Uid, error: CreateError) {
-        self.tally.refused += 1;
-        let queue = self
-            .records
-            .get_mut(workflow)
-            .map(|record| &mut record.queue);
-        let Some(queue) = queue else {
+        self.counters.not_created += 1;
+        let Some(state) = self.workflows.get_mut(workflow) else {
             return;
         };
-        let attempts = queue.failed(object, error);
-        self.untold.insert(workflow.clone());
-        if let Some(attempts) = attempts {
-            let (workflow, object) = (workflow.clone(), object.clone());
-            self.retries.push(Retry {
-                workflow,
-                object,
-                attempts,
-            });
-        }
+        let attempts = state.queue.failed(object, error);
+        self.dirty.insert(workflow.clone());
+        self.retries.extend(attempts.map(|attempts| Retry {
+            workflow: workflow.clone(),
+            object: object.clone(),
+            attempts,
+        }));
     }
 
-    /// The time for another attempt has come.
+    /// The backoff of a [`Retry`] is over.
     pub fn retry(&mut self, workflow: &Uid, object: &Uid) {
-        let queue = self
-            .records
-            .get_mut(workflow)
-            .map(|record| &mut record.queue);
-        let dispatch = queue.and_then(|queue| queue.retry(object));
+        let state = self.workflows.get_mut(workflow);
+        let dispatch = state.and_then(|state| state.queue.retry(object));
         self.create(workflow, dispatch);
     }
 
-    /// The Workplans to create since this was last asked.
+    /// The Workplans to create since the last call.
     pub fn take_creations(&mut self) -> Vec<Creation> {
         std::mem::take(&mut self.creations)
     }
 
-    /// The creations to try again later since this was last asked.
+    /// The creations to retry since the last call.
     pub fn take_retries(&mut self) -> Vec<Retry> {
         std::mem::take(&mut self.retries)
     }
 
-    /// The Workflows about which there is something new to tell since this was last asked.
-    pub fn take_untold(&mut self) -> BTreeSet<Uid> {
-        std::mem::take(&mut self.untold)
+    /// The Workflows whose status needs to be written since the last call.
+    pub fn take_dirty(&mut self) -> BTreeSet<Uid> {
+        std::mem::take(&mut self.dirty)
     }
 
-    /// How many Workflows there are.
+    /// The increments of the metrics since the last call.
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
+    }
+
+    /// The number of Workflows.
     #[must_use]
-    pub fn workflows(&self) -> usize {
-        self.records.len()
+    pub fn workflow_count(&self) -> usize {
+        self.workflows.len()
     }
 
-    /// What happened since this was last asked.
-    pub fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
-    }
-
-    /// Reads a Workflow for the first time.
-    fn meet(&mut self, uid: &Uid, mut workflow: Workflow) {
-        let Some(reference) = Reference::new(&workflow.metadata) else {
+    /// Loads a Workflow for the first time, with its stored status.
+    fn load(&mut self, uid: &Uid, mut workflow: Workflow) {
+        let Some(reference) = WorkflowRef::new(&workflow.metadata) else {
             return;
         };
-        let owner = reference.owner();
-        let links = self.runs.get_mut(&owner).map(Runs::take_links);
-        let runs = self.runs.get(&owner);
-        let record = self
-            .records
-            .entry(uid.clone())
-            .or_insert_with(|| Record::unread(reference));
-        record.remember(&mut workflow, links.unwrap_or_default(), runs);
-        record.change(workflow, &self.settings);
+        let key = reference.key();
+        let index = self.workplans.get_mut(&key);
+        let links = index.map(WorkplanIndex::take_links).unwrap_or_default();
+        let state = self.workflows.entry(uid.clone());
+        let state = state.or_insert_with(|| WorkflowState::new(reference));
+        state.load_status(&mut workflow, links, self.workplans.get(&key));
+        state.update(workflow, &self.settings);
     }
 
     fn dispatch(&mut self, workflow: &Uid, dispatch: Option<Dispatch>) {
-        self.tally.fired += u64::from(dispatch.is_some());
+        self.counters.fired += u64::from(dispatch.is_some());
         self.create(workflow, dispatch);
     }
 
     fn create(&mut self, workflow: &Uid, dispatch: Option<Dispatch>) {
-        let template = self.records.get(workflow).and_then(Record::template);
+        let state = self.workflows.get(workflow);
+        let template = state.and_then(WorkflowState::template);
         if let (Some(dispatch), Some(template)) = (dispatch, template) {
-            let creation = Creation::new(workflow.clone(), dispatch, template);
+            let creation = Creation::new(workflow.clone(), dispatch, template.clone());
             self.creations.push(creation);
         }
     }
 
-    /// Notes whether the ledger has changed, and looks again at everything once a full one has room.
-    fn settle(&mut self, workflow: &Uid) {
-        let Some(record) = self.records.get_mut(workflow) else {
+    /// Marks the Workflow as dirty if its queue has changed. Restarts its watches once a full ledger has room.
+    fn queue_changed(&mut self, workflow: &Uid) {
+        let Some(state) = self.workflows.get_mut(workflow) else {
             return;
         };
-        if record.queue.take_dirty() {
-            self.untold.insert(workflow.clone());
-            if record.queue.readmit() {
-                let keys = record.subscriptions.keys().cloned();
+        if state.queue.take_dirty() {
+            self.dirty.insert(workflow.clone());
+            if state.queue.readmit() {
+                let keys = state.subscriptions.keys().cloned();
                 self.changed_watches.extend(keys);
             }
         }
     }
 }
 
-/// The Workflow that Workplans name; nothing if there is none in their namespace.
-fn named<'a>(records: &'a HashMap<Uid, Record>, owner: &Owner) -> Option<&'a Record> {
-    let record = records.get(&owner.uid)?;
-    (record.reference.namespace == owner.namespace).then_some(record)
+/// The Workflow that controls Workplans; `None` if there is none with this uid in their namespace.
+fn controlling<'a>(
+    workflows: &'a HashMap<Uid, WorkflowState>,
+    key: &WorkflowKey,
+) -> Option<&'a WorkflowState> {
+    let workflow = workflows.get(&key.uid)?;
+    (workflow.reference.namespace == key.namespace).then_some(workflow)
 }

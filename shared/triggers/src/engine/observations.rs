@@ -1,6 +1,6 @@
-//! What the watches show.
+//! Observations: what the watches show.
 
-use super::{Engine, subscriptions::WatchError};
+use super::{Engine, shared_watch::WatchError};
 use crate::{
     filter::{selected_events, selects_deletion},
     object::{ObjectRef, ObservedObject, Uid, Uids},
@@ -9,58 +9,62 @@ use crate::{
 };
 
 impl Engine {
-    /// An object exists, as new or changed or merely listed.
+    /// An object was added, modified or listed.
     pub fn object_applied(&mut self, key: &WatchKey, epoch: u64, observed: &ObservedObject) {
-        for workflow in self.subscribers(key, epoch) {
-            let Some(record) = self.records.get(&workflow) else {
+        for uid in self.subscribers(key, epoch) {
+            let Some(workflow) = self.workflows.get(&uid) else {
                 continue;
             };
-            let selection = selected_events(&record.active_filters, &workflow, observed);
-            self.tally.matched += u64::from(selection.is_some());
-            if selection.is_none() && !record.queue.tracks(&observed.uid) {
+            let selection = selected_events(&workflow.active_filters, &uid, observed);
+            self.counters.matched += u64::from(selection.is_some());
+            if selection.is_none() && !workflow.queue.tracks(&observed.uid) {
                 continue;
             }
-            let (object, fingerprint) = (observed.object.clone(), observed.fingerprint.clone());
             let live = Observation::Live {
-                object,
-                fingerprint,
+                object: observed.object.clone(),
+                fingerprint: observed.fingerprint.clone(),
                 selection,
             };
-            self.observe(&workflow, [(observed.uid.clone(), live)]);
+            self.observe(&uid, [(observed.uid.clone(), live)]);
         }
     }
 
     /// An object was deleted.
-    pub fn object_deleted(&mut self, key: &WatchKey, epoch: u64, uid: &Uid, object: &ObjectRef) {
-        for workflow in self.subscribers(key, epoch) {
-            let Some(record) = self.records.get(&workflow) else {
+    pub fn object_deleted(
+        &mut self,
+        key: &WatchKey,
+        epoch: u64,
+        object_uid: &Uid,
+        object: &ObjectRef,
+    ) {
+        for uid in self.subscribers(key, epoch) {
+            let Some(workflow) = self.workflows.get(&uid) else {
                 continue;
             };
-            if record.queue.tracks(uid) {
-                let selected = selects_deletion(&record.active_filters, object);
-                self.tally.matched += u64::from(selected);
-                self.observe(
-                    &workflow,
-                    [(uid.clone(), Observation::Deleted { selected })],
-                );
+            if workflow.queue.tracks(object_uid) {
+                let selected = selects_deletion(&workflow.active_filters, object);
+                self.counters.matched += u64::from(selected);
+                let deleted = Observation::Deleted { selected };
+                self.observe(&uid, [(object_uid.clone(), deleted)]);
             }
         }
     }
 
-    /// All objects that exist have just been shown: others do not.
-    pub fn objects_listed(&mut self, key: &WatchKey, epoch: u64, exist: &Uids) {
-        for workflow in self.subscribers(key, epoch) {
-            let Some(record) = self.records.get(&workflow) else {
+    /// The list of the epoch is complete: tracked objects that it does not have are deleted.
+    pub fn objects_listed(&mut self, key: &WatchKey, epoch: u64, existing: &Uids) {
+        for uid in self.subscribers(key, epoch) {
+            let Some(workflow) = self.workflows.get(&uid) else {
                 continue;
             };
-            let known = record.queue.tracked_objects();
-            let gone = known.filter(|(uid, object)| key.covers(object) && !exist.contains(*uid));
-            let gone = gone.map(|(uid, object)| {
-                let selected = selects_deletion(&record.active_filters, object);
+            let tracked = workflow.queue.tracked_objects();
+            let missing =
+                tracked.filter(|(uid, object)| key.covers(object) && !existing.contains(*uid));
+            let deleted = missing.map(|(uid, object)| {
+                let selected = selects_deletion(&workflow.active_filters, object);
                 (uid.clone(), Observation::Deleted { selected })
             });
-            let gone: Vec<_> = gone.collect();
-            self.observe(&workflow, gone);
+            let deleted: Vec<_> = deleted.collect();
+            self.observe(&uid, deleted);
         }
         if let Some(watch) = self
             .watches
@@ -72,7 +76,7 @@ impl Engine {
         }
     }
 
-    /// A watch has begun to fail, or has recovered.
+    /// A watch has begun to fail, or works again.
     pub fn watch_error(&mut self, key: &WatchKey, epoch: u64, error: Option<WatchError>) {
         if let Some(watch) = self
             .watches
@@ -80,18 +84,16 @@ impl Engine {
             .filter(|watch| watch.epoch == epoch)
         {
             watch.error = error;
-            self.untold.extend(watch.subscribers.iter().cloned());
+            self.dirty.extend(watch.subscribers.iter().cloned());
         }
     }
 
-    /// The API serves what is watched no more: it must be found anew.
+    /// The API does not serve the resource any more: its kind must be discovered again.
     pub fn resource_not_served(&mut self, key: &WatchKey, epoch: u64) {
-        let current = self
-            .watches
-            .get(key)
-            .is_some_and(|watch| watch.epoch == epoch);
-        if current && self.kinds.remove(&key.resource.kind).is_some() {
-            self.reconcile_where(|record| record.subscriptions.contains_key(key));
+        let watch = self.watches.get(key);
+        let is_current = watch.is_some_and(|watch| watch.epoch == epoch);
+        if is_current && self.kinds.remove(&key.resource.kind).is_some() {
+            self.reconcile_where(|workflow| workflow.subscriptions.contains_key(key));
         }
     }
 
@@ -101,17 +103,18 @@ impl Engine {
         observations: impl IntoIterator<Item = (Uid, Observation)>,
     ) {
         for (uid, observation) in observations {
-            let record = self.records.get_mut(workflow);
-            let dispatch = record.and_then(|record| record.queue.observe(&uid, observation));
+            let state = self.workflows.get_mut(workflow);
+            let dispatch = state.and_then(|state| state.queue.observe(&uid, observation));
             self.dispatch(workflow, dispatch);
         }
-        self.settle(workflow);
+        self.queue_changed(workflow);
     }
 
+    /// The Workflows that observations of this epoch concern.
     fn subscribers(&self, key: &WatchKey, epoch: u64) -> Vec<Uid> {
         let watch = self.watches.get(key).filter(|watch| watch.epoch == epoch);
         let subscribers = watch.into_iter().flat_map(|watch| &watch.subscribers);
-        let since = |uid: &Uid| self.records.get(uid)?.subscriptions.get(key).copied();
+        let since = |uid: &Uid| self.workflows.get(uid)?.subscriptions.get(key).copied();
         subscribers
             .filter(|uid| since(uid).is_some_and(|since| since <= epoch))
             .cloned()

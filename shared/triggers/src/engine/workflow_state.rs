@@ -9,102 +9,75 @@ use kubeci_api::Workflow;
 use kubeci_compiler::{compile_workflow, shared_volumes, stored_bytes};
 use serde_json::Value;
 
-use super::Settings;
+use super::{settings::Settings, workflow_ref::WorkflowRef};
 use crate::{
     access_review::ServiceAccount,
-    conditions::{Problem, listed},
+    conditions::{Problem, join},
     dispatch_queue::{Dispatch, DispatchQueue},
     filter::{Filter, FilterError, selects_deletion},
-    history::{Deleted, Limits},
+    history::{Deletions, HistoryLimits},
     ledger::{Ledger, Link},
     object::{ObjectRef, Uid},
-    observed_workplan::{Owner, Runs},
+    resource::Kind,
     trigger_state::TriggerState,
     watch_key::{Scope, WatchKey},
-    workplan_template::Template,
+    workplan_index::WorkplanIndex,
+    workplan_template::WorkplanTemplate,
 };
 
-/// Which Workflow it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    pub uid: Uid,
-    pub namespace: String,
-    pub name: String,
-    pub generation: i64,
-}
+/// The reason of a Workflow that does not match its schema.
+const INVALID_SCHEMA: &str = "InvalidSchema";
 
-/// All that is known of one Workflow.
+/// The state of one Workflow.
 #[derive(Debug)]
-pub(super) struct Record {
-    pub reference: Reference,
-    /// The Workplans of the Workflow as it last compiled.
-    template: Option<Arc<Template>>,
+pub(super) struct WorkflowState {
+    pub reference: WorkflowRef,
+    /// The template of the last generation that compiled.
+    template: Option<Arc<WorkplanTemplate>>,
     service_account: Option<String>,
-    /// What is kept of ended Workplans; nothing is deleted before this is known.
-    pub limits: Option<Limits>,
-    pub deleted: Deleted,
-    /// Why nothing may fire now.
+    /// The history limits; nothing is deleted before they are known.
+    pub limits: Option<HistoryLimits>,
+    pub deletions: Deletions,
+    /// The problem because of which nothing fires.
     pub problem: Option<Problem>,
-    read: bool,
+    status_loaded: bool,
     deleting: bool,
-    /// The triggers, each read or what is wrong with it.
+    /// The triggers, validated.
     pub filters: Vec<Result<Filter, FilterError>>,
     pub trigger_states: Vec<TriggerState>,
     /// The filters whose objects are watched.
     pub active_filters: Vec<Filter>,
-    /// What is watched for this Workflow, each since which run of the watch.
+    /// The watches of this Workflow, each with the epoch in which the subscription begins.
     pub subscriptions: HashMap<WatchKey, u64>,
     pub queue: DispatchQueue,
     pub last_workplan: Option<String>,
     pub last_fired: Option<MicroTime>,
     pub last_fired_generation: Option<i64>,
     pub conditions: Vec<Condition>,
-    pub written: Written,
+    pub stored_status: StoredStatus,
 }
 
-/// What is known of the Workflow's status as it is stored.
+/// The status that the API server stores, as far as it is known.
 #[derive(Debug, Default)]
-pub(super) struct Written {
-    /// What it says but for the ledger, if that is known.
+pub(super) struct StoredStatus {
+    /// The fields without the ledger; `None` if unknown.
     pub fields: Option<Value>,
-    /// The objects about which the ledger in it may be behind.
-    pub behind: HashSet<Uid>,
+    /// The objects whose ledger entries may not be stored yet.
+    pub unflushed: HashSet<Uid>,
 }
 
-impl Reference {
-    /// The reference of a stored Workflow; nothing if it lacks what every stored one has.
-    #[must_use]
-    pub fn new(metadata: &ObjectMeta) -> Option<Self> {
-        Some(Self {
-            uid: metadata.uid.as_deref()?.into(),
-            namespace: metadata.namespace.clone()?,
-            name: metadata.name.clone()?,
-            generation: metadata.generation.unwrap_or_default(),
-        })
-    }
-
-    /// The Workflow as its Workplans name it.
-    #[must_use]
-    pub fn owner(&self) -> Owner {
-        Owner {
-            namespace: self.namespace.clone(),
-            uid: self.uid.clone(),
-        }
-    }
-}
-
-impl Record {
-    /// A Workflow of which only the metadata can be read.
-    pub fn unread(reference: Reference) -> Self {
+impl WorkflowState {
+    /// The state of a Workflow of which only the metadata is known.
+    pub fn new(reference: WorkflowRef) -> Self {
         Self {
             queue: DispatchQueue::new(reference.uid.clone(), Ledger::default(), 0),
             reference,
             template: None,
             service_account: None,
             limits: None,
-            deleted: Deleted::default(),
+            deletions: Deletions::default(),
             problem: None,
-            read: false,
+            status_loaded: false,
             deleting: false,
             filters: Vec::new(),
             trigger_states: Vec::new(),
@@ -114,34 +87,33 @@ impl Record {
             last_fired: None,
             last_fired_generation: None,
             conditions: Vec::new(),
-            written: Written::default(),
+            stored_status: StoredStatus::default(),
         }
     }
 
-    /// Whether the Workflow's status has been read, without which nothing of it may be told.
-    pub fn is_read(&self) -> bool {
-        self.read
+    /// Whether the stored status is loaded. Before, only conditions may be written.
+    pub fn is_status_loaded(&self) -> bool {
+        self.status_loaded
     }
 
     pub fn is_deleting(&self) -> bool {
         self.deleting
     }
 
-    /// Whether the Workflow is as it was last told, but for its status.
+    /// Whether nothing but the status has changed since the Workflow was observed last.
     pub fn is_current(&self, metadata: &ObjectMeta) -> bool {
-        let readable = self.read
-            && self
-                .problem
-                .as_ref()
-                .is_none_or(|problem| problem.reason != UNREADABLE);
-        let deleting = metadata.deletion_timestamp.is_some();
-        readable
+        let invalid_schema = self
+            .problem
+            .as_ref()
+            .is_some_and(|problem| problem.reason == INVALID_SCHEMA);
+        self.status_loaded
+            && !invalid_schema
             && metadata.generation == Some(self.reference.generation)
-            && deleting == self.deleting
+            && metadata.deletion_timestamp.is_some() == self.deleting
     }
 
-    /// The Workflow as it is now. Its status is read only once: after that the operator knows better.
-    pub fn change(&mut self, workflow: Workflow, settings: &Settings) {
+    /// Replaces the spec. The status of the Workflow is ignored: this state is newer.
+    pub fn update(&mut self, workflow: Workflow, settings: &Settings) {
         self.reference.generation = workflow.metadata.generation.unwrap_or_default();
         self.deleting = workflow.metadata.deletion_timestamp.is_some();
         self.filters = filters(&workflow);
@@ -158,50 +130,50 @@ impl Record {
             }
             Err(messages) => {
                 let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
-                self.problem = Some(Problem::new("Invalid", listed(&messages)));
+                self.problem = Some(Problem::new("Invalid", join(&messages)));
             }
         }
     }
 
-    pub fn unreadable(&mut self, error: &str) {
+    /// The Workflow cannot be deserialized.
+    pub fn set_invalid_schema(&mut self, error: &str) {
         let message =
             format!("the Workflow cannot be read: {error}; correct the field that this names");
-        self.problem = Some(Problem::new(UNREADABLE, message));
+        self.problem = Some(Problem::new(INVALID_SCHEMA, message));
     }
 
-    /// Takes over what the status tells, and what Workplans tell that were created after it.
-    pub fn remember(&mut self, workflow: &mut Workflow, links: Vec<Link>, runs: Option<&Runs>) {
+    /// Loads the stored status, and replays the Workplans that were created after it was written.
+    pub fn load_status(
+        &mut self,
+        workflow: &mut Workflow,
+        links: Vec<Link>,
+        workplans: Option<&WorkplanIndex>,
+    ) {
         let mut status = workflow.status.take().unwrap_or_default();
-        let told = status.last_sequence.unwrap_or_default();
-        let last = links.iter().map(|link| link.sequence).fold(told, i64::max);
-        let untold: Vec<Link> = links
-            .into_iter()
-            .filter(|link| link.sequence > told)
-            .collect();
+        let recorded = status.last_sequence.unwrap_or_default();
+        let sequences = links.iter().map(|link| link.sequence);
+        let last_sequence = sequences.fold(recorded, i64::max);
+        let unrecorded = links.into_iter().filter(|link| link.sequence > recorded);
         let mut ledger = Ledger::from_status(&status);
         let filters: Vec<Filter> = filters(workflow).into_iter().flatten().collect();
-        ledger.replay(untold, |object| selects_deletion(&filters, object));
-        self.queue = DispatchQueue::new(self.reference.uid.clone(), ledger, last);
-        self.deleted = Deleted::read(status.history.as_ref(), runs);
+        ledger.replay(unrecorded.collect(), |object| {
+            selects_deletion(&filters, object)
+        });
+        self.queue = DispatchQueue::new(self.reference.uid.clone(), ledger, last_sequence);
+        self.deletions = Deletions::from_status(status.history.as_ref(), workplans);
         status.last_observed_resource_generation = None;
         status.ledger = BTreeMap::new();
-        self.written.fields = serde_json::to_value(&status).ok();
+        self.stored_status.fields = serde_json::to_value(&status).ok();
         self.last_workplan = status.last_workplan;
         self.last_fired = status.last_fired;
         self.last_fired_generation = status.last_observed_generation;
         self.conditions = status.conditions;
-        self.read = true;
+        self.status_loaded = true;
     }
 
-    /// How many steps became how many tasks.
-    pub fn size(&self) -> Option<(usize, usize)> {
-        Some(self.template.as_ref()?.size)
-    }
-
-    /// What may not be as the Workflow's author thinks.
-    pub fn warnings(&self) -> &[String] {
-        let template = self.template.as_ref();
-        template.map_or(&[], |template| &template.warnings)
+    /// The template of the last generation that compiled.
+    pub fn template(&self) -> Option<&Arc<WorkplanTemplate>> {
+        self.template.as_ref()
     }
 
     /// Whether events may fire.
@@ -209,8 +181,8 @@ impl Record {
         self.problem.is_none() && !self.deleting
     }
 
-    /// The account for which the triggers watch.
-    pub fn account(&self) -> ServiceAccount {
+    /// The `ServiceAccount` that needs the right to watch.
+    pub fn service_account(&self) -> ServiceAccount {
         let name = self.service_account.as_deref();
         ServiceAccount {
             namespace: self.reference.namespace.clone(),
@@ -218,16 +190,22 @@ impl Record {
         }
     }
 
-    /// Objects that no trigger covers any more are let go of; while the Workflow is not valid none is.
-    pub fn uncover(&mut self) {
+    /// Whether a valid trigger names the kind, at any version.
+    pub fn references(&self, kind: &Kind) -> bool {
+        let mut filters = self.filters.iter().flatten();
+        filters.any(|filter| filter.kind.same_objects(kind))
+    }
+
+    /// Removes the fingerprints of objects that no trigger covers any more, unless the Workflow is invalid.
+    pub fn release_uncovered(&mut self) {
         if self.is_live() && self.filters.iter().all(Result::is_ok) {
             let filters = &self.filters;
             self.queue
-                .release_uncovered(|object| covered(filters, object));
+                .release_uncovered(|object| covers(filters, object));
         }
     }
 
-    /// The Workplan of the object's event exists; what fires next of the same object.
+    /// The Workplan of the object's transition exists. Returns the next transition of the same object.
     pub fn created(&mut self, object: &Uid, workplan: String, now: Timestamp) -> Option<Dispatch> {
         self.last_workplan = Some(workplan);
         self.last_fired = Some(MicroTime(now));
@@ -235,55 +213,61 @@ impl Record {
         self.last_fired_generation = template.and_then(|template| template.generation());
         let next = self.queue.created(object);
         let entry = self.queue.ledger().get(object);
-        if entry.is_some_and(|entry| !covered(&self.filters, &entry.object)) {
-            self.uncover();
+        if entry.is_some_and(|entry| !covers(&self.filters, &entry.object)) {
+            self.release_uncovered();
         }
         next
     }
 
-    /// The Workplans of the newest plan that there is.
-    pub fn template(&self) -> Option<Arc<Template>> {
-        self.template.clone()
-    }
-
-    /// What is to be watched, by resource and scope; where all namespaces are, none is watched besides,
-    /// so that each object is seen through one watch only.
+    /// The watches that the triggers need. A watch on all namespaces replaces those on single ones, so that only one
+    /// watch shows each object.
     pub fn desired_watches(&self) -> Vec<WatchKey> {
+        if !self.is_live() {
+            return Vec::new();
+        }
         let permitted = self.trigger_states.iter().filter_map(|state| match state {
             TriggerState::Permitted(key, _) => Some(key),
             _ => None,
         });
-        let mut wanted: BTreeMap<_, Vec<&WatchKey>> = BTreeMap::new();
+        let mut by_resource: BTreeMap<_, Vec<&WatchKey>> = BTreeMap::new();
         for key in permitted {
-            wanted.entry(&key.resource).or_default().push(key);
+            by_resource.entry(&key.resource).or_default().push(key);
         }
-        let all = |keys: Vec<&WatchKey>| match keys.iter().find(|key| key.scope == Scope::All) {
+        let widest = |keys: Vec<&WatchKey>| match keys.iter().find(|key| key.scope == Scope::All) {
             Some(&all) => vec![all.clone()],
             None => keys.into_iter().cloned().collect(),
         };
-        wanted.into_values().flat_map(all).collect()
+        by_resource.into_values().flat_map(widest).collect()
+    }
+
+    /// The filters whose objects may be watched.
+    pub fn permitted_filters(&self) -> Vec<Filter> {
+        if !self.is_live() {
+            return Vec::new();
+        }
+        let triggers = self.filters.iter().zip(&self.trigger_states);
+        let permitted = triggers.filter(|(_, state)| matches!(state, TriggerState::Permitted(..)));
+        let filters = permitted.filter_map(|(filter, _)| filter.as_ref().ok());
+        filters.cloned().collect()
     }
 }
 
-/// The reason of a Workflow that is not as its definition says.
-const UNREADABLE: &str = "InvalidSchema";
-
-/// The Workplans of a Workflow and its service account, or what is wrong with it.
+/// The template of a Workflow and the name of its `ServiceAccount`, or all errors of the compiler.
 fn template(
     workflow: Workflow,
     settings: &Settings,
-) -> Result<(Template, Option<String>), Vec<String>> {
+) -> Result<(WorkplanTemplate, Option<String>), Vec<String>> {
     let plan = compile_workflow(&workflow.spec, &settings.compiler)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let service_account = workflow.spec.pod.service_account_name.clone();
     let shared = shared_volumes(&plan.tasks, &workflow.spec.pod);
     let warnings = shared.iter().map(ToString::to_string).collect();
-    let template = Template::new(workflow, plan, warnings);
+    let template = WorkplanTemplate::new(workflow, plan, warnings);
     let template = template.map_err(|error| vec![error.to_string()])?;
     Ok((template, service_account))
 }
 
-fn covered(filters: &[Result<Filter, FilterError>], object: &ObjectRef) -> bool {
+fn covers(filters: &[Result<Filter, FilterError>], object: &ObjectRef) -> bool {
     filters.iter().flatten().any(|filter| filter.covers(object))
 }
 

@@ -11,7 +11,9 @@ pub struct Link {
     pub sequence: i64,
     /// The head of the link before; `None` for the first one.
     pub previous_head: Option<String>,
+    /// The head of this link.
     pub head: String,
+    /// The event.
     pub trigger: TriggeredBy,
 }
 
