@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    api_error::said,
-    input::{Inbox, Input},
+    api_error::message,
+    input::{Input, InputSender},
 };
 
 /// The interval of a review that is denied or fails.
@@ -31,7 +31,7 @@ const MAX_CONCURRENT: usize = 8;
 pub async fn run(
     client: Client,
     mut reviews: watch::Receiver<BTreeSet<AccessReview>>,
-    inbox: Inbox,
+    inputs: InputSender,
 ) {
     let mut due: BTreeMap<AccessReview, Instant> = BTreeMap::new();
     loop {
@@ -49,7 +49,7 @@ pub async fn run(
                 continue;
             };
             let input = Input::AccessReviewed(review, allowed);
-            if inbox.send(input).await.is_err() {
+            if inputs.send(input).await.is_err() {
                 return;
             }
         }
@@ -82,7 +82,7 @@ async fn request(client: &Client, review: AccessReview) -> (AccessReview, Option
         Err(error) => {
             tracing::warn!(
                 "a SubjectAccessReview fails and is retried: {}",
-                said(&error)
+                message(&error)
             );
             None
         }

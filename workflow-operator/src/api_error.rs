@@ -1,16 +1,17 @@
-//! What the API server said, without kube's wrapping.
+//! Errors of the API server.
 
 use kube::{core::Status, runtime::watcher};
 
-pub fn said(error: &kube::Error) -> String {
+/// The message of an error. For an API error, without the prefix that kube adds.
+pub fn message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }
 }
 
-/// Whether the API server creates nothing because the namespace is being deleted, or gone already.
-pub fn namespace_ends(status: &Status) -> bool {
+/// Whether nothing can be created because the namespace is being deleted, or is deleted.
+pub fn is_namespace_terminating(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|details| {
         let mut reasons = details.causes.iter().map(|cause| &cause.reason);
         reasons.any(|reason| reason == "NamespaceTerminating")
@@ -18,12 +19,13 @@ pub fn namespace_ends(status: &Status) -> bool {
     })
 }
 
-pub fn said_of_watch(error: &watcher::Error) -> String {
-    refusal(error).map_or_else(|| error.to_string(), |status| status.message.clone())
+/// The message of a watch error.
+pub fn watch_message(error: &watcher::Error) -> String {
+    watch_status(error).map_or_else(|| error.to_string(), |status| status.message.clone())
 }
 
-/// What the API server answered to a watch, if it did.
-pub fn refusal(error: &watcher::Error) -> Option<&Status> {
+/// The status of a watch error, if the API server returned one.
+pub fn watch_status(error: &watcher::Error) -> Option<&Status> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
@@ -41,21 +43,21 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::ends("Forbidden", json!({"name": "w", "kind": "workplans", "causes": [{
+    #[case::terminating("Forbidden", json!({"name": "w", "kind": "workplans", "causes": [{
         "reason": "NamespaceTerminating", "message": "namespace a is being terminated", "field": "metadata.namespace",
     }]}), true)]
-    #[case::gone("NotFound", json!({"name": "a", "kind": "namespaces"}), true)]
+    #[case::deleted("NotFound", json!({"name": "a", "kind": "namespaces"}), true)]
     #[case::not_served("NotFound", json!({}), false)]
     #[case::over_quota("Forbidden", json!({"name": "w", "kind": "workplans"}), false)]
-    fn the_end_of_a_namespace_is_told_from_other_refusals(
+    fn terminating_namespace_is_recognized(
         #[case] reason: &str,
         #[case] details: Value,
-        #[case] ends: bool,
+        #[case] terminating: bool,
     ) {
-        let answer = json!({
+        let status = json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "details": details,
         });
-        let status = serde_json::from_value(answer).unwrap();
-        assert_eq!(namespace_ends(&status), ends);
+        let status = serde_json::from_value(status).unwrap();
+        assert_eq!(is_namespace_terminating(&status), terminating);
     }
 }

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use crate::{
-    api_error::said,
-    input::{Inbox, Input},
+    api_error::message,
+    input::{Input, InputSender},
 };
 
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The pollers that run.
 pub struct Discovery {
     client: Client,
-    inbox: Inbox,
+    inputs: InputSender,
     tasks: Tasks,
     pollers: HashMap<String, Poller>,
 }
@@ -37,10 +37,10 @@ struct Poller {
 }
 
 impl Discovery {
-    pub fn new(client: Client, inbox: Inbox, tasks: Tasks) -> Self {
+    pub fn new(client: Client, inputs: InputSender, tasks: Tasks) -> Self {
         Self {
             client,
-            inbox,
+            inputs,
             tasks,
             pollers: HashMap::new(),
         }
@@ -79,7 +79,7 @@ impl Discovery {
             self.client.clone(),
             api_version.clone(),
             receiver,
-            self.inbox.clone(),
+            self.inputs.clone(),
         );
         let task = self
             .tasks
@@ -96,7 +96,7 @@ async fn poll(
     client: Client,
     api_version: String,
     mut kinds: watch::Receiver<BTreeSet<Kind>>,
-    inbox: Inbox,
+    inputs: InputSender,
 ) {
     let mut not_served: BTreeMap<Kind, u32> = BTreeMap::new();
     loop {
@@ -106,14 +106,17 @@ async fn poll(
         for kind in wanted {
             let result = match &listed {
                 Ok(list) => discovery_result(list.as_ref(), &kind),
-                Err(error) => DiscoveryResult::Failed(said(error)),
+                Err(error) => DiscoveryResult::Failed(message(error)),
             };
             let polls = not_served.entry(kind.clone()).or_default();
             *polls = match result {
                 DiscoveryResult::NotServed { .. } => *polls + 1,
                 _ => 0,
             };
-            if report(&client, &inbox, kind, result, *polls).await.is_err() {
+            if report(&client, &inputs, kind, result, *polls)
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -129,15 +132,15 @@ async fn poll(
 /// starting may not serve it yet.
 async fn report(
     client: &Client,
-    inbox: &Inbox,
+    inputs: &InputSender,
     kind: Kind,
     result: DiscoveryResult,
     polls_not_served: u32,
 ) -> Result<(), SendError<Input>> {
     if polls_not_served == 2 && is_served_nowhere(client, &kind).await {
-        inbox.send(Input::KindRemoved(kind.clone())).await?;
+        inputs.send(Input::KindRemoved(kind.clone())).await?;
     }
-    inbox.send(Input::KindDiscovered(kind, result)).await
+    inputs.send(Input::KindDiscovered(kind, result)).await
 }
 
 /// The resources of a group and version; `None` if it is not served.

@@ -1,16 +1,16 @@
-//! What the main loop is told.
+//! The inputs of the main loop.
 
-use http::HeaderValue;
 use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;
-use kubeci_triggers::{AccessReview, DiscoveryResult, Kind, PartialWorkplan, WatchKey};
-use tokio::sync::OwnedSemaphorePermit;
+use kubeci_triggers::{
+    AccessReview, DiscoveryResult, Kind, ObjectRef, ObservedObject, PartialWorkplan, Uid, Uids,
+    WatchError, WatchKey,
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::object_watches::Shown;
-
-/// What the main loop is told.
+/// An input of the main loop.
 pub enum Input {
-    /// With the permit to hold one, which is given back once it is taken.
+    /// The permit bounds the memory of Workflows that wait. It is released when the input is handled.
     Workflow(Box<Event<DeserializeGuard<Workflow>>>, OwnedSemaphorePermit),
     Workplan(Box<Event<PartialWorkplan>>),
     KindDiscovered(Kind, DiscoveryResult),
@@ -19,15 +19,24 @@ pub enum Input {
     Watch {
         key: WatchKey,
         epoch: u64,
-        shown: Shown,
+        update: WatchUpdate,
     },
 }
 
-pub type Inbox = tokio::sync::mpsc::Sender<Input>;
+/// An update from the watch of a trigger's objects.
+pub enum WatchUpdate {
+    /// An object was added, modified or listed.
+    Applied(ObservedObject),
+    Deleted(Uid, ObjectRef),
+    /// The list is complete.
+    Listed(Uids),
+    /// The watch has begun to fail, or works again.
+    Error(Option<WatchError>),
+    /// The API does not serve the resource.
+    NotServed,
+}
 
-/// What the main loop may lag behind before those who tell it something wait.
-pub const INBOX: usize = 1024;
+pub type InputSender = mpsc::Sender<Input>;
 
-/// What the API server is to answer to a write: not the whole object.
-pub const METADATA: HeaderValue =
-    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+/// The most inputs that wait. Beyond, the senders wait.
+pub const CAPACITY: usize = 1024;

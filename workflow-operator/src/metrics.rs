@@ -1,30 +1,33 @@
-//! What `/metrics` serves of this operator beside what every operator serves.
+//! The metrics of this operator, beside those of every operator.
 
-use std::sync::atomic::AtomicU64;
-
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use kubeci_triggers::Counters;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
 
-/// Clusters have hundreds of resources; more label values than this are counted as `other`.
+/// The most values of the label `resource`. Beyond, events count as `other`.
 const RESOURCES_MAX: u64 = 50;
 
 #[derive(Clone)]
 pub struct Metrics {
     pub runtime: kubeci_runtime::Metrics,
-    seen: Family<ResourceLabel, Counter>,
-    resources: std::sync::Arc<AtomicU64>,
-    matched: Counter,
-    fired: Counter,
-    created: Counter,
-    refused: Counter,
-    deleted: Counter,
-    pub unresolved: Gauge,
-    pub watches: Gauge,
-    pub workflows: Gauge,
+    events_observed: Family<ResourceLabel, Counter>,
+    resources: Arc<AtomicU64>,
+    events_matched: Counter,
+    events_fired: Counter,
+    workplans_created: Counter,
+    workplans_not_created: Counter,
+    workplans_deleted: Counter,
+    undiscovered_kinds: Gauge,
+    watches: Gauge,
+    workflows: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,90 +39,110 @@ impl Metrics {
     pub fn new(runtime: kubeci_runtime::Metrics) -> Self {
         let metrics = Self {
             runtime,
-            seen: Family::default(),
-            resources: std::sync::Arc::default(),
-            matched: Counter::default(),
-            fired: Counter::default(),
-            created: Counter::default(),
-            refused: Counter::default(),
-            deleted: Counter::default(),
-            unresolved: Gauge::default(),
+            events_observed: Family::default(),
+            resources: Arc::default(),
+            events_matched: Counter::default(),
+            events_fired: Counter::default(),
+            workplans_created: Counter::default(),
+            workplans_not_created: Counter::default(),
+            workplans_deleted: Counter::default(),
+            undiscovered_kinds: Gauge::default(),
             watches: Gauge::default(),
             workflows: Gauge::default(),
         };
         metrics.runtime.register(|registry| {
-            let Self {
-                seen,
-                matched,
-                fired,
-                created,
-                refused,
-                deleted,
-                unresolved,
-                watches,
-                workflows,
-                ..
-            } = metrics.clone();
-            registry.register(
-                "events_seen",
-                "Events that watches of triggers showed",
-                seen,
-            );
-            registry.register(
-                "events_matched",
-                "Events of objects that triggers mean",
-                matched,
-            );
-            registry.register(
-                "events_fired",
-                "Events that a Workplan was to be created for",
-                fired,
-            );
-            registry.register("workplans_created", "Workplans created", created);
-            registry.register(
-                "workplans_not_created",
-                "Attempts that created no Workplan",
-                refused,
-            );
-            registry.register(
-                "workplans_deleted",
-                "Ended Workplans deleted because they were beyond the history that is kept",
-                deleted,
-            );
-            registry.register(
-                "unresolved_kinds",
-                "Kinds that triggers name and the API does not serve",
-                unresolved,
-            );
-            registry.register("watches", "Watches of what triggers name", watches);
-            registry.register("workflows", "Workflows", workflows);
+            metrics.register_counters(registry);
+            metrics.register_gauges(registry);
         });
         metrics
     }
 
+    fn register_counters(&self, registry: &mut Registry) {
+        registry.register(
+            "events_observed",
+            "Events that the watches of triggers observed",
+            self.events_observed.clone(),
+        );
+        registry.register(
+            "events_matched",
+            "Events of objects that triggers match",
+            self.events_matched.clone(),
+        );
+        registry.register(
+            "events_fired",
+            "Events that get a Workplan",
+            self.events_fired.clone(),
+        );
+        registry.register(
+            "workplans_created",
+            "Workplans created",
+            self.workplans_created.clone(),
+        );
+        registry.register(
+            "workplans_not_created",
+            "Attempts to create a Workplan that failed",
+            self.workplans_not_created.clone(),
+        );
+        registry.register(
+            "workplans_deleted",
+            "Finished Workplans deleted because they were beyond the history limits",
+            self.workplans_deleted.clone(),
+        );
+    }
+
+    fn register_gauges(&self, registry: &mut Registry) {
+        registry.register(
+            "undiscovered_kinds",
+            "Kinds that triggers name and the API does not serve",
+            self.undiscovered_kinds.clone(),
+        );
+        registry.register(
+            "watches",
+            "Watches of the objects that triggers name",
+            self.watches.clone(),
+        );
+        registry.register("workflows", "Workflows", self.workflows.clone());
+    }
+
+    /// Counts an event of a resource.
     pub fn event_observed(&self, resource: &str) {
-        use std::sync::atomic::Ordering::Relaxed;
         let label = |resource: &str| ResourceLabel {
             resource: resource.to_owned(),
         };
-        if let Some(counter) = self.seen.get(&label(resource)) {
+        if let Some(counter) = self.events_observed.get(&label(resource)) {
             counter.inc();
             return;
         }
-        let known = self.resources.fetch_add(1, Relaxed) < RESOURCES_MAX;
-        self.seen
-            .get_or_create(&label(if known { resource } else { "other" }))
-            .inc();
+        let has_label = self.resources.fetch_add(1, Relaxed) < RESOURCES_MAX;
+        let label = label(if has_label { resource } else { "other" });
+        self.events_observed.get_or_create(&label).inc();
     }
 
-    pub fn deleted(&self) {
-        self.deleted.inc();
+    pub fn workplan_deleted(&self) {
+        self.workplans_deleted.inc();
     }
 
-    pub fn count(&self, counters: Counters) {
-        self.matched.inc_by(counters.matched);
-        self.fired.inc_by(counters.fired);
-        self.created.inc_by(counters.created);
-        self.refused.inc_by(counters.not_created);
+    /// Adds the increments of the engine.
+    pub fn add(&self, counters: Counters) {
+        self.events_matched.inc_by(counters.matched);
+        self.events_fired.inc_by(counters.fired);
+        self.workplans_created.inc_by(counters.created);
+        self.workplans_not_created.inc_by(counters.not_created);
     }
+
+    pub fn set_undiscovered_kinds(&self, count: usize) {
+        set(&self.undiscovered_kinds, count);
+    }
+
+    pub fn set_watches(&self, count: usize) {
+        set(&self.watches, count);
+    }
+
+    pub fn set_workflows(&self, count: usize) {
+        set(&self.workflows, count);
+    }
+}
+
+fn set(gauge: &Gauge, count: usize) {
+    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
 }

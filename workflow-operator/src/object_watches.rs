@@ -1,6 +1,6 @@
-//! Watches what triggers name: one task per resource and scope.
+//! The watches of the objects that triggers name: one task for each resource and scope.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use kube::{
     Api, Client,
@@ -8,45 +8,33 @@ use kube::{
     runtime::watcher::{self, Event},
 };
 use kubeci_runtime::{Context, Metrics, Tasks, Watch};
+use kubeci_triggers::{ObservedObject, Resource, Scope, Uids, WatchCommand, WatchError, WatchKey};
 use tokio::task::AbortHandle;
 
 use crate::{
-    api_error::{refusal, said_of_watch},
-    input::{Inbox, Input},
-};
-use kubeci_triggers::{
-    ObjectRef, ObservedObject, Resource, Scope, Uid, Uids, WatchCommand, WatchError, WatchKey,
+    api_error::{watch_message, watch_status},
+    input::{Input, InputSender, WatchUpdate},
 };
 
-/// An interrupted watch goes on by itself; only one that fails this often in a row is worth a word.
-const INTERRUPTIONS: u32 = 3;
-/// A watch that was troubled and says nothing for so long works again.
-const QUIET: Duration = Duration::from_secs(15);
-
-/// What a watch shows.
-pub enum Shown {
-    Seen(ObservedObject),
-    Gone(Uid, ObjectRef),
-    /// A list is complete.
-    Listed(Uids),
-    WatchError(Option<WatchError>),
-    NotServed,
-}
+/// After this many errors in a row a watch counts as failing. Single errors are normal.
+const FAILING_AFTER: u32 = 3;
+/// A failing watch without errors for this time works again.
+const RECOVERED_AFTER: Duration = Duration::from_secs(15);
 
 /// The watches that run.
-pub struct Watches {
+pub struct ObjectWatches {
     client: Client,
-    inbox: Inbox,
+    inputs: InputSender,
     metrics: Metrics,
     tasks: Tasks,
     running: HashMap<WatchKey, AbortHandle>,
 }
 
-impl Watches {
-    pub fn new(context: &Context, inbox: Inbox) -> Self {
+impl ObjectWatches {
+    pub fn new(context: &Context, inputs: InputSender) -> Self {
         Self {
             client: context.client.clone(),
-            inbox,
+            inputs,
             metrics: context.metrics.clone(),
             tasks: context.tasks.clone(),
             running: HashMap::new(),
@@ -57,32 +45,34 @@ impl Watches {
         self.running.len()
     }
 
-    pub fn apply(&mut self, order: WatchCommand) {
-        let (key, epoch) = match order {
+    pub fn apply(&mut self, command: WatchCommand) {
+        let (key, epoch) = match command {
             WatchCommand::Start { key, epoch } => (key, Some(epoch)),
             WatchCommand::Stop { key } => (key, None),
         };
         if let Some(before) = self.running.remove(&key) {
             before.abort();
         }
-        let Some(epoch) = epoch else {
-            tracing::info!(%key, "watch stopped");
-            return;
-        };
+        match epoch {
+            Some(epoch) => self.start(key, epoch),
+            None => tracing::info!(%key, "watch stopped"),
+        }
+    }
+
+    fn start(&mut self, key: WatchKey, epoch: u64) {
         tracing::info!(%key, epoch, "watch started");
         let api = api(self.client.clone(), &key);
         let plural = &key.resource.plural;
         let events = Watch::new(api, watcher::Config::default(), plural, &self.metrics);
-        let follower = Follower {
-            resource: key.resource.clone(),
+        let watch = ObjectWatch {
             key: key.clone(),
             epoch,
-            inbox: self.inbox.clone(),
+            inputs: self.inputs.clone(),
             listing: Uids::new(),
-            troubled: false,
+            failing: false,
         };
         let name = format!("the watch of {key}");
-        let task = self.tasks.spawn(name, follower.follow(events));
+        let task = self.tasks.spawn(name, watch.run(events));
         self.running.insert(key, task);
     }
 
@@ -108,76 +98,80 @@ fn api(client: Client, key: &WatchKey) -> Api<DynamicObject> {
     }
 }
 
-struct Follower {
+/// One watch.
+struct ObjectWatch {
     key: WatchKey,
-    resource: Arc<Resource>,
     epoch: u64,
-    inbox: Inbox,
+    inputs: InputSender,
+    /// The uids of the current list.
     listing: Uids,
-    troubled: bool,
+    failing: bool,
 }
 
-impl Follower {
-    async fn follow(mut self, mut events: Watch<DynamicObject>) {
+impl ObjectWatch {
+    async fn run(mut self, mut events: Watch<DynamicObject>) {
         loop {
-            let shown = match events.next_within(QUIET).await {
-                Some(Ok(event)) => self.event(event),
-                Some(Err(error)) => self.error(&error, events.failures()),
-                None => self.well(),
+            let update = match events.next_within(RECOVERED_AFTER).await {
+                Some(Ok(event)) => self.on_event(event),
+                Some(Err(error)) => self.on_error(&error, events.failures()),
+                None => self.on_quiet(),
             };
-            let Some(shown) = shown else {
+            let Some(update) = update else {
                 continue;
             };
             let input = Input::Watch {
                 key: self.key.clone(),
                 epoch: self.epoch,
-                shown,
+                update,
             };
-            if self.inbox.send(input).await.is_err() {
+            if self.inputs.send(input).await.is_err() {
                 return;
             }
         }
     }
 
-    fn event(&mut self, event: Event<DynamicObject>) -> Option<Shown> {
+    fn on_event(&mut self, event: Event<DynamicObject>) -> Option<WatchUpdate> {
         match event {
             Event::Init => {
                 self.listing.clear();
                 None
             }
             Event::InitApply(object) => {
-                let seen = ObservedObject::new(&self.resource, &object)?;
-                self.listing.insert(seen.uid.clone());
-                Some(Shown::Seen(seen))
+                let observed = self.observed(&object)?;
+                self.listing.insert(observed.uid.clone());
+                Some(WatchUpdate::Applied(observed))
             }
             Event::InitDone => {
-                self.troubled = false;
-                Some(Shown::Listed(std::mem::take(&mut self.listing)))
+                self.failing = false;
+                Some(WatchUpdate::Listed(std::mem::take(&mut self.listing)))
             }
-            Event::Apply(object) => ObservedObject::new(&self.resource, &object).map(Shown::Seen),
+            Event::Apply(object) => self.observed(&object).map(WatchUpdate::Applied),
             Event::Delete(object) => {
-                let seen = ObservedObject::new(&self.resource, &object)?;
-                Some(Shown::Gone(seen.uid, seen.object))
+                let observed = self.observed(&object)?;
+                Some(WatchUpdate::Deleted(observed.uid, observed.object))
             }
         }
     }
 
-    fn error(&mut self, error: &watcher::Error, failures: u32) -> Option<Shown> {
-        let status = refusal(error);
-        tracing::debug!(key = %self.key, "watch interrupted: {}", said_of_watch(error));
-        let code = status.map(|status| status.code);
-        let listing = matches!(error, watcher::Error::InitialListFailed(_));
-        let error = match code {
-            Some(404) => return Some(Shown::NotServed),
-            Some(403) => WatchError::Forbidden,
-            _ if listing || failures >= INTERRUPTIONS => WatchError::Failing(said_of_watch(error)),
-            _ => return None,
-        };
-        self.troubled = true;
-        Some(Shown::WatchError(Some(error)))
+    fn observed(&self, object: &DynamicObject) -> Option<ObservedObject> {
+        ObservedObject::new(&self.key.resource, object)
     }
 
-    fn well(&mut self) -> Option<Shown> {
-        std::mem::take(&mut self.troubled).then_some(Shown::WatchError(None))
+    fn on_error(&mut self, error: &watcher::Error, failures: u32) -> Option<WatchUpdate> {
+        let message = watch_message(error);
+        tracing::debug!(key = %self.key, "watch interrupted: {message}");
+        let list_failed = matches!(error, watcher::Error::InitialListFailed(_));
+        let error = match watch_status(error).map(|status| status.code) {
+            Some(404) => return Some(WatchUpdate::NotServed),
+            Some(403) => WatchError::Forbidden,
+            _ if list_failed || failures >= FAILING_AFTER => WatchError::Failing(message),
+            _ => return None,
+        };
+        self.failing = true;
+        Some(WatchUpdate::Error(Some(error)))
+    }
+
+    fn on_quiet(&mut self) -> Option<WatchUpdate> {
+        std::mem::take(&mut self.failing).then_some(WatchUpdate::Error(None))
     }
 }

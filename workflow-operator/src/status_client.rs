@@ -1,95 +1,83 @@
-//! Writes what is to be told of a Workflow into its status: only what is new, and Events where something
-//! is wrong.
+//! Writes the status of a Workflow, and records Kubernetes Events for its problems.
 
-use http::header::ACCEPT;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
-    core::{PartialObjectMeta, Request},
+    core::Request,
     runtime::events::{Event, EventType, Recorder},
 };
 use kubeci_api::Workflow;
+use kubeci_triggers::{Problem, StatusUpdate, WorkflowRef};
 use serde_json::{Value, json};
 
 use crate::{
-    api_error::{namespace_ends, said},
-    input::METADATA,
+    api_error::{is_namespace_terminating, message},
+    metadata_response,
 };
-use kubeci_triggers::{Problem, StatusUpdate, WorkflowRef};
 
-/// How telling went.
+/// The result of a status write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The status says it now.
-    Written,
-    /// Perhaps the status does not: it is told again.
-    Unclear,
-    /// The Workflow exists no more.
-    Gone,
+pub enum WriteResult {
+    /// The status is stored.
+    Flushed,
+    /// The status may not be stored. The write is retried.
+    Unknown,
+    /// The Workflow does not exist any more.
+    NotFound,
 }
 
 #[derive(Clone)]
-pub struct Teller {
+pub struct StatusClient {
     pub client: Client,
     pub recorder: Recorder,
 }
 
-impl Teller {
-    pub async fn tell(&self, report: StatusUpdate) -> Told {
+impl StatusClient {
+    pub async fn write(&self, update: StatusUpdate) -> WriteResult {
         let StatusUpdate {
             reference,
             patch,
             warning,
-        } = report;
+        } = update;
         if let Some(warning) = &warning {
-            self.warn(&reference, warning).await;
+            self.record_warning(&reference, warning).await;
         }
         let Some(patch) = patch else {
-            return Told::Written;
+            return WriteResult::Flushed;
         };
-        match self.write(&reference, patch).await {
-            Ok(()) => Told::Written,
-            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Told::Gone,
+        match self.patch(&reference, patch).await {
+            Ok(()) => WriteResult::Flushed,
+            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {
+                WriteResult::NotFound
+            }
             Err(error) => {
-                let WorkflowRef {
-                    namespace, name, ..
-                } = &reference;
                 tracing::warn!(
-                    namespace,
-                    workflow = name,
-                    "status not written, tried again: {}",
-                    said(&error)
+                    namespace = reference.namespace,
+                    workflow = reference.name,
+                    "the status is not written; the write is retried: {}",
+                    message(&error)
                 );
-                Told::Unclear
+                WriteResult::Unknown
             }
         }
     }
 
-    async fn write(&self, workflow: &WorkflowRef, patch: Value) -> kube::Result<()> {
-        let WorkflowRef {
-            uid,
-            namespace,
-            name,
-            ..
-        } = workflow;
-        let api: Api<Workflow> = Api::namespaced(self.client.clone(), namespace);
-        // With the uid the API server refuses the patch if another Workflow has the name by now.
-        let patch = json!({"metadata": {"uid": &**uid}, "status": patch});
-        let mut request = Request::new(api.resource_url())
-            .patch_subresource(
-                "status",
-                name,
-                &PatchParams::default(),
-                &Patch::Merge(patch),
-            )
-            .map_err(kube::Error::BuildRequest)?;
-        request.headers_mut().insert(ACCEPT, METADATA);
-        let _: PartialObjectMeta<Workflow> = self.client.request(request).await?;
-        Ok(())
+    async fn patch(&self, workflow: &WorkflowRef, patch: Value) -> kube::Result<()> {
+        let api: Api<Workflow> = Api::namespaced(self.client.clone(), &workflow.namespace);
+        // With the uid the API server rejects the patch if another Workflow has the name by now.
+        let patch = json!({"metadata": {"uid": &*workflow.uid}, "status": patch});
+        let request = Request::new(api.resource_url()).patch_subresource(
+            "status",
+            &workflow.name,
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        );
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        metadata_response::send(&self.client, request).await
     }
 
-    async fn warn(&self, workflow: &WorkflowRef, warning: &Problem) {
+    async fn record_warning(&self, workflow: &WorkflowRef, warning: &Problem) {
         let regarding = ObjectReference {
             api_version: Some(Workflow::api_version(&()).into_owned()),
             kind: Some(Workflow::kind(&()).into_owned()),
@@ -101,14 +89,14 @@ impl Teller {
         let event = Event {
             type_: EventType::Warning,
             reason: warning.reason.clone(),
-            note: Some(cut(&warning.message)),
+            note: Some(truncate(&warning.message)),
             action: "Watch".to_owned(),
             secondary: None,
         };
         match self.recorder.publish(&event, &regarding).await {
             Ok(()) => {}
-            Err(kube::Error::Api(status)) if namespace_ends(&status) => {}
-            Err(error) => tracing::warn!("an Event was not recorded: {}", said(&error)),
+            Err(kube::Error::Api(status)) if is_namespace_terminating(&status) => {}
+            Err(error) => tracing::warn!("an Event is not recorded: {}", message(&error)),
         }
     }
 }
@@ -116,7 +104,7 @@ impl Teller {
 /// The most bytes of an Event's note.
 const NOTE_MAX: usize = 1000;
 
-fn cut(message: &str) -> String {
+fn truncate(message: &str) -> String {
     match message.char_indices().find(|(at, _)| *at > NOTE_MAX) {
         Some((at, _)) => format!("{} ...", &message[..at]),
         None => message.to_owned(),
@@ -128,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_cut_between_characters() {
-        assert!(cut(&"ä".repeat(2000)).len() < 1024);
+    fn note_is_truncated_between_characters() {
+        assert!(truncate(&"ä".repeat(2000)).len() < 1024);
     }
 }

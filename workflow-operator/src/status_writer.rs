@@ -1,34 +1,34 @@
-//! When a Workflow's status is written: soon after there is something new to tell, at most once a second,
-//! one write at a time.
+//! Schedules the status writes of Workflows: debounced, at most one a second for each Workflow, one at a time.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    future::pending,
     time::Duration,
 };
 
 use kubeci_runtime::backoff;
-use tokio::{task::JoinSet, time::Instant};
+use kubeci_triggers::{StatusUpdate, Uid};
+use tokio::time::Instant;
 
 use crate::{
-    bounded_tasks::joined,
-    status_client::{Teller, Told},
+    bounded_tasks::{BoundedTasks, Limits, Task},
+    status_client::{StatusClient, WriteResult},
 };
-use kubeci_triggers::{StatusUpdate, Uid};
 
-/// What happens within this time of the first news is told together.
-const SOON: Duration = Duration::from_millis(100);
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How many statuses are written at once.
-const AT_ONCE: usize = 16;
+/// The time between the first change and the write. All changes within are written together.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// The least time between two writes of the same status.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+const MAX_CONCURRENT: usize = 16;
 
-pub struct Reports {
-    teller: Teller,
+/// The status writes that are scheduled or run.
+pub struct StatusWriter {
+    client: StatusClient,
     due: BTreeSet<(Instant, Uid)>,
-    waiting: HashSet<Uid>,
+    /// The Workflows with changes that no write has.
+    dirty: HashSet<Uid>,
     states: HashMap<Uid, State>,
-    writes: JoinSet<(Uid, Told)>,
+    writes: BoundedTasks<WriteTask>,
 }
 
 #[derive(Default)]
@@ -38,103 +38,113 @@ struct State {
     failures: u32,
 }
 
-impl Reports {
-    pub fn new(teller: Teller) -> Self {
+struct WriteTask {
+    client: StatusClient,
+    update: StatusUpdate,
+}
+
+impl StatusWriter {
+    pub fn new(client: StatusClient) -> Self {
         Self {
-            teller,
+            client,
             due: BTreeSet::new(),
-            waiting: HashSet::new(),
+            dirty: HashSet::new(),
             states: HashMap::new(),
-            writes: JoinSet::new(),
+            writes: BoundedTasks::new(Limits::tasks(MAX_CONCURRENT)),
         }
     }
 
+    /// Removes the state of a Workflow that does not exist.
     pub fn forget(&mut self, workflow: &str) {
         self.states.remove(workflow);
     }
 
-    /// There is something new to tell.
-    pub fn untold(&mut self, workflow: Uid) {
+    /// Schedules a write. A write that runs is followed by another one.
+    pub fn mark_dirty(&mut self, workflow: Uid) {
         let state = self.states.entry(workflow.clone()).or_default();
-        if state.writing || !self.waiting.insert(workflow.clone()) {
-            self.waiting.insert(workflow);
+        if !self.dirty.insert(workflow.clone()) || state.writing {
             return;
         }
-        let soon = Instant::now() + SOON;
-        let due = state
-            .not_before
-            .map_or(soon, |not_before| not_before.max(soon));
+        let debounced = Instant::now() + DEBOUNCE;
+        let due = state.not_before.map_or(debounced, |at| at.max(debounced));
         self.due.insert((due, workflow));
     }
 
+    /// When the next write is due; `None` while the most writes run.
     pub fn next_due(&self) -> Option<Instant> {
-        let room = self.writes.len() < AT_ONCE;
-        let first = self.due.first().filter(|_| room);
+        let has_capacity = self.writes.has_capacity();
+        let first = self.due.first().filter(|_| has_capacity);
         first.map(|(due, _)| *due)
     }
 
-    /// The next Workflow whose time has come.
+    /// Takes the next Workflow whose write is due.
     pub fn take_due(&mut self) -> Option<Uid> {
         let now = Instant::now();
         self.take_first(|due| due <= now)
     }
 
-    /// The next Workflow of which something is untold, whenever its time comes, since the process stops.
+    /// Takes the next dirty Workflow, due or not.
     pub fn take_dirty(&mut self) -> Option<Uid> {
         self.take_first(|_| true)
     }
 
-    fn take_first(&mut self, due: impl FnOnce(Instant) -> bool) -> Option<Uid> {
-        let room = self.writes.len() < AT_ONCE;
-        self.due.first().filter(|(at, _)| room && due(*at))?;
+    fn take_first(&mut self, is_due: impl FnOnce(Instant) -> bool) -> Option<Uid> {
+        let has_capacity = self.writes.has_capacity();
+        let first = self.due.first();
+        first.filter(|(due, _)| has_capacity && is_due(*due))?;
         let (_, workflow) = self.due.pop_first()?;
-        self.waiting.remove(&workflow);
+        self.dirty.remove(&workflow);
         Some(workflow)
     }
 
-    pub fn write(&mut self, report: StatusUpdate) {
-        let workflow = report.reference.uid.clone();
-        self.states.entry(workflow.clone()).or_default().writing = true;
-        let teller = self.teller.clone();
-        self.writes
-            .spawn(async move { (workflow, teller.tell(report).await) });
+    pub fn write(&mut self, update: StatusUpdate) {
+        let workflow = update.reference.uid.clone();
+        self.states.entry(workflow).or_default().writing = true;
+        let client = self.client.clone();
+        self.writes.push(WriteTask { client, update });
     }
 
-    /// How the next write went that ends.
-    pub async fn next(&mut self) -> (Uid, Told) {
-        match joined(&mut self.writes).await {
-            Some(written) => written,
-            None => pending().await,
-        }
+    /// Waits for the next write that ends. Cancel safe.
+    pub async fn next(&mut self) -> (Uid, WriteResult) {
+        self.writes.next().await
     }
 
-    /// A write has ended.
-    pub fn told(&mut self, workflow: Uid, told: Told) {
+    /// Records the result of a write, and schedules the next one if there are changes.
+    pub fn written(&mut self, workflow: Uid, result: WriteResult) {
         let Some(state) = self.states.get_mut(&workflow) else {
             return;
         };
         state.writing = false;
-        state.failures = match told {
-            Told::Written => 0,
-            Told::Unclear => state.failures + 1,
-            Told::Gone => {
+        state.failures = match result {
+            WriteResult::Flushed => 0,
+            WriteResult::Unknown => state.failures + 1,
+            WriteResult::NotFound => {
                 self.states.remove(&workflow);
-                self.waiting.remove(&workflow);
+                self.dirty.remove(&workflow);
                 return;
             }
         };
-        let rest = match state.failures {
-            0 => AT_MOST_EVERY,
-            failures => AT_MOST_EVERY.max(backoff(failures, LONGEST_PAUSE)),
+        let pause = match state.failures {
+            0 => MIN_INTERVAL,
+            failures => MIN_INTERVAL.max(backoff(failures, MAX_BACKOFF)),
         };
-        state.not_before = Some(Instant::now() + rest);
-        if self.waiting.remove(&workflow) || told == Told::Unclear {
-            self.untold(workflow);
+        state.not_before = Some(Instant::now() + pause);
+        if self.dirty.remove(&workflow) || result == WriteResult::Unknown {
+            self.mark_dirty(workflow);
         }
     }
 
-    /// Whether nothing is untold and nothing under way.
+    /// Whether no write is scheduled or runs.
     pub fn is_idle(&self) -> bool {
-        self.due.is_empty() && self.writes.is_empty()
+        self.due.is_empty() && self.writes.len() == 0
+    }
+}
+
+impl Task for WriteTask {
+    type Output = (Uid, WriteResult);
+
+    async fn run(self) -> (Uid, WriteResult) {
+        let workflow = self.update.reference.uid.clone();
+        (workflow, self.client.write(self.update).await)
     }
 }

@@ -1,4 +1,4 @@
-//! Watches all Workflows, and lets one that cannot be read stall none of the others.
+//! The watch of Workflows. One that cannot be deserialized does not stop it.
 
 use std::sync::Arc;
 
@@ -8,35 +8,34 @@ use kubeci_runtime::{Metrics, Watch};
 use tokio::sync::Semaphore;
 
 use crate::{
-    api_error::said_of_watch,
-    input::{Inbox, Input},
+    api_error::watch_message,
+    input::{Input, InputSender},
 };
 
-/// How many Workflows wait to be taken in at most, each of which may have more than a megabyte.
-const WAITING_MAX: usize = 4;
+/// The most Workflows that wait in the input. Each may have more than a megabyte.
+const MAX_WAITING: usize = 4;
 
-pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
+/// Sends the events of Workflows until the operator stops.
+pub async fn run(client: Client, inputs: InputSender, metrics: Metrics) {
     let api: Api<DeserializeGuard<Workflow>> = Api::all(client);
     let mut events = Watch::new(api, Config::default(), "workflows", &metrics);
-    let waiting = Arc::new(Semaphore::new(WAITING_MAX));
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
-        match events.next().await {
-            Ok(event) => {
-                let event = event.modify(|workflow| workflow.managed_fields_mut().clear());
-                let Ok(permit) = waiting.clone().acquire_owned().await else {
-                    return;
-                };
-                let input = Input::Workflow(Box::new(event), permit);
-                if inbox.send(input).await.is_err() {
-                    return;
-                }
-            }
+        let event = match events.next().await {
+            Ok(event) => event,
             Err(error) => {
-                tracing::warn!(
-                    "watching workflows fails and is tried again: {}",
-                    said_of_watch(&error)
-                );
+                let error = watch_message(&error);
+                tracing::warn!("the watch of workflows fails and is retried: {error}");
+                continue;
             }
+        };
+        let event = event.modify(|workflow| workflow.managed_fields_mut().clear());
+        let Ok(permit) = waiting.clone().acquire_owned().await else {
+            return;
+        };
+        let input = Input::Workflow(Box::new(event), permit);
+        if inputs.send(input).await.is_err() {
+            return;
         }
     }
 }

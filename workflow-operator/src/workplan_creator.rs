@@ -1,155 +1,143 @@
-//! Creates Workplans: in the order of their events, a bounded number and a bounded size at a time.
+//! Creates Workplans, in the order of their events and within limits, and schedules retries.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    future::pending,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use http::header::ACCEPT;
-use kube::{
-    Api, Client, ResourceExt,
-    api::PostParams,
-    core::{PartialObjectMeta, Request},
-};
+use kube::{Api, Client, ResourceExt, api::PostParams, core::Request};
 use kubeci_api::Workplan;
-use kubeci_runtime::{Due, Outcome, Reconciling, backoff, is_too_large};
-use tokio::{task::JoinSet, time::Instant};
+use kubeci_runtime::{Due, Outcome, backoff, is_too_large};
+use kubeci_triggers::{CreateError, Creation, Retry, Uid, is_same_event, name_taken};
+use tokio::time::Instant;
 
 use crate::{
-    api_error::{namespace_ends, said},
-    bounded_tasks::joined,
-    input::METADATA,
+    api_error::{is_namespace_terminating, message},
+    bounded_tasks::{BoundedTasks, Limits, Task},
+    metadata_response,
     metrics::Metrics,
 };
-use kubeci_triggers::{CreateError, Creation, Retry, Uid, is_same_event, name_taken};
 
-/// How many creations the API server is asked for at once.
-const AT_ONCE: usize = 32;
-/// How many bytes these have together, but for a single one that has more.
-const BYTES_AT_ONCE: usize = 8 << 20;
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LIMITS: Limits = Limits {
+    tasks: 32,
+    bytes: 8 << 20,
+    interval: Duration::ZERO,
+};
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-pub struct Fires {
+/// The creations that wait or run, and the retries.
+pub struct WorkplanCreator {
     client: Client,
     metrics: Metrics,
-    waiting: VecDeque<(Creation, Due)>,
-    running: JoinSet<Fired>,
-    bytes: usize,
+    creations: BoundedTasks<CreateTask>,
     retries: BTreeMap<(Instant, u64), Retry>,
     last_retry: u64,
 }
 
-/// How a creation went.
-pub struct Fired {
-    pub workflow: Uid,
-    pub object: Uid,
-    /// The name of the Workplan, if it exists now.
-    pub created: Result<String, CreateError>,
-    bytes: usize,
+struct CreateTask {
+    client: Client,
+    creation: Creation,
+    due: Due,
 }
 
-impl Fires {
+/// The result of a creation.
+pub struct CreateResult {
+    pub workflow: Uid,
+    pub object: Uid,
+    /// The name of the Workplan.
+    pub created: Result<String, CreateError>,
+}
+
+impl WorkplanCreator {
     pub fn new(client: Client, metrics: Metrics) -> Self {
         Self {
             client,
             metrics,
-            waiting: VecDeque::new(),
-            running: JoinSet::new(),
-            bytes: 0,
+            creations: BoundedTasks::new(LIMITS),
             retries: BTreeMap::new(),
             last_retry: 0,
         }
     }
 
-    /// How many creations wait or are under way.
-    pub fn len(&self) -> usize {
-        self.waiting.len() + self.running.len()
+    /// Whether no creation waits or runs.
+    pub fn is_idle(&self) -> bool {
+        self.creations.len() == 0
     }
 
     pub fn create(&mut self, creation: Creation) {
-        let due = self.metrics.runtime.due();
-        self.waiting.push_back((creation, due));
-        self.start();
+        self.creations.push(CreateTask {
+            client: self.client.clone(),
+            creation,
+            due: self.metrics.runtime.due(),
+        });
     }
 
-    /// How the next creation went that ends.
-    pub async fn next(&mut self) -> Fired {
-        let Some(fired) = joined(&mut self.running).await else {
-            return pending().await;
-        };
-        self.bytes -= fired.bytes;
-        self.start();
-        fired
+    /// Waits for the result of the next creation. Cancel safe.
+    pub async fn next(&mut self) -> CreateResult {
+        self.creations.next().await
     }
 
-    pub fn retry_later(&mut self, retry: Retry) {
-        let due = Instant::now() + backoff(retry.attempts, LONGEST_PAUSE);
+    /// Schedules a retry after the backoff of its attempts.
+    pub fn schedule_retry(&mut self, retry: Retry) {
+        let due = Instant::now() + backoff(retry.attempts, MAX_BACKOFF);
         self.last_retry += 1;
         self.retries.insert((due, self.last_retry), retry);
     }
 
-    /// When the next attempt is due.
+    /// When the next retry is due.
     pub fn next_retry(&self) -> Option<Instant> {
         self.retries.keys().next().map(|(due, _)| *due)
     }
 
-    /// The attempts that are due.
-    pub fn take_retries(&mut self) -> impl Iterator<Item = Retry> {
+    /// The retries that are due.
+    pub fn take_due_retries(&mut self) -> impl Iterator<Item = Retry> {
         let later = self.retries.split_off(&(Instant::now(), u64::MAX));
         std::mem::replace(&mut self.retries, later).into_values()
     }
+}
 
-    fn start(&mut self) {
-        while let Some((next, _)) = self.waiting.front() {
-            let bytes = next.bytes();
-            let fits = self.bytes == 0 || self.bytes + bytes <= BYTES_AT_ONCE;
-            if !fits || self.running.len() >= AT_ONCE {
-                return;
+impl Task for CreateTask {
+    type Output = CreateResult;
+
+    fn bytes(&self) -> usize {
+        self.creation.bytes()
+    }
+
+    async fn run(self) -> CreateResult {
+        let reconciling = self.due.begin();
+        let outline = self.creation.outline();
+        let name = outline.name_any();
+        let created = create(self.client, &self.creation, &outline).await;
+        let outcome = match &created {
+            Ok(()) | Err(CreateError::NamespaceTerminating) => Outcome::Success,
+            Err(error) => {
+                tracing::warn!(
+                    workplan = name,
+                    "the Workplan is not created; the creation is retried: {error}"
+                );
+                Outcome::Error
             }
-            let Some((creation, due)) = self.waiting.pop_front() else {
-                return;
-            };
-            self.bytes += bytes;
-            let client = self.client.clone();
-            self.running
-                .spawn(fire(client, due.begin(), creation, bytes));
+        };
+        reconciling.end(outcome);
+        CreateResult {
+            workflow: self.creation.workflow,
+            object: self.creation.object,
+            created: created.map(|()| name),
         }
     }
 }
 
-async fn fire(client: Client, reconciling: Reconciling, creation: Creation, bytes: usize) -> Fired {
-    let outline = creation.outline();
-    let created = create(client, &creation, &outline).await;
-    let name = outline.name_any();
-    let outcome = match &created {
-        Ok(()) | Err(CreateError::NamespaceTerminating) => Outcome::Success,
-        Err(error) => {
-            tracing::warn!(workplan = name, "not created, tried again: {error}");
-            Outcome::Error
-        }
-    };
-    reconciling.end(outcome);
-    Fired {
-        workflow: creation.workflow,
-        object: creation.object,
-        created: created.map(|()| name),
-        bytes,
-    }
-}
-
-/// Never applied: an earlier attempt may have made it.
+/// Creates a Workplan. It is not applied, because an earlier attempt may have created it.
 async fn create(
     client: Client,
     creation: &Creation,
     outline: &Workplan,
 ) -> Result<(), CreateError> {
-    let api: Api<Workplan> =
-        Api::namespaced(client.clone(), &outline.namespace().unwrap_or_default());
+    let namespace = outline.namespace().unwrap_or_default();
+    let api: Api<Workplan> = Api::namespaced(client.clone(), &namespace);
     match send(&client, &api, creation, outline).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => exists(&api, outline).await,
-        Err(kube::Error::Api(status)) if namespace_ends(&status) => {
+        Ok(()) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            check_existing(&api, outline).await
+        }
+        Err(kube::Error::Api(status)) if is_namespace_terminating(&status) => {
             Err(CreateError::NamespaceTerminating)
         }
         Err(kube::Error::Api(status)) if is_too_large(&status) => {
@@ -158,16 +146,16 @@ async fn create(
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) => {
             Err(CreateError::Rejected(status.message.clone()))
         }
-        Err(error) => Err(CreateError::Unknown(said(&error))),
+        Err(error) => Err(CreateError::Unknown(message(&error))),
     }
 }
 
-/// A Workplan of this name exists: the event's own, or something else, which must not pass for it.
-async fn exists(api: &Api<Workplan>, workplan: &Workplan) -> Result<(), CreateError> {
+/// Checks that the existing Workplan of this name is that of the same event.
+async fn check_existing(api: &Api<Workplan>, workplan: &Workplan) -> Result<(), CreateError> {
     match api.get_metadata(&workplan.name_any()).await {
         Ok(existing) if is_same_event(workplan, &existing.metadata) => Ok(()),
         Ok(_) => Err(CreateError::Rejected(name_taken(workplan))),
-        Err(error) => Err(CreateError::Unknown(said(&error))),
+        Err(error) => Err(CreateError::Unknown(message(&error))),
     }
 }
 
@@ -176,12 +164,9 @@ async fn send(
     api: &Api<Workplan>,
     creation: &Creation,
     outline: &Workplan,
-) -> kube::Result<PartialObjectMeta<Workplan>> {
+) -> kube::Result<()> {
     let body = creation.body(outline).map_err(kube::Error::SerdeError)?;
-    let request = Request::new(api.resource_url());
-    let mut request = request
-        .create(&PostParams::default(), body)
-        .map_err(kube::Error::BuildRequest)?;
-    request.headers_mut().insert(ACCEPT, METADATA);
-    client.request(request).await
+    let request = Request::new(api.resource_url()).create(&PostParams::default(), body);
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    metadata_response::send(client, request).await
 }

@@ -1,29 +1,29 @@
-//! Watches all Workplans, without their tasks.
+//! The watch of Workplans, without their tasks.
 
 use kube::{Api, Client, runtime::watcher::Config};
 use kubeci_runtime::{Metrics, Watch};
-
-use crate::{
-    api_error::said_of_watch,
-    input::{Inbox, Input},
-};
 use kubeci_triggers::PartialWorkplan;
 
-pub async fn watch(client: Client, inbox: Inbox, metrics: Metrics) {
+use crate::{
+    api_error::watch_message,
+    input::{Input, InputSender},
+};
+
+/// Sends the events of Workplans until the operator stops.
+pub async fn run(client: Client, inputs: InputSender, metrics: Metrics) {
     let api: Api<PartialWorkplan> = Api::all(client);
     let mut events = Watch::new(api, Config::default(), "workplans", &metrics);
     loop {
         match events.next().await {
             Ok(event) => {
-                if inbox.send(Input::Workplan(Box::new(event))).await.is_err() {
+                let input = Input::Workplan(Box::new(event));
+                if inputs.send(input).await.is_err() {
                     return;
                 }
             }
             Err(error) => {
-                tracing::warn!(
-                    "watching workplans fails and is tried again: {}",
-                    said_of_watch(&error)
-                );
+                let error = watch_message(&error);
+                tracing::warn!("the watch of workplans fails and is retried: {error}");
             }
         }
     }
