@@ -46,16 +46,21 @@ impl ObjectWatches {
     }
 
     pub fn apply(&mut self, command: WatchCommand) {
-        let (key, epoch) = match command {
-            WatchCommand::Start { key, epoch } => (key, Some(epoch)),
-            WatchCommand::Stop { key } => (key, None),
-        };
-        if let Some(before) = self.running.remove(&key) {
-            before.abort();
+        match command {
+            WatchCommand::Start { key, epoch } => {
+                self.abort(&key);
+                self.start(key, epoch);
+            }
+            WatchCommand::Stop { key } => {
+                self.abort(&key);
+                tracing::info!(%key, "watch stopped");
+            }
         }
-        match epoch {
-            Some(epoch) => self.start(key, epoch),
-            None => tracing::info!(%key, "watch stopped"),
+    }
+
+    fn abort(&mut self, key: &WatchKey) {
+        if let Some(task) = self.running.remove(key) {
+            task.abort();
         }
     }
 

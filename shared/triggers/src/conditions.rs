@@ -149,7 +149,7 @@ pub fn ready(others: &[ConditionState], refused: Option<Problem>) -> ConditionSt
 #[must_use]
 pub fn conditions(
     previous: &[Condition],
-    states: Vec<ConditionState>,
+    current: Vec<ConditionState>,
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
@@ -168,7 +168,7 @@ pub fn conditions(
             type_: state.type_.to_owned(),
         }
     };
-    states.into_iter().map(condition).collect()
+    current.into_iter().map(condition).collect()
 }
 
 #[cfg(test)]

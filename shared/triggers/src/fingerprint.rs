@@ -163,7 +163,7 @@ fn hash_json(hasher: &mut Sha256, value: &(impl Serialize + ?Sized)) {
 #[cfg(test)]
 impl Fingerprint {
     /// A fingerprint with this hash and no generation.
-    pub fn named(hash: &str) -> Self {
+    pub(crate) fn named(hash: &str) -> Self {
         Self {
             hash: format!("h{hash}"),
             generation: None,
@@ -172,7 +172,7 @@ impl Fingerprint {
     }
 
     /// The same content at this sound generation.
-    pub fn at(self, generation: i64) -> Self {
+    pub(crate) fn at(self, generation: i64) -> Self {
         Self {
             generation: Some(generation),
             generation_is_sound: true,

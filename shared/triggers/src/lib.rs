@@ -3,7 +3,7 @@
 //!
 //! The path of an event through the modules:
 //!
-//! 1. A watch shows an object, which `object` reduces to an [`ObservedObject`] with a [`Fingerprint`].
+//! 1. A watch observes an object, which `object` reduces to an [`ObservedObject`] with a [`Fingerprint`].
 //! 2. `filter` decides which Workflows it concerns, and which events their triggers select.
 //! 3. `transition` compares the observation with the entry in the `ledger`: add, update, delete or nothing.
 //! 4. `dispatch_queue` keeps the transitions of one object in order, and creates one Workplan at a time.
@@ -34,6 +34,7 @@ mod resource;
 mod transition;
 mod trigger_error;
 mod trigger_state;
+mod uid;
 mod watch_key;
 mod workplan_index;
 mod workplan_template;
@@ -50,9 +51,10 @@ pub use existing_workplan::{is_same_event, name_taken};
 pub use fingerprint::{Fingerprint, StoredFingerprint};
 pub use history::HistoryLimits;
 pub use ledger::Link;
-pub use object::{ObjectRef, ObservedObject, Uid, Uids};
+pub use object::{ObjectRef, ObservedObject};
 pub use observed_workplan::{ObservedWorkplan, WorkflowKey, WorkplanOutcome, WorkplanState};
 pub use origin::Origin;
 pub use partial_workplan::PartialWorkplan;
 pub use resource::{Kind, Resource};
+pub use uid::{Uid, Uids};
 pub use watch_key::{Scope, WatchKey};

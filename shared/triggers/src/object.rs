@@ -1,18 +1,10 @@
 //! Objects, reduced to the fields that decisions read.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube_core::DynamicObject;
 
-use crate::{fingerprint::Fingerprint, origin::Origin, resource::Resource};
-
-/// The uid of an object.
-pub type Uid = Arc<str>;
-/// A set of uids.
-pub type Uids = HashSet<Uid>;
+use crate::{fingerprint::Fingerprint, origin::Origin, resource::Resource, uid::Uid};
 
 /// The resource, namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use kubeci_api::{GROUP, Phase, names};
 
-use crate::{ledger::Link, object::Uid, partial_workplan::PartialWorkplan, resource::Kind};
+use crate::{ledger::Link, partial_workplan::PartialWorkplan, resource::Kind, uid::Uid};
 
 /// The Workflow that controls a Workplan. An owner is always in the namespace of the objects that it owns, although a
 /// Workplan may name another one until it is garbage collected.

@@ -4,8 +4,8 @@ use kube_core::DynamicObject;
 use kubeci_api::{GROUP, names};
 
 use crate::{
-    object::Uid,
     resource::{Kind, Resource},
+    uid::Uid,
 };
 
 /// Whether kubeci created an object. A Workflow must not trigger itself through its own Workplans.
@@ -74,8 +74,8 @@ mod tests {
         let owner =
             json!({"apiVersion": "kube.ci/v1alpha1", "kind": "Workplan", "name": "w", "uid": "1"});
         let pods = resource("v1", "Pod", "pods");
-        let owned = json!({"metadata": {"ownerReferences": [owner]}});
-        assert_eq!(origin(&pods, owned), Origin::Workplan);
+        let with_owner = json!({"metadata": {"ownerReferences": [owner]}});
+        assert_eq!(origin(&pods, with_owner), Origin::Workplan);
         for label in ["kube.ci/workplan", "kube.ci/sweep"] {
             let labelled = json!({"metadata": {"labels": {label: "w"}}});
             assert_eq!(origin(&pods, labelled), Origin::Workplan);

@@ -85,7 +85,7 @@ impl TriggerState {
     }
 }
 
-/// The watch that shows the trigger's objects, and whether their resource has namespaces.
+/// The watch of the trigger's objects, and whether their resource has namespaces.
 fn watch_key(
     filter: &Filter,
     resources: &[ServedResource],

@@ -43,7 +43,7 @@ impl WatchKey {
         }
     }
 
-    /// Whether the watch shows this object.
+    /// Whether the watch covers this object.
     #[must_use]
     pub fn covers(&self, object: &ObjectRef) -> bool {
         self.resource.kind.same_objects(&object.resource.kind)

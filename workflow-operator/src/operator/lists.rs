@@ -11,7 +11,7 @@ pub struct Lists {
     pub workplans: List<(WorkflowKey, String)>,
 }
 
-/// What the current list of a watch has shown. A watch starts with a list and may list again.
+/// The items of the current list of a watch. A watch starts with a list and may list again.
 pub struct List<K> {
     pub items: HashSet<K>,
     complete: bool,

@@ -10,9 +10,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::{
     ledger::{Entry, Ledger},
-    object::{ObjectRef, Uid},
+    object::ObjectRef,
     observation::Observation,
     transition::{Transition, evaluate},
+    uid::Uid,
 };
 use object_queue::ObjectQueue;
 

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use kubeci_api::{TriggeredBy, Workplan};
 
 use crate::{
-    dispatch_queue::Dispatch, object::Uid, transition::Transition,
-    workplan_template::WorkplanTemplate,
+    dispatch_queue::Dispatch, transition::Transition, uid::Uid, workplan_template::WorkplanTemplate,
 };
 
 /// A Workplan to create. It shares the plan with other creations of the same Workflow.
@@ -68,15 +67,13 @@ impl Creation {
 
     /// Whether both hold the same plan in memory.
     #[cfg(test)]
-    #[must_use]
-    pub fn shares_plan(&self, other: &Self) -> bool {
+    pub(crate) fn shares_plan(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.template, &other.template)
     }
 
     /// The Workplan as the API server stores it.
     #[cfg(test)]
-    #[must_use]
-    pub fn workplan(&self) -> Workplan {
+    pub(crate) fn workplan(&self) -> Workplan {
         let body = self.body(&self.outline()).unwrap();
         serde_json::from_slice(&body).unwrap()
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{Engine, controlling};
-use crate::object::Uid;
+use crate::uid::Uid;
 
 /// A Workplan to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Engine {
 
     /// Forgets the stored status, so that the next update has all fields.
     #[cfg(test)]
-    pub fn forget_stored_status(&mut self, uid: &str) {
+    pub(crate) fn forget_stored_status(&mut self, uid: &str) {
         let workflow = self.workflows.get_mut(uid).unwrap();
         let recorded = workflow.queue.ledger().iter();
         workflow.stored_status.unflushed = recorded.map(|(uid, _)| uid.clone()).collect();

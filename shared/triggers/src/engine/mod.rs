@@ -28,9 +28,9 @@ use crate::{
     access_review::AccessReview,
     discovery::DiscoveryResult,
     dispatch_queue::{CreateError, Dispatch},
-    object::Uid,
     observed_workplan::{ObservedWorkplan, WorkflowKey},
     resource::Kind,
+    uid::Uid,
     watch_key::WatchKey,
     workplan_index::WorkplanIndex,
 };

@@ -1,10 +1,11 @@
-//! Observations: what the watches show.
+//! Observations of the watches.
 
 use super::{Engine, shared_watch::WatchError};
 use crate::{
     filter::{selected_events, selects_deletion},
-    object::{ObjectRef, ObservedObject, Uid, Uids},
+    object::{ObjectRef, ObservedObject},
     observation::Observation,
+    uid::{Uid, Uids},
     watch_key::WatchKey,
 };
 

@@ -7,10 +7,10 @@ use crate::{
     access_review::AccessReview,
     discovery::DiscoveryResult,
     filter::{Filter, selects_deletion},
-    object::Uid,
     observation::Observation,
     resource::Kind,
     trigger_state::TriggerState,
+    uid::Uid,
 };
 
 impl Engine {

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::{object::Uid, watch_key::WatchKey};
+use crate::{uid::Uid, watch_key::WatchKey};
 
 /// A watch that several Workflows share.
 #[derive(Debug, Default)]

@@ -7,9 +7,9 @@ use crate::{
     access_review::AccessReview,
     discovery::DiscoveryResult,
     filter::{Filter, FilterError},
-    object::Uid,
     resource::Kind,
     trigger_state::{TriggerState, check_version},
+    uid::Uid,
     watch_key::WatchKey,
 };
 

@@ -26,13 +26,12 @@ impl Engine {
             Some(problem) => ConditionState::not_met(COMPILED, std::slice::from_ref(problem)),
             None => ConditionState::met(COMPILED, COMPILED, compiled_message(workflow)),
         };
-        let watched = match compiled.status {
-            ConditionStatus::True => self.triggers_watched(workflow),
-            _ => {
-                let message = "nothing fires until the Workflow is valid";
-                let problem = Problem::new("NotCompiled", message);
-                ConditionState::not_met(TRIGGERS_WATCHED, &[problem])
-            }
+        let watched = if compiled.status == ConditionStatus::True {
+            self.triggers_watched(workflow)
+        } else {
+            let message = "nothing fires until the Workflow is valid";
+            let problem = Problem::new("NotCompiled", message);
+            ConditionState::not_met(TRIGGERS_WATCHED, &[problem])
         };
         let others = vec![compiled, watched];
         let refused = workflow.queue.failed_dispatches();
@@ -100,7 +99,7 @@ impl Engine {
         }
     }
 
-    /// Whether the watch that shows the trigger's objects has listed them, and its error.
+    /// Whether the watch of the trigger's objects has listed them, and its error.
     fn watch_state(
         &self,
         workflow: &WorkflowState,

@@ -1,6 +1,6 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::{object::Uid, observed_workplan::WorkflowKey};
+use crate::{observed_workplan::WorkflowKey, uid::Uid};
 
 /// The identity and the generation of a Workflow.
 #[derive(Clone, Debug, PartialEq, Eq)]

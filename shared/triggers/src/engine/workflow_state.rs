@@ -17,9 +17,10 @@ use crate::{
     filter::{Filter, FilterError, selects_deletion},
     history::{Deletions, HistoryLimits},
     ledger::{Ledger, Link},
-    object::{ObjectRef, Uid},
+    object::ObjectRef,
     resource::Kind,
     trigger_state::TriggerState,
+    uid::Uid,
     watch_key::{Scope, WatchKey},
     workplan_index::WorkplanIndex,
     workplan_template::WorkplanTemplate,
@@ -219,8 +220,8 @@ impl WorkflowState {
         next
     }
 
-    /// The watches that the triggers need. A watch on all namespaces replaces those on single ones, so that only one
-    /// watch shows each object.
+    /// The watches that the triggers need. A watch on all namespaces replaces those on single ones, so that each
+    /// object has one watch.
     pub fn desired_watches(&self) -> Vec<WatchKey> {
         if !self.is_live() {
             return Vec::new();

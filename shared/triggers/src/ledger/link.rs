@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use kubeci_api::TriggeredBy;
 
-use crate::object::Uid;
+use crate::uid::Uid;
 
 /// A Workplan as a link in the chain of events of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

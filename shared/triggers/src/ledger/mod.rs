@@ -15,10 +15,7 @@ use kubeci_api::{LedgerEntry, WorkflowStatus};
 use kubeci_compiler::STORED_MAX;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    object::{ObjectRef, Uid},
-    resource::Resource,
-};
+use crate::{object::ObjectRef, resource::Resource, uid::Uid};
 use entry::FIXED_BYTES;
 
 pub use entry::Entry;

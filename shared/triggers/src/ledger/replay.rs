@@ -64,7 +64,7 @@ impl Ledger {
     }
 }
 
-/// The object of a trigger. A Workplan does not name the plural: the default one is used until a watch shows the
+/// The object of a trigger. A Workplan does not name the plural: the default one is used until a watch observes the
 /// object.
 fn object_of(trigger: &TriggeredBy) -> ObjectRef {
     let kind = Kind::new(&trigger.api_version, &trigger.kind);

@@ -5,9 +5,10 @@ use serde_json::json;
 
 use crate::{
     fingerprint::Fingerprint,
-    object::{ObjectRef, ObservedObject, Uid},
+    object::{ObjectRef, ObservedObject},
     observed_workplan::ObservedWorkplan,
     origin::Origin,
+    uid::Uid,
     watch_key::WatchKey,
 };
 

@@ -1,7 +1,7 @@
 use kubeci_api::TriggerEvent;
 
 use super::simulation::Simulation;
-use crate::object::Uid;
+use crate::uid::Uid;
 
 /// The events and hashes that must fire for an object if every change is observed.
 pub fn expected_events(simulation: &Simulation, uid: &Uid) -> Vec<(TriggerEvent, String)> {

@@ -13,7 +13,7 @@ use super::{
     fired_events, simulate,
     simulation::Simulation,
 };
-use crate::object::Uid;
+use crate::uid::Uid;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]

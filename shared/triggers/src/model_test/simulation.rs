@@ -14,8 +14,8 @@ use crate::{
     dispatch_queue::CreateError,
     engine::{Creation, Engine, Retry, WatchCommand},
     merge_patch,
-    object::Uid,
     resource::Kind,
+    uid::Uid,
     watch_key::WatchKey,
 };
 

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::object::Uids;
+use crate::uid::Uids;
 
 #[test]
 fn restart_does_not_change_status() {

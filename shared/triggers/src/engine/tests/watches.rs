@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{engine::WatchError, object::Uids, watch_key::Scope};
+use crate::{engine::WatchError, uid::Uids, watch_key::Scope};
 
 #[test]
 fn object_is_observed_through_one_watch() {
