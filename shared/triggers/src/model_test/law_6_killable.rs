@@ -1,12 +1,15 @@
 //! Law 6, Killable: a restart changes nothing about the outcome.
 
-use kubeci_api::Phase;
+use kubeci_api::{
+    Phase,
+    TriggerEvent::{Add, Update},
+};
 use proptest::prelude::*;
 
 use super::{
-    action::{Action, actions},
+    action::{Action, Response, actions},
     cluster::observed_workplan,
-    simulate,
+    fired_events, simulate,
     simulation::Simulation,
 };
 
@@ -22,6 +25,26 @@ proptest! {
         let after: Vec<String> = simulation.cluster.workplans.keys().cloned().collect();
         prop_assert_eq!(before, after);
     }
+}
+
+#[test]
+fn unanswered_creation_is_replayed_after_rejected_retry() {
+    let write = |content| Action::Write { object: 0, content };
+    let respond = |response| Action::Respond {
+        creation: 0,
+        response,
+    };
+    let simulation = simulate(&[
+        write(1),
+        Action::Deliver { events: 1 },
+        respond(Response::CreatedUnanswered),
+        Action::Retry,
+        respond(Response::Rejected),
+        Action::WriteStatus,
+        write(2),
+        Action::Kill { executed: 0 },
+    ]);
+    assert_eq!(fired_events(&simulation, "uid-1"), [Add, Update]);
 }
 
 #[test]
