@@ -107,7 +107,7 @@ async fn end_pods(client: Client, node: String) {
             Ok(())
         };
         match answer {
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(kube::Error::Api(status)) if [404, 409, 422].contains(&status.code) => {}
             answer => answer.expect("a pod that ends"),
         }
     })

@@ -62,10 +62,7 @@ fn finalizer_is_only_for_a_host_path() {
     "a23456789-b23456789-c23456789-d23456789-e23456..x",
     "a23456789-b23456789-c23456789-d23456789-e23456-"
 )]
-fn workplan_name_is_cut_workflow_name_and_head(
-    #[case] name: &str,
-    #[case] prefix: &str,
-) {
+fn workplan_name_is_cut_workflow_name_and_head(#[case] name: &str, #[case] prefix: &str) {
     let workflow = workflow(name);
     let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
     let workplan = workplan(&workflow, &plan, trigger(), None);

@@ -12,7 +12,7 @@ const METRICS: [&str; 4] = [
     "kubeci_reconcile_duration_seconds",
 ];
 const WORKFLOW_METRICS: [&str; 4] = [
-    "kubeci_events_seen",
+    "kubeci_events_observed",
     "kubeci_events_matched",
     "kubeci_events_fired",
     "kubeci_workplans_created",
