@@ -6,11 +6,12 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+use k8s_openapi::api::{
+    authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
+    core::v1::{self as core, Namespace},
 };
 use kube::{Api, Client, api::PostParams};
-use kubeci_triggers::{AccessReview, Scope, ServiceAccount};
+use kubeci_triggers::{AccessDecision, AccessReview, Scope, ServiceAccount};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -43,12 +44,12 @@ pub async fn run(
         let mut results = stream::iter(requests)
             .map(|review| request(&client, review))
             .buffer_unordered(MAX_CONCURRENT);
-        while let Some((review, allowed)) = results.next().await {
-            due.insert(review.clone(), Instant::now() + interval(allowed));
-            let Some(allowed) = allowed else {
+        while let Some((review, decision)) = results.next().await {
+            due.insert(review.clone(), Instant::now() + interval(decision));
+            let Some(decision) = decision else {
                 continue;
             };
-            let input = Input::AccessReviewed(review, allowed);
+            let input = Input::AccessReviewed(review, decision);
             if inputs.send(input).await.is_err() {
                 return;
             }
@@ -62,16 +63,16 @@ pub async fn run(
 }
 
 /// The time until the next request of the same review, spread by a quarter either way.
-fn interval(allowed: Option<bool>) -> Duration {
-    let interval = match allowed {
-        Some(true) => ALLOWED_INTERVAL,
-        Some(false) | None => DENIED_INTERVAL,
+fn interval(decision: Option<AccessDecision>) -> Duration {
+    let interval = match decision {
+        Some(AccessDecision::Allowed) => ALLOWED_INTERVAL,
+        _ => DENIED_INTERVAL,
     };
     interval.mul_f64(0.75 + fastrand::f64() / 2.0)
 }
 
 /// The result of a review; `None` if the request fails.
-async fn request(client: &Client, review: AccessReview) -> (AccessReview, Option<bool>) {
+async fn request(client: &Client, review: AccessReview) -> (AccessReview, Option<AccessDecision>) {
     let api: Api<SubjectAccessReview> = Api::all(client.clone());
     let request = SubjectAccessReview {
         spec: spec(&review),
@@ -87,7 +88,28 @@ async fn request(client: &Client, review: AccessReview) -> (AccessReview, Option
             None
         }
     };
-    (review, allowed)
+    let decision = match allowed {
+        Some(true) => Some(AccessDecision::Allowed),
+        Some(false) => Some(denied(client, &review).await),
+        None => None,
+    };
+    (review, decision)
+}
+
+/// Why a review is denied. What cannot be read is taken to exist.
+async fn denied(client: &Client, review: &AccessReview) -> AccessDecision {
+    let ServiceAccount { namespace, name } = &review.service_account;
+    let accounts: Api<core::ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    if let Ok(None) = accounts.get_metadata_opt(name).await {
+        return AccessDecision::ServiceAccountNotFound;
+    }
+    if let Scope::Namespace(namespace) = &review.key.scope {
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        if let Ok(None) = namespaces.get_metadata_opt(namespace).await {
+            return AccessDecision::NamespaceNotFound;
+        }
+    }
+    AccessDecision::Denied
 }
 
 fn spec(review: &AccessReview) -> SubjectAccessReviewSpec {

@@ -7,9 +7,9 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
-use kube::Client;
+use kube::{Client, client::APIGroupDiscovery};
 use kubeci_runtime::Tasks;
-use kubeci_triggers::{DiscoveryResult, Kind, ServedResource};
+use kubeci_triggers::{DiscoveryResult, Kind, ServedResource, SimilarKind};
 use tokio::{
     sync::{mpsc::error::SendError, watch},
     task::AbortHandle,
@@ -22,6 +22,8 @@ use crate::{
 };
 
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// A suggestion needs the whole discovery, so that it is searched for once in so many polls.
+const POLLS_A_SUGGESTION: u32 = 15;
 
 /// The pollers that run.
 pub struct Discovery {
@@ -92,13 +94,43 @@ impl Discovery {
     }
 }
 
+/// What is known of a kind that is not served.
+#[derive(Default)]
+struct NotServed {
+    /// The number of polls in a row that did not find it.
+    polls: u32,
+    suggestion: Option<SimilarKind>,
+}
+
+impl NotServed {
+    /// Counts a poll, and adds the suggestion to its result.
+    async fn update(
+        &mut self,
+        client: &Client,
+        kind: &Kind,
+        result: DiscoveryResult,
+    ) -> DiscoveryResult {
+        if !matches!(result, DiscoveryResult::NotServed { .. }) {
+            *self = Self::default();
+            return result;
+        }
+        if self.polls.is_multiple_of(POLLS_A_SUGGESTION) {
+            self.suggestion = similar_kind(client, kind).await;
+        }
+        self.polls += 1;
+        DiscoveryResult::NotServed {
+            suggestion: self.suggestion.clone(),
+        }
+    }
+}
+
 async fn poll(
     client: Client,
     api_version: String,
     mut kinds: watch::Receiver<BTreeSet<Kind>>,
     inputs: InputSender,
 ) {
-    let mut not_served: BTreeMap<Kind, u32> = BTreeMap::new();
+    let mut not_served: BTreeMap<Kind, NotServed> = BTreeMap::new();
     loop {
         let wanted = kinds.borrow_and_update().clone();
         not_served.retain(|kind, _| wanted.contains(kind));
@@ -108,12 +140,9 @@ async fn poll(
                 Ok(list) => discovery_result(list.as_ref(), &kind),
                 Err(error) => DiscoveryResult::Failed(message(error)),
             };
-            let polls = not_served.entry(kind.clone()).or_default();
-            *polls = match result {
-                DiscoveryResult::NotServed { .. } => *polls + 1,
-                _ => 0,
-            };
-            if report(&client, &inputs, kind, result, *polls)
+            let state = not_served.entry(kind.clone()).or_default();
+            let result = state.update(&client, &kind, result).await;
+            if report(&client, &inputs, kind, result, state.polls)
                 .await
                 .is_err()
             {
@@ -172,14 +201,37 @@ fn discovery_result(list: Option<&APIResourceList>, kind: &Kind) -> DiscoveryRes
     if !served.is_empty() {
         return DiscoveryResult::Served(served);
     }
-    let given = kind.name.to_lowercase();
-    let mut similar = resources().filter(|resource| {
-        let names = [&resource.name, &resource.singular_name, &resource.kind];
-        names.iter().any(|name| name.to_lowercase() == given)
+    DiscoveryResult::NotServed { suggestion: None }
+}
+
+/// The served kind that a trigger may mean; `None` if no kind is similar, or the API server cannot be asked.
+async fn similar_kind(client: &Client, kind: &Kind) -> Option<SimilarKind> {
+    let core = client.list_core_api_versions_aggregated().await.ok()?;
+    let groups = client.list_api_groups_aggregated().await.ok()?;
+    let groups = core.items.into_iter().chain(groups.items);
+    let kinds: Vec<(String, String, String)> = groups.flat_map(kinds_of).collect();
+    let kinds = kinds
+        .iter()
+        .map(|(api_version, kind, plural)| (&**api_version, &**kind, &**plural));
+    SimilarKind::of(kind, kinds)
+}
+
+/// The kinds of a group at its preferred version, with their plural names.
+fn kinds_of(group: APIGroupDiscovery) -> Vec<(String, String, String)> {
+    let group_name = group.metadata.and_then(|metadata| metadata.name);
+    let Some(preferred) = group.versions.into_iter().next() else {
+        return Vec::new();
+    };
+    let version = preferred.version.unwrap_or_default();
+    let api_version = match group_name.as_deref() {
+        None | Some("") => version,
+        Some(group) => format!("{group}/{version}"),
+    };
+    let resources = preferred.resources.into_iter().filter_map(|resource| {
+        let kind = resource.response_kind?.kind?;
+        Some((api_version.clone(), kind, resource.resource?))
     });
-    DiscoveryResult::NotServed {
-        suggestion: similar.next().map(|resource| resource.kind.clone()),
-    }
+    resources.collect()
 }
 
 /// Whether no version of the kind's group serves the kind. Then none of its objects exists.

@@ -3,8 +3,8 @@
 use kube::{core::DeserializeGuard, runtime::watcher::Event};
 use kubeci_api::Workflow;
 use kubeci_triggers::{
-    AccessReview, DiscoveryResult, Kind, ObjectRef, ObservedObject, PartialWorkplan, Uid, Uids,
-    WatchError, WatchKey,
+    AccessDecision, AccessReview, DiscoveryResult, Kind, ObjectRef, ObservedObject,
+    PartialWorkplan, Uid, Uids, WatchError, WatchKey,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -15,7 +15,7 @@ pub enum Input {
     Workplan(Box<Event<PartialWorkplan>>),
     KindDiscovered(Kind, DiscoveryResult),
     KindRemoved(Kind),
-    AccessReviewed(AccessReview, bool),
+    AccessReviewed(AccessReview, AccessDecision),
     Watch {
         key: WatchKey,
         epoch: u64,

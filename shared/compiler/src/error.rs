@@ -79,7 +79,7 @@ pub enum Problem {
     )]
     SelfDependency,
     /// Steps that wait for each other.
-    #[error("the steps wait for each other, so none would ever start: {}; remove one of these dependencies", .steps.join(" -> "))]
+    #[error("the steps wait for each other, so none would ever start: {}; remove one of these dependencies", needs(.steps))]
     Cycle {
         /// The names of the steps, each depending on the next; the last is the first again.
         steps: Vec<String>,
@@ -146,6 +146,12 @@ pub enum Problem {
         /// The field of the volume that had it first.
         first: String,
     },
+}
+
+/// `a needs b, b needs a` of `a`, `b`, `a`.
+fn needs(steps: &[String]) -> String {
+    let pairs = steps.windows(2).map(|pair| pair.join(" needs "));
+    pairs.collect::<Vec<_>>().join(", ")
 }
 
 fn of_step(step: Option<&str>) -> String {

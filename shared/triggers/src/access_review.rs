@@ -11,6 +11,19 @@ pub struct ServiceAccount {
     pub name: String,
 }
 
+/// The result of an access review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessDecision {
+    /// The `ServiceAccount` may watch the objects.
+    Allowed,
+    /// No rule allows it.
+    Denied,
+    /// No rule allows it, and the namespace of the objects does not exist.
+    NamespaceNotFound,
+    /// No rule allows it, and the `ServiceAccount` does not exist.
+    ServiceAccountNotFound,
+}
+
 /// A review of whether a `ServiceAccount` may watch objects. The API server decides it as a `SubjectAccessReview`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccessReview {

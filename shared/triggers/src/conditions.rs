@@ -129,7 +129,11 @@ pub fn join(messages: &[&str]) -> String {
 
 /// The condition `Ready`: false if any other one is false or Workplans are refused, else unknown if any is unknown.
 #[must_use]
-pub fn ready(others: &[ConditionState], refused: Option<Problem>) -> ConditionState {
+pub fn ready(
+    others: &[ConditionState],
+    refused: Option<Problem>,
+    matching_objects: usize,
+) -> ConditionState {
     let first = |status| others.iter().find(|state| state.status == status);
     let (not_met, unknown) = (
         first(ConditionStatus::False),
@@ -141,7 +145,19 @@ pub fn ready(others: &[ConditionState], refused: Option<Problem>) -> ConditionSt
             ..state.clone()
         },
         (None, Some(refused), _) => ConditionState::not_met("Ready", &[refused]),
-        (None, None, None) => ConditionState::met("Ready", "Ready", "waits for events"),
+        (None, None, None) => {
+            let message = format!("waits for events; {} now", objects_match(matching_objects));
+            ConditionState::met("Ready", "Ready", message)
+        }
+    }
+}
+
+/// How many objects match the triggers.
+#[must_use]
+pub fn objects_match(count: usize) -> String {
+    match count {
+        1 => "1 object matches".to_owned(),
+        count => format!("{count} objects match"),
     }
 }
 
@@ -209,7 +225,7 @@ mod tests {
         let refused = || Some(Problem::new("WorkplanRefused", "quota"));
         let reason = |others: &[&ConditionState], refused| {
             let others: Vec<ConditionState> = others.iter().map(|&state| state.clone()).collect();
-            ready(&others, refused).reason
+            ready(&others, refused, 0).reason
         };
         assert_eq!(reason(&[&met, &met], None), "Ready");
         assert_eq!(reason(&[&met, &unknown], None), "Starting");

@@ -39,9 +39,9 @@ mod watch_key;
 mod workplan_index;
 mod workplan_template;
 
-pub use access_review::{AccessReview, ServiceAccount};
+pub use access_review::{AccessDecision, AccessReview, ServiceAccount};
 pub use conditions::Problem;
-pub use discovery::{DiscoveryResult, ServedResource};
+pub use discovery::{DiscoveryResult, ServedResource, SimilarKind};
 pub use dispatch_queue::CreateError;
 pub use engine::{
     Counters, Creation, Deletion, Engine, Retry, Settings, StatusUpdate, WatchCommand, WatchError,

@@ -1,15 +1,18 @@
 //! Messages of the condition `TriggersWatched`. They name the trigger and the fix.
 
 use crate::{
-    access_review::AccessReview,
+    access_review::{AccessDecision, AccessReview},
+    discovery::SimilarKind,
     filter::Filter,
     watch_key::{Scope, WatchKey},
 };
 
-pub fn kind_not_found(filter: &Filter, suggestion: Option<&str>) -> String {
+pub fn kind_not_found(filter: &Filter, suggestion: Option<&SimilarKind>) -> String {
     let (index, kind, api_version) = (filter.index, &filter.kind.name, filter.kind.api_version());
     let fix = match suggestion {
-        Some(suggestion) => format!("did you mean {suggestion:?}?"),
+        Some(SimilarKind { api_version, kind }) => {
+            format!("did you mean {kind:?} in {api_version:?}?")
+        }
         None => {
             "install its CustomResourceDefinition, which is noticed within seconds, or correct \
                  apiVersion and kind"
@@ -26,8 +29,24 @@ pub fn discovery_failing(filter: &Filter, error: &str) -> String {
     )
 }
 
-/// The Workflow's `ServiceAccount` may not watch. The message has the commands that allow it.
-pub fn forbidden(index: usize, review: &AccessReview) -> String {
+/// The Workflow's `ServiceAccount` may not watch. The message says what does not exist, or has the commands that
+/// allow it.
+pub fn forbidden(index: usize, review: &AccessReview, decision: AccessDecision) -> String {
+    let (account, scope) = (&review.service_account, &review.key.scope);
+    match (decision, scope) {
+        (AccessDecision::ServiceAccountNotFound, _) => format!(
+            "spec.triggers[{index}]: the service account {}:{} does not exist; create it or correct \
+             spec.serviceAccountName",
+            account.namespace, account.name
+        ),
+        (AccessDecision::NamespaceNotFound, Scope::Namespace(namespace)) => format!(
+            "spec.triggers[{index}].namespace: the namespace {namespace:?} does not exist; create it or correct the name"
+        ),
+        _ => missing_rule(index, review),
+    }
+}
+
+fn missing_rule(index: usize, review: &AccessReview) -> String {
     let AccessReview {
         service_account,
         key,
@@ -103,7 +122,7 @@ mod tests {
     #[test]
     fn forbidden_message_prints_missing_rule() {
         assert_eq!(
-            forbidden(0, &review(Scope::All, None)),
+            forbidden(0, &review(Scope::All, None), AccessDecision::Denied),
             "spec.triggers[0]: service account ci:builder may not watch deployments.apps in all namespaces; \
              allow it with: \
              kubectl create clusterrole ci-builder-watch-deployments-apps \
@@ -112,13 +131,27 @@ mod tests {
              --clusterrole=ci-builder-watch-deployments-apps --serviceaccount=ci:builder"
         );
         assert_eq!(
-            forbidden(1, &review(Scope::Namespace("prod".to_owned()), Some("web"))),
+            missing_rule(1, &review(Scope::Namespace("prod".to_owned()), Some("web"))),
             "spec.triggers[1]: service account ci:builder may not watch deployments.apps in namespace prod; \
              allow it with: \
              kubectl create role ci-builder-watch-deployments-apps -n prod \
              --verb=get,list,watch --resource=deployments.apps --resource-name=web && \
              kubectl create rolebinding ci-builder-watch-deployments-apps -n prod \
              --role=ci-builder-watch-deployments-apps --serviceaccount=ci:builder"
+        );
+    }
+
+    #[test]
+    fn forbidden_message_names_what_does_not_exist() {
+        let prod = review(Scope::Namespace("prod".to_owned()), None);
+        assert_eq!(
+            forbidden(0, &prod, AccessDecision::NamespaceNotFound),
+            "spec.triggers[0].namespace: the namespace \"prod\" does not exist; create it or correct the name"
+        );
+        assert_eq!(
+            forbidden(0, &prod, AccessDecision::ServiceAccountNotFound),
+            "spec.triggers[0]: the service account ci:builder does not exist; create it or correct \
+             spec.serviceAccountName"
         );
     }
 }

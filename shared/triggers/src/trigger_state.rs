@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    access_review::{AccessReview, ServiceAccount},
+    access_review::{AccessDecision, AccessReview, ServiceAccount},
     discovery::{DiscoveryResult, ServedResource},
     filter::{Filter, NamespaceSelector},
     messages,
@@ -25,8 +25,8 @@ pub enum TriggerState {
     DiscoveryFailing(String),
     /// The access review has no result yet.
     AwaitingReview(AccessReview),
-    /// The access review denies the watch.
-    Forbidden(AccessReview),
+    /// The access review denies the watch, for this reason.
+    Forbidden(AccessReview, AccessDecision),
     /// The objects may be watched: they are in the Workflow's own namespace, or the access review allows it.
     Permitted(WatchKey, Option<AccessReview>),
 }
@@ -38,12 +38,12 @@ impl TriggerState {
         filter: &Filter,
         service_account: &ServiceAccount,
         kind: Option<&DiscoveryResult>,
-        allowed: impl FnOnce(&AccessReview) -> Option<bool>,
+        decision: impl FnOnce(&AccessReview) -> Option<AccessDecision>,
     ) -> Self {
         let resources = match kind {
             None => return Self::Discovering,
             Some(DiscoveryResult::NotServed { suggestion }) => {
-                let message = messages::kind_not_found(filter, suggestion.as_deref());
+                let message = messages::kind_not_found(filter, suggestion.as_ref());
                 return Self::KindNotFound(message);
             }
             Some(DiscoveryResult::Failed(error)) => {
@@ -64,10 +64,10 @@ impl TriggerState {
             namespaced,
             name: filter.name.clone(),
         };
-        match allowed(&review) {
+        match decision(&review) {
             None => Self::AwaitingReview(review),
-            Some(false) => Self::Forbidden(review),
-            Some(true) => Self::Permitted(review.key.clone(), Some(review)),
+            Some(AccessDecision::Allowed) => Self::Permitted(review.key.clone(), Some(review)),
+            Some(denied) => Self::Forbidden(review, denied),
         }
     }
 
@@ -75,7 +75,7 @@ impl TriggerState {
     #[must_use]
     pub fn access_review(&self) -> Option<&AccessReview> {
         match self {
-            Self::AwaitingReview(review) | Self::Forbidden(review) => Some(review),
+            Self::AwaitingReview(review) | Self::Forbidden(review, _) => Some(review),
             Self::Permitted(_, review) => review.as_ref(),
             Self::Invalid(_)
             | Self::Discovering
@@ -188,7 +188,14 @@ mod tests {
             namespace: "own".to_owned(),
             name: "default".to_owned(),
         };
-        TriggerState::new(&filter(trigger), &service_account, Some(kind), |_| allowed)
+        let decision = allowed.map(|allowed| {
+            if allowed {
+                AccessDecision::Allowed
+            } else {
+                AccessDecision::Denied
+            }
+        });
+        TriggerState::new(&filter(trigger), &service_account, Some(kind), |_| decision)
     }
 
     #[rstest]
@@ -223,7 +230,7 @@ mod tests {
             matches!(awaiting, TriggerState::AwaitingReview(review) if review.key.scope == scope)
         );
         let denied = state(trigger.clone(), &kind, Some(false));
-        assert!(matches!(denied, TriggerState::Forbidden(review) if review.key.scope == scope));
+        assert!(matches!(denied, TriggerState::Forbidden(review, _) if review.key.scope == scope));
         let allowed = state(trigger, &kind, Some(true));
         assert!(matches!(allowed, TriggerState::Permitted(key, Some(_)) if key.scope == scope));
     }

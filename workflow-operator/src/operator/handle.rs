@@ -20,8 +20,8 @@ impl Operator {
             Input::Workplan(event) => self.on_workplan(*event),
             Input::KindDiscovered(kind, result) => self.engine.kind_discovered(&kind, result),
             Input::KindRemoved(kind) => self.engine.kind_removed(&kind),
-            Input::AccessReviewed(review, allowed) => {
-                self.engine.access_reviewed(&review, allowed);
+            Input::AccessReviewed(review, decision) => {
+                self.engine.access_reviewed(&review, decision);
             }
             Input::Watch { key, epoch, update } => self.on_watch_update(&key, epoch, update),
         }

@@ -72,14 +72,14 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
 #[case::empty_dependency(vec![step("build", &[""])], &[r#"spec.steps[0].dependency[0] (step "build"): there is no step ""; use the name of a step of this Workflow"#])]
 #[case::twice(vec![step("a", &[]), step("b", &[]), step("c", &["a", "b", "a"])], &[r#"spec.steps[2].dependency[2] (step "c"): "a" is in spec.steps[2].dependency[0] already; remove it here"#])]
 #[case::itself(vec![step("a", &[]), step("b", &["a", "b"])], &[r#"spec.steps[1].dependency[1] (step "b"): the step depends on itself, so it would never start; remove its own name from its dependencies"#])]
-#[case::cycle_of_two(vec![step("a", &["b"]), step("b", &["a"])], &[r#"spec.steps[0].dependency[0] (step "a"): the steps wait for each other, so none would ever start: a -> b -> a; remove one of these dependencies"#])]
+#[case::cycle_of_two(vec![step("a", &["b"]), step("b", &["a"])], &[r#"spec.steps[0].dependency[0] (step "a"): the steps wait for each other, so none would ever start: a needs b, b needs a; remove one of these dependencies"#])]
 #[case::shortest_cycle(
     vec![step("a", &["b"]), step("b", &["c"]), step("c", &["a", "d"]), step("d", &["c"]), step("after", &["a"])],
-    &[r#"spec.steps[2].dependency[1] (step "c"): the steps wait for each other, so none would ever start: c -> d -> c; remove one of these dependencies"#]
+    &[r#"spec.steps[2].dependency[1] (step "c"): the steps wait for each other, so none would ever start: c needs d, d needs c; remove one of these dependencies"#]
 )]
 #[case::two_cycles(
     vec![step("a", &["b"]), step("b", &["a"]), step("x", &["a", "z"]), step("y", &["x"]), step("z", &["y"])],
-    &[r#"spec.steps[0].dependency[0] (step "a"): the steps wait for each other, so none would ever start: a -> b -> a; remove one of these dependencies"#, r#"spec.steps[2].dependency[1] (step "x"): the steps wait for each other, so none would ever start: x -> z -> y -> x; remove one of these dependencies"#]
+    &[r#"spec.steps[0].dependency[0] (step "a"): the steps wait for each other, so none would ever start: a needs b, b needs a; remove one of these dependencies"#, r#"spec.steps[2].dependency[1] (step "x"): the steps wait for each other, so none would ever start: x needs z, z needs y, y needs x; remove one of these dependencies"#]
 )]
 #[case::quantity(vec![requesting("memory", "1 GB")], &[r#"spec.steps[0].resources.requests[memory] (step "a"): "1 GB" is not a quantity of a resource; write one such as `500m`, `2` or `1.5Gi`"#])]
 #[case::negative(vec![requesting("cpu", "-1")], &[r#"spec.steps[0].resources.requests[cpu] (step "a"): "-1" is not a quantity of a resource; write one such as `500m`, `2` or `1.5Gi`"#])]
@@ -96,7 +96,7 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
         step("c", &["d"]),
         step("d", &["c"]),
     ],
-    &[r#"spec.steps[0].name (step "A"): "A" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `a`"#, r#"spec.steps[0].image (step "A"): the step has no image; name the container image that it runs, such as `alpine`"#, r#"spec.steps[0].dependency[1] (step "A"): there is no step "nothing"; use the name of a step of this Workflow"#, r#"spec.steps[0].dependency[2] (step "A"): "nothing" is in spec.steps[0].dependency[1] already; remove it here"#, r#"spec.steps[1].volumeMounts[0].mountPath (step "a"): "/kubeci" is taken: `/kubeci` is the shared folder, which every step has by itself; mount the volume elsewhere"#, r#"spec.steps[2].dependency[0] (step "c"): the steps wait for each other, so none would ever start: c -> d -> c; remove one of these dependencies"#, r#"spec.steps[1].volumeMounts[0].name (step "a"): spec.volumes has no volume "other"; add it there"#]
+    &[r#"spec.steps[0].name (step "A"): "A" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `a`"#, r#"spec.steps[0].image (step "A"): the step has no image; name the container image that it runs, such as `alpine`"#, r#"spec.steps[0].dependency[1] (step "A"): there is no step "nothing"; use the name of a step of this Workflow"#, r#"spec.steps[0].dependency[2] (step "A"): "nothing" is in spec.steps[0].dependency[1] already; remove it here"#, r#"spec.steps[1].volumeMounts[0].mountPath (step "a"): "/kubeci" is taken: `/kubeci` is the shared folder, which every step has by itself; mount the volume elsewhere"#, r#"spec.steps[2].dependency[0] (step "c"): the steps wait for each other, so none would ever start: c needs d, d needs c; remove one of these dependencies"#, r#"spec.steps[1].volumeMounts[0].name (step "a"): spec.volumes has no volume "other"; add it there"#]
 )]
 fn error_names_field_problem_and_fix(#[case] steps: Vec<Step>, #[case] expected: &[&str]) {
     assert_eq!(messages(steps, &["data"]), expected);

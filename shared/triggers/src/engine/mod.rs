@@ -25,7 +25,7 @@ use k8s_openapi::jiff::Timestamp;
 use kubeci_api::Workflow;
 
 use crate::{
-    access_review::AccessReview,
+    access_review::{AccessDecision, AccessReview},
     discovery::DiscoveryResult,
     dispatch_queue::{CreateError, Dispatch},
     observed_workplan::{ObservedWorkplan, WorkflowKey},
@@ -51,7 +51,7 @@ pub struct Engine {
     workflows: HashMap<Uid, WorkflowState>,
     workplans: HashMap<WorkflowKey, WorkplanIndex>,
     kinds: HashMap<Kind, DiscoveryResult>,
-    review_results: HashMap<AccessReview, bool>,
+    review_results: HashMap<AccessReview, AccessDecision>,
     watches: HashMap<WatchKey, SharedWatch>,
     last_epoch: u64,
     changed_watches: BTreeSet<WatchKey>,

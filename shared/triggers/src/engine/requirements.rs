@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Engine;
 use crate::{
-    access_review::AccessReview,
+    access_review::{AccessDecision, AccessReview},
     discovery::DiscoveryResult,
     filter::{Filter, selects_deletion},
     observation::Observation,
@@ -82,8 +82,8 @@ impl Engine {
     }
 
     /// An access review has a result.
-    pub fn access_reviewed(&mut self, review: &AccessReview, allowed: bool) {
-        if self.review_results.insert(review.clone(), allowed) != Some(allowed) {
+    pub fn access_reviewed(&mut self, review: &AccessReview, decision: AccessDecision) {
+        if self.review_results.insert(review.clone(), decision) != Some(decision) {
             self.reconcile_where(|workflow| {
                 let mut states = workflow.trigger_states.iter();
                 states.any(|state| state.access_review() == Some(review))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Engine, shared_watch::WatchCommand, workflow_state::WorkflowState};
 use crate::{
-    access_review::AccessReview,
+    access_review::{AccessDecision, AccessReview},
     discovery::DiscoveryResult,
     filter::{Filter, FilterError},
     resource::Kind,
@@ -112,7 +112,7 @@ impl Engine {
 fn trigger_states(
     workflow: &WorkflowState,
     kinds: &HashMap<Kind, DiscoveryResult>,
-    review_results: &HashMap<AccessReview, bool>,
+    review_results: &HashMap<AccessReview, AccessDecision>,
 ) -> Vec<TriggerState> {
     let service_account = workflow.service_account();
     let valid: Vec<Filter> = workflow.filters.iter().flatten().cloned().collect();

@@ -2,7 +2,7 @@
 
 use super::{Engine, shared_watch::WatchError, workflow_state::WorkflowState};
 use crate::{
-    conditions::{ConditionState, ConditionStatus, Problem, join, ready},
+    conditions::{ConditionState, ConditionStatus, Problem, join, objects_match, ready},
     dispatch_queue::FailedDispatches,
     ledger::ENTRIES_MAX,
     messages,
@@ -35,7 +35,8 @@ impl Engine {
         };
         let others = vec![compiled, watched];
         let refused = workflow.queue.failed_dispatches();
-        let ready = ready(&others, refused.map(|refused| workplan_refused(&refused)));
+        let refused = refused.map(|refused| workplan_refused(&refused));
+        let ready = ready(&others, refused, matching_objects(workflow));
         [vec![ready], others].concat()
     }
 
@@ -64,7 +65,14 @@ impl Engine {
                 "NoTriggers",
                 "spec.triggers is empty, so nothing fires the Workflow".to_owned(),
             ),
-            watching => ("Watching", format!("watches {}", join(watching))),
+            watching => (
+                "Watching",
+                format!(
+                    "watches {}; {} now",
+                    join(watching),
+                    objects_match(matching_objects(workflow))
+                ),
+            ),
         };
         ConditionState::met(TRIGGERS_WATCHED, reason, message)
     }
@@ -81,8 +89,8 @@ impl Engine {
             TriggerState::Invalid(error) => failing("InvalidTrigger", error.to_string()),
             TriggerState::KindNotFound(message) => failing("KindNotFound", message.clone()),
             TriggerState::DiscoveryFailing(message) => failing("DiscoveryFailing", message.clone()),
-            TriggerState::Forbidden(review) => {
-                failing("Forbidden", messages::forbidden(index, review))
+            TriggerState::Forbidden(review, decision) => {
+                failing("Forbidden", messages::forbidden(index, review, *decision))
             }
             TriggerState::Discovering | TriggerState::AwaitingReview(_) => TriggerHealth::Pending,
             TriggerState::Permitted(key, _) => match self.watch_state(workflow, key) {
@@ -110,6 +118,13 @@ impl Engine {
         let watch = own.or_else(|| self.watches.get(&key.all_namespaces()))?;
         Some((watch.listed, watch.error.as_ref()))
     }
+}
+
+fn matching_objects(workflow: &WorkflowState) -> usize {
+    let entries = workflow.queue.ledger().iter();
+    entries
+        .filter(|(_, entry)| entry.fingerprint.is_some())
+        .count()
 }
 
 /// The condition while watches start. After a restart of the operator it stays as it was.

@@ -140,17 +140,17 @@ const DEPENDENCIES: &[Case] = &[
     (
         "cycle-of-two",
         "{steps: [{name: a, IMAGE, dependency: [b]}, {name: b, IMAGE, dependency: [a]}]}",
-        &["wait for each other", "a -> b -> a", "remove"],
+        &["wait for each other", "a needs b, b needs a", "remove"],
     ),
     (
         "cycle-of-three",
         "{steps: [{name: a, IMAGE, dependency: [c]}, {name: b, IMAGE, dependency: [a]}, {name: c, IMAGE, dependency: [b]}]}",
-        &["wait for each other", " -> b -> ", "remove"],
+        &["wait for each other", " needs b, b needs ", "remove"],
     ),
     (
         "cycle-inside",
         "{steps: [{name: start, IMAGE}, {name: a, IMAGE, dependency: [start, b]}, {name: b, IMAGE, dependency: [a]}, {name: end, IMAGE, dependency: [b]}]}",
-        &["wait for each other", "a -> b -> a", "remove"],
+        &["wait for each other", "a needs b, b needs a", "remove"],
     ),
     (
         "dependency-twice",

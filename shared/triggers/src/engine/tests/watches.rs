@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{engine::WatchError, uid::Uids, watch_key::Scope};
+use crate::{access_review::AccessDecision, engine::WatchError, uid::Uids, watch_key::Scope};
 
 #[test]
 fn object_is_observed_through_one_watch() {
@@ -13,12 +13,12 @@ fn object_is_observed_through_one_watch() {
     assert_eq!(fired_event(&mut engine), Some(TriggerEvent::Add));
     let review = engine.access_reviews().into_iter().next().unwrap();
     assert_eq!(watched(&mut engine).1, "Starting");
-    engine.access_reviewed(&review, false);
+    engine.access_reviewed(&review, AccessDecision::Denied);
     assert_eq!(
         watched(&mut engine),
         ("False".to_owned(), "Forbidden".to_owned())
     );
-    engine.access_reviewed(&review, true);
+    engine.access_reviewed(&review, AccessDecision::Allowed);
     // The narrow watch has no subscriber any more.
     observe(&mut engine, &narrow, "a", "3");
     assert_eq!(fired_event(&mut engine), None);
@@ -28,10 +28,10 @@ fn object_is_observed_through_one_watch() {
     observe_in(&mut engine, &wide, "b", "other", "1");
     assert_eq!(fired(&mut engine).len(), 2);
     // The right is withdrawn: the ledger keeps the entries until it is granted again.
-    engine.access_reviewed(&review, false);
+    engine.access_reviewed(&review, AccessDecision::Denied);
     let narrow = started_watches(&mut engine).remove(0);
     engine.objects_listed(&narrow.0, narrow.1, &Uids::from(["a".into()]));
-    engine.access_reviewed(&review, true);
+    engine.access_reviewed(&review, AccessDecision::Allowed);
     let wide = started_watches(&mut engine).remove(0);
     observe_in(&mut engine, &wide, "b", "other", "1");
     engine.objects_listed(&wide.0, wide.1, &Uids::from(["a".into(), "b".into()]));
