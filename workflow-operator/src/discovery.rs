@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::{Client, client::APIGroupDiscovery};
-use kubeci_runtime::Tasks;
+use kubeci_controller::Tasks;
 use kubeci_triggers::{DiscoveryResult, Kind, ServedResource, SimilarKind};
 use tokio::{
     sync::{mpsc::error::SendError, watch},

@@ -31,7 +31,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> ExitCode {
     let args = Args::parse();
     let settings = args.settings();
-    kubeci_runtime::run("workflow-operator", args.runtime, move |context| {
+    kubeci_controller::run("workflow-operator", args.runtime, move |context| {
         operator::run(context, settings)
     })
     .await

@@ -17,7 +17,7 @@ const RESOURCES_MAX: u64 = 50;
 
 #[derive(Clone)]
 pub struct Metrics {
-    pub runtime: kubeci_runtime::Metrics,
+    pub runtime: kubeci_controller::Metrics,
     events_observed: Family<ResourceLabel, Counter>,
     resources: Arc<AtomicU64>,
     events_matched: Counter,
@@ -36,7 +36,7 @@ struct ResourceLabel {
 }
 
 impl Metrics {
-    pub fn new(runtime: kubeci_runtime::Metrics) -> Self {
+    pub fn new(runtime: kubeci_controller::Metrics) -> Self {
         let metrics = Self {
             runtime,
             events_observed: Family::default(),

@@ -7,7 +7,7 @@ use kube::{
     core::{ApiResource, DynamicObject},
     runtime::watcher::{self, Event},
 };
-use kubeci_runtime::{Context, Metrics, Tasks, Watch};
+use kubeci_controller::{Context, Metrics, Tasks, Watch};
 use kubeci_triggers::{ObservedObject, Resource, Scope, Uids, WatchCommand, WatchError, WatchKey};
 use tokio::task::AbortHandle;
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kubeci_runtime::backoff;
+use kubeci_controller::backoff;
 use kubeci_triggers::{StatusUpdate, Uid};
 use tokio::time::Instant;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::{Api, Client, ResourceExt, core::DeserializeGuard, runtime::watcher::Config};
 use kubeci_api::Workflow;
-use kubeci_runtime::{Metrics, Watch};
+use kubeci_controller::{Metrics, Watch};
 use tokio::sync::Semaphore;
 
 use crate::{

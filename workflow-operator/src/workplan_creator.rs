@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use kube::{Api, Client, ResourceExt, api::PostParams, core::Request};
 use kubeci_api::Workplan;
-use kubeci_runtime::{Due, Outcome, backoff, is_too_large};
+use kubeci_controller::{Due, Outcome, backoff, is_too_large};
 use kubeci_triggers::{CreateError, Creation, Retry, Uid, is_same_event, name_taken};
 use tokio::time::Instant;
 

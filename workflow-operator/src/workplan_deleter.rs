@@ -7,7 +7,7 @@ use kube::{
     api::{DeleteParams, Preconditions, PropagationPolicy},
 };
 use kubeci_api::Workplan;
-use kubeci_runtime::backoff;
+use kubeci_controller::backoff;
 use kubeci_triggers::Deletion;
 use tokio::time::sleep;
 

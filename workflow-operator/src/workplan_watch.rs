@@ -1,7 +1,7 @@
 //! The watch of Workplans, without their tasks.
 
 use kube::{Api, Client, runtime::watcher::Config};
-use kubeci_runtime::{Metrics, Watch};
+use kubeci_controller::{Metrics, Watch};
 use kubeci_triggers::PartialWorkplan;
 
 use crate::{

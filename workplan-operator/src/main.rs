@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use jiff::SignedDuration;
-use kubeci_runtime::RuntimeArgs;
+use kubeci_controller::RuntimeArgs;
 use mimalloc::MiMalloc;
 
 use crate::core::workspace::Folder;
@@ -99,7 +99,7 @@ fn done<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
 
 #[tokio::main]
 async fn operate(runtime: RuntimeArgs, settings: Settings) -> ExitCode {
-    kubeci_runtime::run("workplan-operator", runtime, |context| {
+    kubeci_controller::run("workplan-operator", runtime, |context| {
         shell::operate(context, settings)
     })
     .await

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use kubeci_runtime::{Condition, Readiness};
+use kubeci_controller::{Condition, Readiness};
 use kubeci_triggers::WorkflowKey;
 
 /// The lists of Workflows and Workplans.

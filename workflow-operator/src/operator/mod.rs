@@ -7,7 +7,7 @@ mod shutdown;
 use std::{collections::BTreeSet, convert::Infallible, future::pending, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use kubeci_runtime::Context;
+use kubeci_controller::Context;
 use kubeci_triggers::{AccessReview, Engine, Settings};
 use tokio::{
     sync::{mpsc, watch},

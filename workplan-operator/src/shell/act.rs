@@ -11,7 +11,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
 use kubeci_api::{Workplan, WorkplanStatus};
 use kubeci_compiler::Limits;
-use kubeci_runtime::is_too_large;
+use kubeci_controller::is_too_large;
 use serde_json::{Value, json};
 
 use super::change::Change;

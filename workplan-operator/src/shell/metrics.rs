@@ -14,7 +14,7 @@ use super::workplans::Workplans;
 
 #[derive(Clone)]
 pub struct Metrics {
-    pub shared: kubeci_runtime::Metrics,
+    pub shared: kubeci_controller::Metrics,
     pub pods_created: Counter,
     sweeps: Family<SweepLabels, Counter>,
 }
@@ -44,7 +44,7 @@ impl EncodeLabelValue for SweepResult {
 }
 
 impl Metrics {
-    pub fn new(shared: kubeci_runtime::Metrics, workplans: Arc<Workplans>) -> Self {
+    pub fn new(shared: kubeci_controller::Metrics, workplans: Arc<Workplans>) -> Self {
         let metrics = Self {
             shared,
             pods_created: Counter::default(),

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::runtime::reflector::ObjectRef;
-use kubeci_runtime::{Context, Due, Heartbeat, Outcome};
+use kubeci_controller::{Context, Due, Heartbeat, Outcome};
 use tokio::time::Instant;
 
 use super::act::said;
@@ -76,7 +76,7 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
     let node_queue = Queue::new(context.metrics.clone());
     let watches = Watches::start(&context, workplan_queue, node_queue);
     watches.wait_until_listed().await?;
-    listed.iter().for_each(kubeci_runtime::Condition::done);
+    listed.iter().for_each(kubeci_controller::Condition::done);
     tracing::info!(workplans = watches.workplans.len(), "everything is listed");
 
     let metrics = Metrics::new(context.metrics.clone(), Arc::clone(&watches.workplans));

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kubeci_runtime::{Due, Heartbeat, Metrics};
+use kubeci_controller::{Due, Heartbeat, Metrics};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -170,7 +170,7 @@ pub async fn work<K, F>(
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use kubeci_runtime::Liveness;
+    use kubeci_controller::Liveness;
 
     use super::*;
 

@@ -118,7 +118,7 @@ impl Case {
         let workplans = Arc::new(Workplans::new());
         let seen: ObjectMeta = plan.metadata.clone();
         workplans.apply(&Event::Apply(seen.into_response_partial()));
-        let shared = kubeci_runtime::Metrics::default();
+        let shared = kubeci_controller::Metrics::default();
         let nodes = Arc::new(Queue::new(shared.clone()));
         let reporter = Reporter::from("test");
         let case = Self {

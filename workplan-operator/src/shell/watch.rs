@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
-use kubeci_runtime::Watch;
+use kubeci_controller::Watch;
 use serde::de::DeserializeOwned;
 
 /// What a watch has put into its store.

@@ -14,7 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use kubeci_api::names::{SWEEP_LABEL, WORKPLAN_LABEL};
 use kubeci_api::{Phase, Workplan};
-use kubeci_runtime::{Context, Watch};
+use kubeci_controller::{Context, Watch};
 use serde::de::DeserializeOwned;
 
 use super::key::Key;

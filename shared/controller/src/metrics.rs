@@ -139,7 +139,7 @@ impl Metrics {
     ///
     /// ```no_run
     /// # use prometheus_client::metrics::counter::Counter;
-    /// # fn example(metrics: &kubeci_runtime::Metrics) {
+    /// # fn example(metrics: &kubeci_controller::Metrics) {
     /// let fired = Counter::<u64>::default();
     /// metrics.register(|registry| {
     ///     registry.register("events_fired", "Events that created a Workplan", fired.clone());

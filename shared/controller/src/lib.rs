@@ -2,14 +2,14 @@
 //! server, a client with bounded and counted requests, leader election and graceful shutdown.
 //!
 //! ```no_run
-//! use kubeci_runtime::{Context, RuntimeArgs};
+//! use kubeci_controller::{Context, RuntimeArgs};
 //!
 //! # #[derive(clap::Parser)]
 //! # struct Args { #[command(flatten)] runtime: RuntimeArgs }
 //! #[tokio::main]
 //! async fn main() -> std::process::ExitCode {
 //!     let args = <Args as clap::Parser>::parse();
-//!     kubeci_runtime::run("workflow-operator", args.runtime, operate).await
+//!     kubeci_controller::run("workflow-operator", args.runtime, operate).await
 //! }
 //!
 //! async fn operate(context: Context) -> Result<(), kube::Error> {
