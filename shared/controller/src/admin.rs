@@ -15,7 +15,7 @@ use crate::{Error, Liveness, Metrics, Readiness};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the admin server answers from.
+/// The state that the admin server returns.
 #[derive(Clone)]
 pub struct Admin {
     pub liveness: Liveness,
@@ -24,8 +24,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves in the background until the process ends; returns the address, whose port the system
-    /// chose where 0 was asked for.
+    /// Serves in the background until the process ends; returns the address, with the port that the system chose for
+    /// port 0.
     pub async fn serve(self, address: SocketAddr) -> Result<SocketAddr, Error> {
         let failed = |source| Error::Admin { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -47,7 +47,7 @@ async fn healthz(State(admin): State<Admin>) -> Response {
     }
     let lines = stuck
         .iter()
-        .map(|(name, silence)| format!("{name}: has not turned for {} s\n", silence.as_secs()));
+        .map(|(name, silence)| format!("{name}: has not run for {} s\n", silence.as_secs()));
     unavailable(lines.collect())
 }
 
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ready_once_the_process_does_its_part() {
+    async fn standby_is_ready() {
         let (admin, address) = serve().await;
         let waiting = get(address, "/readyz").await;
         assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
@@ -113,18 +113,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn healthy_until_a_loop_is_stuck() {
+    async fn healthz_fails_once_a_loop_is_stuck() {
         let (admin, address) = serve().await;
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
-        let _pulse = admin.liveness.heartbeat("main loop", Duration::ZERO);
+        let _heartbeat = admin.liveness.heartbeat("main loop", Duration::ZERO);
         tokio::time::sleep(Duration::from_millis(1)).await;
         let stuck = get(address, "/healthz").await;
         assert!(stuck.starts_with("HTTP/1.1 503"), "{stuck}");
-        assert!(stuck.contains("main loop: has not turned"), "{stuck}");
+        assert!(stuck.contains("main loop: has not run"), "{stuck}");
     }
 
     #[tokio::test]
-    async fn metrics_are_open_metrics() {
+    async fn metrics_have_the_open_metrics_format() {
         let (_, address) = serve().await;
         let answer = get(address, "/metrics").await;
         assert!(answer.contains(OPEN_METRICS), "{answer}");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_in_use_is_said_with_the_flag_that_helps() {
+    async fn address_in_use_error_names_the_flag() {
         let (admin, address) = serve().await;
         let error = admin.serve(address).await.unwrap_err().to_string();
         assert!(error.contains(&address.to_string()), "{error}");

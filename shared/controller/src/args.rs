@@ -67,7 +67,7 @@ impl RuntimeArgs {
     }
 }
 
-/// A bare word is a level here; tracing would take a misspelt one for a module's name.
+/// A word without `=` must be a level; tracing takes a misspelt one for the name of a module.
 fn log_level(levels: &str) -> Result<Targets, String> {
     let bare = levels.split(',').filter(|part| !part.contains('='));
     for level in bare {
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn log_level_takes_levels_by_module() {
+    fn log_level_accepts_levels_by_module() {
         assert!(parse(&["--log-level=info,kube=debug"]).is_ok());
         assert!(parse(&["--log-level=loud"]).is_err());
     }
 
     #[test]
-    fn what_is_given_wins_over_what_is_found() {
+    fn arguments_win_over_defaults() {
         let args = parse(&["--namespace=ops", "--identity=me"]).unwrap();
         assert_eq!(args.namespace_or("default"), "ops");
         assert_eq!(args.identity().unwrap(), "me");

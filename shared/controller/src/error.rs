@@ -3,9 +3,9 @@ use std::{net::SocketAddr, time::Duration};
 use kube::config::InferConfigError;
 use tower::BoxError;
 
-use crate::{EndedTask, lease::Lost};
+use crate::{EndedTask, lease::LeaseLost};
 
-/// Why an operator process ended other than by being asked to.
+/// Why an operator process ended, other than by a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither a kubeconfig nor a service account was found.
@@ -29,9 +29,9 @@ pub enum Error {
     /// The admin server cannot listen.
     #[error("cannot serve on {address}; give a free address with --admin-address: {source}")]
     Admin {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 
@@ -45,41 +45,39 @@ pub enum Error {
 
     /// The lease was lost; the process exits so that it cannot act beside the next leader.
     #[error("no longer the leader, restarting is safe: {0}")]
-    LeaseLost(#[from] Lost),
+    LeaseLost(#[from] LeaseLost),
 
     /// The operator failed.
     #[error("{0}")]
     Operator(#[source] BoxError),
 
     /// The operator's main task panicked.
-    #[error("the operator's main task died: {0}")]
-    Died(#[source] tokio::task::JoinError),
+    #[error("the operator's main task panicked: {0}")]
+    Panicked(#[source] tokio::task::JoinError),
 
-    /// The operator's main task ended without having been asked to.
-    #[error("the operator's main task ended although nobody asked it to")]
+    /// The operator's main task ended without a signal.
+    #[error("the operator's main task ended unexpectedly")]
     Ended,
 
-    /// A task that must go on ended.
-    #[error("{0} although nobody asked it to; restarting is safe")]
+    /// A task that must not end has ended.
+    #[error("{0} unexpectedly; restarting is safe")]
     TaskEnded(#[from] EndedTask),
 
-    /// The operator was asked to stop and did not in time.
-    #[error(
-        "the operator did not stop within {0:?}; what it was doing is done again after a restart"
-    )]
+    /// The operator did not stop in time after a signal.
+    #[error("the operator did not stop within {0:?}; a restart repeats what it was doing")]
     Unfinished(Duration),
 }
 
-/// An error with its causes; HTTP errors say little by themselves.
+/// An error with its causes, each once.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
+    let mut text = error.to_string();
     let causes = std::iter::successors(error.source(), |error| error.source());
     for cause in causes.map(ToString::to_string) {
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
-    told
+    text
 }
 
 #[cfg(test)]
@@ -87,12 +85,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cause_is_told_once() {
+    fn each_cause_appears_once() {
         let os = std::io::Error::other("no route");
         let http = std::io::Error::other(format!("cannot connect: {os}"));
         let error = Error::Operator(Box::new(Error::Hostname(http)));
-        let told = "cannot tell this host's name; give this process a name with --identity: \
+        let text = "cannot tell this host's name; give this process a name with --identity: \
                     cannot connect: no route";
-        assert_eq!(with_causes(&error), told);
+        assert_eq!(with_causes(&error), text);
     }
 }

@@ -1,5 +1,6 @@
-//! What every operator process of kubeci needs, composed by [`run`]: arguments, telemetry, the admin
-//! server, a client with bounded and counted requests, leader election and graceful shutdown.
+//! What every controller process of kubeci needs. [`run`] sets up arguments, telemetry, the admin server, a client with
+//! limited and counted requests, leader election and graceful shutdown; beside it are watches, backoff, Events, and what
+//! the API server's errors mean.
 //!
 //! ```no_run
 //! use kubeci_controller::{Context, RuntimeArgs};
@@ -23,29 +24,32 @@
 #![deny(missing_docs)]
 
 mod admin;
+pub mod api_error;
 mod args;
 mod backoff;
 mod client;
+mod clock;
 mod error;
+mod events;
 mod lease;
 mod liveness;
 mod metrics;
-mod pages;
 mod readiness;
 mod run;
 mod shutdown;
 mod tasks;
 mod telemetry;
-mod too_large;
 mod watch;
 
+pub use api_error::is_too_large;
 pub use args::{LogFormat, RuntimeArgs};
-pub use backoff::backoff;
+pub use backoff::{Backoff, Failures, backoff};
+pub use clock::now;
 pub use error::Error;
+pub use events::{EventRecorder, Warning};
 pub use liveness::{Heartbeat, Liveness};
 pub use metrics::{Due, Metrics, Outcome, Reconciling};
 pub use readiness::{Condition, Readiness};
 pub use run::{Context, run};
 pub use tasks::{EndedTask, Tasks};
-pub use too_large::is_too_large;
 pub use watch::Watch;

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Whether the loops that must turn still do; what `/healthz` answers from.
+/// The main loops and when each last ran: the state that `/healthz` returns.
 #[derive(Clone, Debug, Default)]
 pub struct Liveness(Arc<Mutex<BTreeMap<String, Beats>>>);
 
@@ -17,9 +17,9 @@ struct Beats {
 }
 
 impl Liveness {
-    /// Declares a loop that beats at least this often from now on, else the process counts as stuck
-    /// and `/healthz` answers 503, so that the kubelet restarts it.
-    #[must_use = "a heartbeat that is dropped leaves the process dead"]
+    /// Declares a loop that beats at least this often from now on. Otherwise it is stuck: `/healthz` returns 503, and the
+    /// kubelet restarts the process.
+    #[must_use = "a loop without its heartbeat is stuck"]
     pub fn heartbeat(&self, name: &str, at_least_every: Duration) -> Heartbeat {
         let heartbeat = Heartbeat {
             name: name.to_owned(),
@@ -30,7 +30,7 @@ impl Liveness {
         heartbeat
     }
 
-    /// The loops that are overdue, each with the time since it last turned.
+    /// The stuck loops, each with the time since it last ran.
     pub(crate) fn stuck(&self) -> Vec<(String, Duration)> {
         let beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let silences = beats
@@ -43,7 +43,7 @@ impl Liveness {
     }
 }
 
-/// The pulse of one loop.
+/// The heartbeat of one loop.
 #[derive(Debug)]
 pub struct Heartbeat {
     name: String,
@@ -52,7 +52,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Says that the loop has just turned.
+    /// Marks that the loop runs.
     pub fn beat(&self) {
         let mut beats = self
             .liveness
@@ -72,15 +72,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_stops_turning_is_stuck() {
+    async fn loop_without_heartbeat_is_stuck() {
         let liveness = Liveness::default();
-        let pulse = liveness.heartbeat("main loop", Duration::from_secs(30));
+        let heartbeat = liveness.heartbeat("main loop", Duration::from_secs(30));
         tokio::time::advance(Duration::from_secs(30)).await;
         assert_eq!(liveness.stuck(), []);
         tokio::time::advance(Duration::from_secs(1)).await;
         let silence = Duration::from_secs(31);
         assert_eq!(liveness.stuck(), [("main loop".to_owned(), silence)]);
-        pulse.beat();
+        heartbeat.beat();
         assert_eq!(liveness.stuck(), []);
     }
 }

@@ -15,8 +15,7 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-/// What `/metrics` serves: the families that all operators share and those that each registers itself.
-/// Every name is prefixed with `kubeci_`.
+/// The metric families of all operators, and those that each operator registers. Every name has the prefix `kubeci_`.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
@@ -38,12 +37,12 @@ impl Default for Metrics {
     }
 }
 
-/// How a reconciliation ended.
+/// The result of a reconciliation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The object is as far as it can be for now.
+    /// The object is reconciled.
     Success,
-    /// Something failed, and it is tried again.
+    /// The reconciliation failed and is retried.
     Error,
 }
 
@@ -57,16 +56,16 @@ struct WatchLabels {
     resource: String,
 }
 
-/// An object that is due to be reconciled and waits for its turn; dropped, it waits no longer.
+/// An object that is due and waits to be reconciled. It is counted as waiting until it is dropped.
 #[derive(Debug)]
-#[must_use = "what is dropped is not counted as waiting"]
+#[must_use = "a dropped object is not counted as waiting"]
 pub struct Due {
     metrics: Metrics,
     since: Instant,
 }
 
 impl Due {
-    /// Says that its reconciliation begins.
+    /// Begins its reconciliation.
     pub fn begin(self) -> Reconciling {
         let waited = self.since.elapsed().as_secs_f64();
         self.metrics.queue_wait.observe(waited);
@@ -83,7 +82,7 @@ impl Drop for Due {
     }
 }
 
-/// A reconciliation that is under way; dropped, it is not counted.
+/// A reconciliation that runs. It is counted when it ends, and not when it is dropped.
 #[derive(Debug)]
 #[must_use = "a reconciliation is counted when it ends"]
 pub struct Reconciling {
@@ -92,7 +91,7 @@ pub struct Reconciling {
 }
 
 impl Reconciling {
-    /// Says how it ended.
+    /// Ends it with this result.
     pub fn end(self, outcome: Outcome) {
         let result = match outcome {
             Outcome::Success => "success",
@@ -105,12 +104,12 @@ impl Reconciling {
     }
 }
 
-/// One request that reached for the API server: what it was and how it ended.
+/// One attempt at a request to the API server, with its result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ApiRequest {
     pub verb: &'static str,
     pub resource: String,
-    /// The HTTP status, `timeout`, or `error` where no answer came.
+    /// The HTTP status; `timeout`; `error` if there was no answer.
     pub code: Cow<'static, str>,
 }
 
@@ -135,7 +134,7 @@ impl Metrics {
         metrics
     }
 
-    /// Registers an operator's own families, once, at its start.
+    /// Registers families of an operator, once, at its start.
     ///
     /// ```no_run
     /// # use prometheus_client::metrics::counter::Counter;
@@ -150,12 +149,12 @@ impl Metrics {
         register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Counts an object that is due to be reconciled: as waiting, until its reconciliation begins.
+    /// Counts an object that is due as waiting until its reconciliation begins.
     pub fn due(&self) -> Due {
         self.due_since(Instant::now())
     }
 
-    /// The same of an object that was due already, such as one that was queued again for that time.
+    /// Counts an object that has been due since this time, such as the time of its requeue.
     pub fn due_since(&self, since: Instant) -> Due {
         self.queue_depth.inc();
         Due {
@@ -164,7 +163,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a watch that broke and was started again; `resource` is the plural, as in `pods`.
+    /// Counts a watch that failed and is restarted; `resource` is the plural, as in `pods`.
     pub fn watch_restarted(&self, resource: &str) {
         let resource = resource.to_owned();
         self.watch_restarts
@@ -198,34 +197,34 @@ impl Metrics {
         registry.register("reconcile", "Reconciliations", self.reconciles.clone());
         registry.register_with_unit(
             "reconcile_duration",
-            "Time that a reconciliation took, without its wait",
+            "Duration of a reconciliation, without its wait in the queue",
             Unit::Seconds,
             self.reconcile_duration.clone(),
         );
         registry.register(
             "queue_depth",
-            "Objects that are due to be reconciled and wait for their turn",
+            "Objects that are due and wait to be reconciled",
             self.queue_depth.clone(),
         );
         registry.register_with_unit(
             "queue_wait",
-            "Time from when an object was due to be reconciled to its turn",
+            "Time from when an object was due to the start of its reconciliation",
             Unit::Seconds,
             self.queue_wait.clone(),
         );
         registry.register(
             "watch_restarts",
-            "Watches that broke and were started again",
+            "Watches that failed and were restarted",
             self.watch_restarts.clone(),
         );
         registry.register(
             "leader",
-            "1 while this process holds the lease, else 0",
+            "1 while this process holds the Lease, otherwise 0",
             self.leader.clone(),
         );
         registry.register(
             "api_requests",
-            "Requests to the API server, each attempt counted",
+            "Attempts at requests to the API server",
             self.api_requests.clone(),
         );
         registry.register(
@@ -235,7 +234,7 @@ impl Metrics {
         );
         registry.register(
             "api_slots_used",
-            "Slots that requests in flight hold",
+            "Slots that requests in flight use",
             self.api_slots_used.clone(),
         );
         registry.register(
@@ -253,7 +252,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn wait_and_reconciliation_are_measured_apart() {
+    async fn wait_and_reconciliation_are_measured_separately() {
         let metrics = Metrics::new();
         let [first, again] = [
             metrics.due(),
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_and_own_families_are_served_together() {
+    fn metrics_contain_shared_and_own_families() {
         let metrics = Metrics::new();
         let fired = Counter::<u64>::default();
         metrics.register(|registry| registry.register("events_fired", "Fired", fired.clone()));

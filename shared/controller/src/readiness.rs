@@ -4,10 +4,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Whether the process does its part; what `/readyz` answers from.
+use tokio::sync::watch;
+
+/// The state that `/readyz` returns.
 ///
-/// A standby is ready once the API server has shown it the lease; a leader once every condition that
-/// it declared is done.
+/// A standby is ready once it has read the lease. A leader is ready once every condition that it declared is done.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<State>>);
 
@@ -24,14 +25,15 @@ enum State {
 }
 
 impl Readiness {
-    /// Declares something that must be done before this leader is ready. Until the first condition is
-    /// declared a leader is not ready, so declare all of them before the first is done.
+    /// Declares a condition of this leader. A leader without conditions is not ready, so declare all conditions before
+    /// the first is done.
     #[must_use = "the process is not ready until the condition is done"]
     pub fn condition(&self, name: &str) -> Condition {
         self.set(name, false);
         Condition {
             name: name.to_owned(),
             readiness: self.clone(),
+            done: watch::Sender::new(false),
         }
     }
 
@@ -51,7 +53,7 @@ impl Readiness {
         });
     }
 
-    /// Whether the process is ready, and the lines that say why or why not.
+    /// Whether the process is ready, and the lines that explain it.
     pub(crate) fn report(&self) -> (bool, String) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*state {
@@ -90,17 +92,31 @@ fn leading(conditions: &BTreeMap<String, bool>) -> String {
     lines
 }
 
-/// One thing that must be done before a leader is ready.
+/// A condition of a leader's readiness, such as a list that is complete.
 #[derive(Clone, Debug)]
 pub struct Condition {
     name: String,
     readiness: Readiness,
+    done: watch::Sender<bool>,
 }
 
 impl Condition {
-    /// Says that it is done; saying so again changes nothing.
+    /// Marks it as done.
     pub fn done(&self) {
         self.readiness.set(&self.name, true);
+        self.done.send_replace(true);
+    }
+
+    /// Whether it is done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        *self.done.borrow()
+    }
+
+    /// Waits until it is done.
+    pub async fn wait(&self) {
+        // It fails once the sender is dropped; `self` holds it.
+        let _ = self.done.subscribe().wait_for(|done| *done).await;
     }
 }
 
@@ -109,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_standby_is_ready_once_it_has_seen_the_lease() {
+    fn standby_is_ready_once_it_read_the_lease() {
         let readiness = Readiness::default();
         assert!(!readiness.report().0);
         readiness.standing_by("other-1");
@@ -118,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_is_ready_once_all_that_it_declared_is_done() {
+    fn leader_is_ready_once_all_conditions_are_done() {
         let readiness = Readiness::default();
         readiness.standing_by("other-1");
         readiness.leading();
@@ -130,5 +146,20 @@ mod tests {
         assert_eq!(readiness.report(), (false, missing.to_owned()));
         pods.done();
         assert!(readiness.report().0);
+    }
+
+    #[tokio::test]
+    async fn condition_wakes_those_that_wait() {
+        let condition = Readiness::default().condition("pods listed");
+        let waiting = tokio::spawn({
+            let condition = condition.clone();
+            async move { condition.wait().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!condition.is_done() && !waiting.is_finished());
+        condition.done();
+        condition.done();
+        waiting.await.unwrap();
+        assert!(condition.is_done());
     }
 }

@@ -9,44 +9,43 @@ use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
 use crate::{
-    EndedTask, Error, Liveness, Metrics, Readiness, RuntimeArgs, Tasks,
+    EndedTask, Error, EventRecorder, Liveness, Metrics, Readiness, RuntimeArgs, Tasks,
     admin::Admin,
     client::Clients,
     error::with_causes,
-    lease::{Candidate, Fence, Held},
+    lease::{Candidate, Fence, HeldLease},
     shutdown, telemetry,
 };
 
-/// How long an operator may take to stop once it is asked to.
+/// The time that an operator has to stop after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What an operator works with while it leads.
+/// What an operator uses while it leads.
 #[derive(Clone)]
 pub struct Context {
-    /// Talks to the API server. Every answer is waited for within bounds and every attempt is counted;
-    /// what fails in passing and can be repeated safely is, with backoff. 404 and 409 never are. Fewer
-    /// requests are in flight when the API server is slow, and what changes something waits while the lease
-    /// may be another's; such a wait has no bound.
+    /// The client. Each attempt has a timeout and is counted. Transient errors are retried with backoff if the request
+    /// can be repeated safely; 404 and 409 never are. Fewer requests are in flight when the API server is slow. Changes
+    /// wait, without a limit, while another process may hold the lease.
     pub client: Client,
-    /// What `/metrics` serves.
+    /// Served at `/metrics`.
     pub metrics: Metrics,
-    /// What `/readyz` answers from; declare conditions at the start.
+    /// Served at `/readyz`; declare conditions at the start.
     pub readiness: Readiness,
-    /// What `/healthz` answers from; declare a heartbeat for each main loop.
+    /// Served at `/healthz`; declare a heartbeat for each main loop.
     pub liveness: Liveness,
-    /// Starts the tasks that must go on; the process ends with an error where one ends by itself.
+    /// Starts the tasks that must not end; the process ends with an error if one does.
     pub tasks: Tasks,
-    /// Cancelled when the process is asked to stop; the operator then finishes within 10 s.
+    /// Cancelled by SIGTERM and SIGINT; the operator then ends within 10 s.
     pub shutdown: CancellationToken,
-    /// The name that this process holds the lease with.
+    /// The identity of this process in the lease.
     pub identity: String,
-    /// The operator's own namespace.
+    /// The namespace of the operator.
     pub namespace: String,
     operator: String,
 }
 
 impl Context {
-    /// Records Events, which name `kube.ci/<operator>` as their source.
+    /// kube's recorder of Events of this operator.
     #[must_use]
     pub fn recorder(&self) -> Recorder {
         let reporter = Reporter {
@@ -55,15 +54,20 @@ impl Context {
         };
         Recorder::new(self.client.clone(), reporter)
     }
+
+    /// A recorder of Events of this operator.
+    #[must_use]
+    pub fn event_recorder(&self) -> EventRecorder {
+        EventRecorder::new(self.client.clone(), &self.operator, &self.identity)
+    }
 }
 
-/// Runs an operator as a process: sets up everything in [`Context`], stands by until the lease
-/// `kubeci-<name>` is held, then calls `operate`, which returns after [`Context::shutdown`].
+/// Runs an operator as a process: sets up the [`Context`], stands by until it holds the lease `kubeci-<name>`, then calls
+/// `operate`, which returns after [`Context::shutdown`].
 ///
-/// Standing by it serves `/healthz`, `/readyz` (ready) and `/metrics` too. The process must exit with
-/// the code that is returned: success only if it was asked to stop and did; a log line says why
-/// otherwise. It ends when another process has taken the lease. Where the API server does not answer, requests
-/// wait instead.
+/// A standby serves `/healthz`, `/readyz` (ready) and `/metrics` too. The process must exit with the returned code:
+/// success only after a signal and a clean stop; otherwise a log line says why. It ends when another process has taken
+/// the lease. While the API server does not answer, requests wait.
 pub async fn run<F, Fut, E>(name: &str, args: RuntimeArgs, operate: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
@@ -143,10 +147,10 @@ async fn prepare(
     Ok((context, clients.lease))
 }
 
-/// Renews the lease beside the operator and hands it back only once the operator has stopped cleanly;
-/// otherwise something of it may still act, and the next leader waits until the lease expires.
+/// Renews the lease while the operator runs. The lease is released only after a clean stop: otherwise a part of the
+/// operator may still run, and the next leader waits until the lease expires.
 async fn while_held(
-    mut held: Held,
+    mut held: HeldLease,
     mut operator: JoinHandle<Result<(), BoxError>>,
     mut tasks: mpsc::UnboundedReceiver<EndedTask>,
     shutdown: &CancellationToken,
@@ -163,7 +167,7 @@ async fn while_held(
     ended
 }
 
-/// The next task that ends before the operator is asked to stop; then they may.
+/// The next task that ends before a signal; after it tasks may end.
 async fn next_ended(
     tasks: &mut mpsc::UnboundedReceiver<EndedTask>,
     shutdown: &CancellationToken,
@@ -186,7 +190,7 @@ async fn finish(
             .await
             .map_err(|_| Error::Unfinished(GRACE))?,
     };
-    ended.map_err(Error::Died)?.map_err(Error::Operator)?;
+    ended.map_err(Error::Panicked)?.map_err(Error::Operator)?;
     if shutdown.is_cancelled() {
         Ok(())
     } else {

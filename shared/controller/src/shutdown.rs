@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! The signals SIGTERM and SIGINT.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

@@ -3,12 +3,11 @@ use tokio::{
     task::{AbortHandle, JoinError},
 };
 
-/// The tasks of an operator that go on until it is asked to stop. Where one ends by itself, the process ends
-/// with an error that names it.
+/// The tasks of an operator that run until it stops. If one ends before, the process ends with an error that names it.
 #[derive(Clone, Debug)]
 pub struct Tasks(mpsc::UnboundedSender<EndedTask>);
 
-/// A task that ended although it should not.
+/// A task that ended although it must not.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} {}", self.how())]
 pub struct EndedTask {
@@ -19,8 +18,8 @@ pub struct EndedTask {
 impl EndedTask {
     fn how(&self) -> String {
         match &self.panic {
-            None => "ended by itself".to_owned(),
-            Some(panic) => format!("died: {panic}"),
+            None => "ended".to_owned(),
+            Some(panic) => format!("panicked: {panic}"),
         }
     }
 }
@@ -31,20 +30,20 @@ impl Tasks {
         (Self(sender), ended)
     }
 
-    /// Starts a task. It may be aborted by the handle, which is no end by itself.
+    /// Starts a task. The handle may abort it without an error.
     pub fn spawn(
         &self,
         name: impl Into<String>,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
-        let (name, tell) = (name.into(), self.0.clone());
+        let (name, ended) = (name.into(), self.0.clone());
         let task = tokio::spawn(task);
         let handle = task.abort_handle();
         tokio::spawn(async move {
             let panic = task.await.err();
             if !panic.as_ref().is_some_and(JoinError::is_cancelled) {
-                // Nobody listens any more only if the process stops.
-                let _ = tell.send(EndedTask { name, panic });
+                // It fails only while the process stops.
+                let _ = ended.send(EndedTask { name, panic });
             }
         });
         handle
@@ -58,18 +57,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_tasks_that_end_by_themselves_are_told() {
+    async fn only_tasks_that_end_are_reported() {
         let (tasks, mut ended) = Tasks::new();
         tasks.spawn("aborted", pending()).abort();
         tasks.spawn("quiet", pending());
         tasks.spawn("watch of pods", async {});
-        let told = ended.recv().await.unwrap();
-        assert_eq!(told.to_string(), "watch of pods ended by itself");
+        let reported = ended.recv().await.unwrap();
+        assert_eq!(reported.to_string(), "watch of pods ended");
         tasks.spawn("queue", async { panic!("no more") });
-        let told = ended.recv().await.unwrap().to_string();
+        let reported = ended.recv().await.unwrap().to_string();
         assert!(
-            told.starts_with("queue died: ") && told.contains("no more"),
-            "{told}"
+            reported.starts_with("queue panicked: ") && reported.contains("no more"),
+            "{reported}"
         );
         tokio::task::yield_now().await;
         assert!(ended.try_recv().is_err());

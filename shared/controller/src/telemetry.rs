@@ -6,12 +6,12 @@ use tracing_subscriber::{
 
 use crate::{LogFormat, RuntimeArgs};
 
-/// Sends the process's log lines to standard output; without effect where a logger is set already.
+/// Writes log lines to standard output; no effect if a logger is set already.
 pub fn init(args: &RuntimeArgs) {
     let lines = tracing_subscriber::fmt::layer();
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match args.log_format {
         LogFormat::Text => lines.boxed(),
-        // What a line is about stands in the line; the spans of libraries would say it thrice.
+        // The line has the fields; the spans of libraries would repeat them.
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
@@ -20,6 +20,6 @@ pub fn init(args: &RuntimeArgs) {
             .boxed(),
     };
     let filtered = lines.with_filter(args.log_level.clone());
-    // Fails only where a test has set a logger of its own.
+    // It fails only if a test has set a logger.
     let _ = tracing_subscriber::registry().with(filtered).try_init();
 }

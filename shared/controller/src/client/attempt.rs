@@ -1,4 +1,4 @@
-//! One attempt at one request: bounded and counted.
+//! One attempt at a request, with a timeout and a count.
 
 use std::{
     borrow::Cow,
@@ -16,18 +16,18 @@ use tower_http::timeout::TimeoutBody;
 use super::request::{Verb, classify};
 use crate::{Metrics, metrics::ApiRequest};
 
-/// Bounds how long an answer may take to begin and, but for watches, to go on; counts how it began.
-/// A watch is quiet by nature: kube's watcher bounds it by its own timeout.
+/// Limits the time until an answer begins and, except for watches, until it continues; counts each answer. A watch may be
+/// quiet: it has a timeout of its own.
 #[derive(Clone)]
 pub struct Attempts<S> {
     inner: S,
     metrics: Metrics,
 }
 
-/// The API server did not begin to answer in time.
+/// The API server did not answer in time.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server did not answer a {verb} of {resource} within {} s", .within.as_secs())]
-pub struct Unanswered {
+pub struct ResponseTimeout {
     verb: &'static str,
     resource: String,
     within: Duration,
@@ -57,7 +57,7 @@ where
         let metrics = self.metrics.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = tokio::time::timeout(verb.patience(), answer).await;
+            let answer = tokio::time::timeout(verb.response_timeout(), answer).await;
             let code = match &answer {
                 Ok(Ok(response)) => Cow::Owned(response.status().as_str().to_owned()),
                 Ok(Err(_)) => Cow::Borrowed("error"),
@@ -70,20 +70,22 @@ where
             };
             metrics.requested(&counted);
             match answer {
-                Ok(response) => response.map(|response| response.map(|body| bound(verb, body))),
-                Err(_) => Err(BoxError::from(Unanswered {
+                Ok(response) => {
+                    response.map(|response| response.map(|body| with_timeout(verb, body)))
+                }
+                Err(_) => Err(BoxError::from(ResponseTimeout {
                     verb: verb.name(),
                     resource: counted.resource,
-                    within: verb.patience(),
+                    within: verb.response_timeout(),
                 })),
             }
         })
     }
 }
 
-fn bound<B>(verb: Verb, body: B) -> Either<TimeoutBody<B>, B> {
+fn with_timeout<B>(verb: Verb, body: B) -> Either<TimeoutBody<B>, B> {
     match verb {
         Verb::Watch => Either::Right(body),
-        _ => Either::Left(TimeoutBody::new(verb.patience(), body)),
+        _ => Either::Left(TimeoutBody::new(verb.response_timeout(), body)),
     }
 }

@@ -1,5 +1,5 @@
-//! Which answers are slow: far slower than usual for what was asked. An admission webhook that takes its
-//! time with each pod is no sign of load.
+//! Which answers are slow: much slower than usual for their verb and resource. An admission webhook that delays each pod
+//! is no sign of load.
 
 use std::{
     collections::HashMap,
@@ -9,20 +9,20 @@ use std::{
 
 use super::request::Verb;
 
-/// No answer within this time is slow; the API server's own objective is a second.
-const PROMPT: Duration = Duration::from_millis(500);
+/// An answer within this time is never slow; the objective of the API server is one second.
+const NEVER_SLOW: Duration = Duration::from_millis(500);
 const TIMES_USUAL: u32 = 3;
-/// What counts as usual follows slower answers by this part of the difference.
+/// The usual time rises by this part of the difference to a slower answer.
 const RISE: u32 = 1024;
-/// More than this is never usual.
+/// The maximum of the usual time.
 const USUAL_MAX: Duration = Duration::from_secs(2);
 
-/// How long answers usually take, by verb and resource.
+/// The usual time of answers, by verb and resource.
 #[derive(Debug, Default)]
 pub struct Latency(Mutex<HashMap<(Verb, String), Duration>>);
 
 impl Latency {
-    /// Takes note of how long an answer took, and says whether it was slow.
+    /// Records the time of an answer; returns whether it was slow.
     pub fn is_slow(&self, verb: Verb, resource: &str, took: Duration) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let usual = all.entry((verb, resource.to_owned())).or_insert(USUAL_MAX);
@@ -30,7 +30,7 @@ impl Latency {
             Some(excess) => (*usual + excess / RISE).min(USUAL_MAX),
             None => took,
         };
-        took > PROMPT && took > *usual * TIMES_USUAL
+        took > NEVER_SLOW && took > *usual * TIMES_USUAL
     }
 }
 
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_far_beyond_the_usual_are_slow() {
+    fn answers_beyond_the_usual_time_are_slow() {
         let latency = Latency::default();
         assert!(slow(&latency, 10_000));
         assert!(!slow(&latency, 10));
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_always_take_long_are_not_slow() {
+    fn constantly_long_answers_are_not_slow() {
         let latency = Latency::default();
         let slow: Vec<bool> = (0..1000).map(|at| slow(&latency, 700 + at % 500)).collect();
         assert!(!slow.contains(&true));

@@ -1,5 +1,5 @@
-//! How many requests are in flight: more while answers come quickly, fewer when the API server is slow or
-//! turns requests away.
+//! The limit of requests in flight: it grows while answers are prompt, and shrinks when the API server is slow or rejects
+//! requests.
 
 use std::{
     collections::VecDeque,
@@ -14,17 +14,17 @@ use tokio::{
 
 use crate::Metrics;
 
-/// A limit is in slots. A request takes one, and one more for each of these bytes of its body.
+/// A limit is in slots. A request takes one, and another for each of these bytes of its body.
 const SLOT_BYTES: u64 = 32 * 1024;
 const FEWEST: f64 = 2.0;
 const FIRST: f64 = 32.0;
 const MOST: f64 = 64.0;
-/// What is left of the limit after a slow answer.
+/// The factor of the limit after a slow answer.
 const DECREASE: f64 = 0.7;
-/// However long the API server asks to wait, it is asked again after this time.
+/// The longest pause that `Retry-After` can cause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Bounds the requests in flight of one client. Those that wait have their turn in order.
+/// Limits the requests in flight of one client. Requests wait in order.
 #[derive(Clone, Debug)]
 pub struct Limit {
     state: Arc<Mutex<State>>,
@@ -43,22 +43,22 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     slots: u32,
-    turn: oneshot::Sender<Permit>,
+    granted: oneshot::Sender<Permit>,
 }
 
-/// How an answer came.
+/// The kind of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// In time, or without a bearing on the load, as from a list.
+    /// In time; also an answer that is no measure of the load, such as a list.
     Prompt,
     Slow,
-    /// The API server turns requests away, or does not answer at all.
+    /// The API server rejects requests, or does not answer.
     Overloaded {
         retry_after: Option<Duration>,
     },
 }
 
-/// The slots of a request whose body has so many bytes.
+/// The slots of a request whose body has this many bytes.
 pub fn slots(body: u64) -> u32 {
     u32::try_from(1 + body / SLOT_BYTES).unwrap_or(u32::MAX)
 }
@@ -80,10 +80,10 @@ impl Limit {
         limit
     }
 
-    /// Waits for so many slots. A request that needs more than there are gets them alone.
+    /// Waits for this many slots. A request that needs more than the limit is sent alone.
     pub async fn acquire(&self, slots: u32) -> Permit {
         loop {
-            let permit = self.turn(slots).await;
+            let permit = self.wait(slots).await;
             let paused_until = self.lock().paused_until;
             match paused_until {
                 Some(until) if Instant::now() < until => {
@@ -95,23 +95,23 @@ impl Limit {
         }
     }
 
-    async fn turn(&self, slots: u32) -> Permit {
-        let turn = {
+    async fn wait(&self, slots: u32) -> Permit {
+        let granted = {
             let mut state = self.lock();
             if state.waiting.is_empty() && state.fits(slots) {
                 return self.grant(&mut state, slots);
             }
-            let (sender, turn) = oneshot::channel();
+            let (sender, granted) = oneshot::channel();
             state.waiting.push_back(Waiting {
                 slots,
-                turn: sender,
+                granted: sender,
             });
             self.observe(&state);
-            turn
+            granted
         };
-        match turn.await {
+        match granted.await {
             Ok(permit) => permit,
-            // The queue lives as long as this limit does.
+            // It fails once the sender is dropped; `self` holds it.
             Err(_) => std::future::pending().await,
         }
     }
@@ -130,12 +130,12 @@ impl Limit {
         self.lock().answered(slots, sent, answer);
     }
 
-    /// Gives slots back, and lets the next have their turns.
+    /// Frees slots, and grants them to the next requests.
     fn release(&self, slots: u32) {
         self.lock().used -= slots;
-        while let Some((turn, permit)) = self.next() {
-            // A waiter that is gone gives its permit back here, while nothing is locked.
-            let _ = turn.send(permit);
+        while let Some((granted, permit)) = self.next() {
+            // If the waiting request was cancelled, its permit is dropped here, while nothing is locked.
+            let _ = granted.send(permit);
         }
     }
 
@@ -144,7 +144,7 @@ impl Limit {
         while state
             .waiting
             .front()
-            .is_some_and(|next| next.turn.is_closed())
+            .is_some_and(|next| next.granted.is_closed())
         {
             state.waiting.pop_front();
         }
@@ -155,7 +155,7 @@ impl Limit {
         self.observe(&state);
         let next = next?;
         let permit = self.grant(&mut state, next.slots);
-        Some((next.turn, permit))
+        Some((next.granted, permit))
     }
 
     fn observe(&self, state: &State) {
@@ -178,7 +178,7 @@ impl State {
 
     fn answered(&mut self, slots: u32, sent: Instant, answer: Answer) {
         match answer {
-            // An unused limit says nothing about what the API server can do.
+            // An unused limit is no measure of what the API server can do.
             Answer::Prompt if f64::from(self.used) * 2.0 > self.limit => {
                 self.limit = (self.limit + f64::from(slots) / self.limit).min(MOST);
             }
@@ -194,7 +194,7 @@ impl State {
         }
     }
 
-    /// What was in flight at the last decrease says nothing about its effect.
+    /// Requests that were in flight at the last decrease do not cause another.
     fn decrease(&mut self, sent: Instant) {
         if self.decreased.is_none_or(|decreased| decreased <= sent) {
             self.limit = (self.limit * DECREASE).max(FEWEST);
@@ -203,7 +203,7 @@ impl State {
     }
 }
 
-/// The right of one request to be in flight.
+/// The slots of one request in flight.
 #[derive(Debug)]
 pub struct Permit {
     limit: Limit,
@@ -212,7 +212,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Learns from how the answer came.
+    /// Adapts the limit to the answer.
     pub fn answered(self, answer: Answer) {
         self.limit.answered(self.slots, self.sent, answer);
     }
@@ -240,7 +240,7 @@ mod tests {
         limit.lock().limit
     }
 
-    /// How many requests of these many slots are in flight at once.
+    /// The number of requests of this many slots in flight.
     fn at_once(limit: &Limit, slots: u32) -> usize {
         let granted = std::iter::from_fn(|| limit.acquire(slots).now_or_never());
         granted.take(1000).collect::<Vec<_>>().len()
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn limit_grows_only_while_it_is_used() {
+    async fn limit_grows_only_in_use() {
         let limit = limit();
         for _ in 0..100 {
             serve(&limit, 1, Answer::Prompt).await;
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn limit_shrinks_once_for_what_was_in_flight() {
+    async fn limit_shrinks_once_for_requests_in_flight() {
         let limit = limit();
         let all = join_all((0..20).map(|_| limit.acquire(1))).await;
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn retry_after_holds_every_request_back() {
+    async fn retry_after_delays_every_request() {
         let limit = limit();
         let wait = Some(Duration::from_secs(3));
         limit
@@ -306,13 +306,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_that_wait_have_their_turns_in_order() {
+    async fn requests_are_granted_in_order() {
         let limit = limit();
         let first = limit.acquire(31).await;
         let mut large = Box::pin(limit.acquire(8));
         let mut small = Box::pin(limit.acquire(1));
         assert!((&mut large).now_or_never().is_none());
-        // It would fit, but for the one before it.
+        // It would fit without the one before it.
         assert!((&mut small).now_or_never().is_none());
         drop(large);
         drop(first);

@@ -1,14 +1,14 @@
-//! The API clients: every attempt bounded and counted, passing failures retried, and fewer requests in flight
-//! when the API server is slow.
+//! The API clients: each attempt has a timeout and is counted, transient errors are retried, and fewer requests are in
+//! flight when the API server is slow.
 
 mod attempt;
 mod latency;
 mod limit;
-mod limited;
-mod pace;
+mod limit_layer;
 mod request;
 mod retry;
 mod transport;
+mod watch_interval;
 
 use http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config};
@@ -17,20 +17,20 @@ use tower::{ServiceBuilder, retry::RetryLayer};
 use crate::{Error, Metrics, lease::Fence};
 use attempt::Attempts;
 use limit::Limit;
-use limited::Limited;
+use limit_layer::Limited;
 use retry::Retries;
 
 /// The clients of one process.
 pub struct Clients {
-    /// For all that the operator does.
+    /// For the operator.
     pub operator: Client,
-    /// For the lease alone, over connections of its own: nothing else holds its requests up, and nobody but
-    /// the leader election repeats them.
+    /// For the lease, with separate connections. No other request delays its requests, and only the leader election
+    /// retries them.
     pub lease: Client,
 }
 
 impl Clients {
-    /// Makes the clients of the kubeconfig, else of the pod's service account.
+    /// The clients of the kubeconfig, else of the pod's service account.
     pub async fn connect(operator: &str, metrics: &Metrics, fence: &Fence) -> Result<Self, Error> {
         let mut config = Config::infer().await.map_err(Error::NoCluster)?;
         let agent = format!("kubeci-{operator}/{}", env!("CARGO_PKG_VERSION"));
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers each connection with the next of these bytes, then stays silent.
+    /// A server that answers each connection with the next of these texts, and later ones not at all.
     async fn server(answers: &'static [&'static str]) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -113,8 +113,8 @@ mod tests {
         (client, metrics)
     }
 
-    /// Runs with the clock going faster, yet slowly enough for real I/O to happen.
-    async fn hastened<T>(future: impl Future<Output = T>) -> T {
+    /// Runs with a faster clock that leaves time for real I/O.
+    async fn with_fast_clock<T>(future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
         loop {
             tokio::select! {
@@ -135,7 +135,7 @@ mod tests {
     const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{";
 
     #[tokio::test]
-    async fn passing_failures_are_retried_and_every_attempt_is_counted() {
+    async fn transient_errors_are_retried_and_counted() {
         let (client, metrics) = client(server(&[BUSY, CONFIG_MAP]).await);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         assert_eq!(maps.get("x").await.unwrap().metadata.name.unwrap(), "x");
@@ -149,30 +149,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_create_that_is_not_answered_fails_in_time() {
+    async fn create_without_answer_fails_in_time() {
         let (client, metrics) = client(server(&[]).await);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         let (params, map) = (PostParams::default(), ConfigMap::default());
-        let error = hastened(maps.create(&params, &map)).await.unwrap_err();
+        let error = with_fast_clock(maps.create(&params, &map))
+            .await
+            .unwrap_err();
         let (error, text) = (error.to_string(), metrics.exposition().unwrap());
-        let told = "did not answer a create of configmaps within 10 s";
-        assert!(error.contains(told), "{error}");
+        let expected = "did not answer a create of configmaps within 10 s";
+        assert!(error.contains(expected), "{error}");
         assert!(text.contains(r#"code="timeout"} 1"#), "{text}");
     }
 
     #[tokio::test]
-    async fn an_answer_that_stalls_fails_in_time() {
+    async fn stalled_answer_fails_in_time() {
         let (client, metrics) = client(server(&[HALF]).await);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         let got = tokio::spawn(async move { maps.get("x").await });
         while !metrics.exposition().unwrap().contains(r#"code="200""#) {
             tokio::task::yield_now().await;
         }
-        assert!(hastened(got).await.unwrap().is_err());
+        assert!(with_fast_clock(got).await.unwrap().is_err());
     }
 
     #[tokio::test]
-    async fn a_watch_may_be_quiet() {
+    async fn watch_may_be_quiet() {
         let (client, _) = client(server(&[EVENT]).await);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         let params = WatchParams::default();
@@ -180,16 +182,16 @@ mod tests {
         assert!(events.next().await.unwrap().is_ok());
         let a_minute = Duration::from_mins(1);
         let quiet = tokio::time::timeout(a_minute, events.next());
-        assert!(hastened(quiet).await.is_err());
+        assert!(with_fast_clock(quiet).await.is_err());
     }
 
     #[tokio::test]
-    async fn a_server_that_is_not_there_is_an_error_after_some_attempts() {
+    async fn missing_server_is_an_error_after_retries() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (client, metrics) = client(listener.local_addr().unwrap());
         drop(listener);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
-        assert!(hastened(maps.get("x")).await.is_err());
+        assert!(with_fast_clock(maps.get("x")).await.is_err());
         let text = metrics.exposition().unwrap();
         assert!(text.contains(r#"code="error"} 5"#), "{text}");
     }
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn changes_wait_while_the_lease_is_in_doubt() {
+    async fn changes_wait_for_the_fence() {
         let fence = Fence::closed();
         let metrics = Metrics::new();
         let address = server(&[CONFIG_MAP, CONFIG_MAP]).await;
@@ -210,7 +212,7 @@ mod tests {
             let (params, map) = (PostParams::default(), ConfigMap::default());
             maps.create(&params, &map).await
         });
-        hastened(tokio::time::sleep(Duration::from_mins(1))).await;
+        with_fast_clock(tokio::time::sleep(Duration::from_mins(1))).await;
         assert!(!create.is_finished());
         fence.open_until(Instant::now() + Duration::from_hours(1));
         create.await.unwrap().unwrap();
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn too_many_requests_hold_all_others_back() {
+    async fn too_many_requests_delays_all_others() {
         const TOO_MANY: &str = "HTTP/1.1 429 Slow\r\nRetry-After: 3\r\nConnection: close\r\n\
             Content-Length: 0\r\n\r\n";
         let (client, metrics) = client(server(&[TOO_MANY, CONFIG_MAP, CONFIG_MAP]).await);
@@ -236,20 +238,20 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let begun = Instant::now();
-        hastened(maps.get("x")).await.unwrap();
+        with_fast_clock(maps.get("x")).await.unwrap();
         assert!(
             begun.elapsed() > Duration::from_millis(2500),
             "{:?}",
             begun.elapsed()
         );
-        hastened(first).await.unwrap().unwrap();
+        with_fast_clock(first).await.unwrap().unwrap();
     }
 
-    /// A proxy that answers one request to connect, and goes on as the API server; tells what it was asked.
+    /// A proxy that answers one CONNECT request and then acts as the API server; returns both requests.
     async fn proxy() -> (SocketAddr, tokio::task::JoinHandle<[String; 2]>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = tokio::spawn(async move {
+        let requests = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let connect = read_head(&mut stream).await;
             stream
@@ -260,18 +262,18 @@ mod tests {
             stream.write_all(CONFIG_MAP.as_bytes()).await.unwrap();
             [connect, request]
         });
-        (address, asked)
+        (address, requests)
     }
 
     #[tokio::test]
-    async fn requests_go_through_the_proxy() {
-        let (address, asked) = proxy().await;
+    async fn requests_use_the_proxy() {
+        let (address, requests) = proxy().await;
         let mut config = Config::new("http://kubernetes.test:6443".parse().unwrap());
         config.proxy_url = Some(format!("http://me:p%40ss@{address}").parse().unwrap());
         let client = for_operator(&config, &Metrics::new(), &open()).unwrap();
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         maps.get("x").await.unwrap();
-        let [connect, request] = asked.await.unwrap();
+        let [connect, request] = requests.await.unwrap();
         assert!(
             connect.starts_with("CONNECT kubernetes.test:6443 HTTP/1.1\r\n"),
             "{connect}"
@@ -284,8 +286,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn headers_and_impersonation_of_the_kubeconfig_are_sent() {
-        let (address, asked) = proxy().await;
+    async fn kubeconfig_headers_and_impersonation_are_sent() {
+        let (address, requests) = proxy().await;
         let mut config = Config::new("http://kubernetes.test".parse().unwrap());
         config.proxy_url = Some(format!("http://{address}").parse().unwrap());
         config.auth_info.impersonate = Some("jane".into());
@@ -295,7 +297,7 @@ mod tests {
             .get("x")
             .await
             .unwrap();
-        let [_, request] = asked.await.unwrap();
+        let [_, request] = requests.await.unwrap();
         let request = request.to_lowercase();
         for header in ["impersonate-user: jane", "authorization: bearer secret"] {
             assert!(request.contains(header), "{request}");

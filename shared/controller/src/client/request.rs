@@ -1,10 +1,10 @@
-//! What a request asks of the API server, read off its method and path.
+//! The verb and the resource of a request, from its method and path.
 
 use std::time::Duration;
 
 use http::{Method, Uri};
 
-/// The API server's own verbs, by which roles are written too.
+/// The verbs of the API server, as in roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
     Get,
@@ -33,20 +33,18 @@ impl Verb {
         }
     }
 
-    /// Whether a second request does nothing that the first has not done. A create is not among them:
-    /// its name may be the server's choice.
+    /// Whether a second request changes nothing. A create may: the API server may generate its name.
     pub fn repeatable(self) -> bool {
         !matches!(self, Self::Create | Self::Watch | Self::Other)
     }
 
-    /// Whether it changes nothing. A create may be a mere question, such as an access review; it is not told
-    /// apart.
+    /// Whether it changes nothing. A create counts as a change, even that of an access review.
     pub fn reads(self) -> bool {
         matches!(self, Self::Get | Self::List | Self::Watch)
     }
 
-    /// How long the answer may take to begin, and then each further piece of it.
-    pub fn patience(self) -> Duration {
+    /// The time until the answer begins, and until each further part of it.
+    pub fn response_timeout(self) -> Duration {
         match self {
             Self::List | Self::DeleteCollection => Duration::from_secs(30),
             _ => Duration::from_secs(10),
@@ -55,7 +53,7 @@ impl Verb {
 }
 
 /// The verb of a request, and its resource: the plural with the subresource, as in `pods/status`;
-/// empty for what is none, such as discovery.
+/// empty without one, as in discovery.
 pub fn classify(method: &Method, uri: &Uri) -> (Verb, String) {
     let (resource, named) = resource(uri.path());
     let watch = uri

@@ -1,4 +1,4 @@
-//! Which failures pass and are tried again, and when.
+//! Which errors are transient and retried, and when.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower::{BoxError, retry::Policy};
 
 use super::{
-    attempt::Unanswered,
+    attempt::ResponseTimeout,
     request::{Verb, classify},
 };
+use crate::Backoff;
 
 const ATTEMPTS: u32 = 5;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(2);
-/// No attempt begins later than this after the first; the caller's own requeue takes over.
+const BACKOFF: Backoff = Backoff::new(FIRST_DELAY, Duration::from_secs(2));
+/// No attempt begins later than this after the first; the caller requeues instead.
 const BUDGET: Duration = Duration::from_secs(20);
 
 /// The retry policy of one request.
@@ -25,16 +26,16 @@ pub struct Retries {
     give_up: Option<Instant>,
 }
 
-/// A failure that may pass.
+/// An error that may be transient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Passing {
-    /// The server surely did nothing: it turned the request away, or was never reached.
-    Untouched { wait: Option<Duration> },
-    /// The server may have done what it was asked.
+enum Transient {
+    /// The server did nothing: it rejected the request, or was not reached.
+    NotExecuted { wait: Option<Duration> },
+    /// The server may have executed the request.
     Unknown { wait: Option<Duration> },
 }
 
-impl Passing {
+impl Transient {
     fn of<B>(result: &Result<Response<B>, BoxError>) -> Option<Self> {
         match result {
             Ok(response) => Self::of_response(response),
@@ -45,7 +46,7 @@ impl Passing {
     fn of_response<B>(response: &Response<B>) -> Option<Self> {
         let wait = retry_after(response);
         match response.status() {
-            StatusCode::TOO_MANY_REQUESTS => Some(Self::Untouched { wait }),
+            StatusCode::TOO_MANY_REQUESTS => Some(Self::NotExecuted { wait }),
             StatusCode::INTERNAL_SERVER_ERROR
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
@@ -55,38 +56,32 @@ impl Passing {
     }
 
     fn of_error(error: &BoxError) -> Option<Self> {
-        if error.is::<Unanswered>() {
+        if error.is::<ResponseTimeout>() {
             return Some(Self::Unknown { wait: None });
         }
         let error = error.downcast_ref::<hyper_util::client::legacy::Error>()?;
         Some(if error.is_connect() {
-            Self::Untouched { wait: None }
+            Self::NotExecuted { wait: None }
         } else {
             Self::Unknown { wait: None }
         })
     }
 
-    /// How long the server asks to wait, if the request may be repeated at all.
+    /// The delay that the server asks for, if the request can be repeated.
     fn repeatable(self, verb: Verb) -> Option<Duration> {
         match self {
-            // A watch is started again by its watcher, which knows from where.
+            // The watcher resumes a watch.
             _ if verb == Verb::Watch => None,
             Self::Unknown { .. } if !verb.repeatable() => None,
-            Self::Untouched { wait } | Self::Unknown { wait } => Some(wait.unwrap_or_default()),
+            Self::NotExecuted { wait } | Self::Unknown { wait } => Some(wait.unwrap_or_default()),
         }
     }
 }
 
-/// How long the server asks to wait.
+/// The delay that the server asks for.
 pub fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(seconds.parse().ok()?))
-}
-
-/// Doubles with each attempt, up to a bound, and is spread over its upper half.
-fn backoff(attempted: u32) -> Duration {
-    let full = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempted));
-    full.min(LONGEST_DELAY).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
@@ -98,9 +93,9 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
         result: &mut Result<Response<B>, BoxError>,
     ) -> Option<Sleep> {
         let (verb, _) = classify(request.method(), request.uri());
-        let wait = Passing::of(result)?.repeatable(verb)?;
-        let delay = wait.max(backoff(self.attempted));
+        let wait = Transient::of(result)?.repeatable(verb)?;
         self.attempted += 1;
+        let delay = wait.max(BACKOFF.delay(self.attempted));
         let left = self.give_up?.saturating_duration_since(Instant::now());
         (self.attempted < ATTEMPTS && delay <= left).then(|| sleep(delay))
     }
@@ -163,7 +158,7 @@ mod tests {
     #[case("POST", 500, false)]
     #[case("POST", 409, false)]
     #[tokio::test(start_paused = true)]
-    async fn only_what_passes_and_can_be_repeated(
+    async fn only_transient_repeatable_errors_are_retried(
         #[case] method: &str,
         #[case] status: u16,
         #[case] retried: bool,
@@ -173,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn watches_are_left_to_their_watcher() {
+    async fn watches_are_not_retried() {
         assert!(delays("GET", "/api/v1/pods?watch=true", 429, None).is_empty());
     }
 
@@ -188,11 +183,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_server_says_how_long_to_wait() {
+    async fn retry_after_is_respected() {
         let three = Duration::from_secs(3);
         let waits = delays("GET", "/api/v1/pods", 429, Some("3"));
         assert_eq!(waits, [three; 4]);
-        // Longer than this request has: the caller hears of it instead.
+        // Longer than the budget: the caller gets the error.
         assert!(delays("GET", "/api/v1/pods", 429, Some("60")).is_empty());
         let never = u64::MAX.to_string();
         assert!(delays("GET", "/api/v1/pods", 429, Some(&never)).is_empty());

@@ -1,4 +1,4 @@
-//! Connections to the API server, as the kubeconfig says: TLS, credentials, proxy.
+//! Connections to the API server with the TLS, credentials and proxy of the kubeconfig.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ use tower::{BoxError, ServiceBuilder, util::BoxCloneService};
 use crate::Error;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Finds a dead connection under a quiet watch long before the watch's own timeout.
+/// Detects a dead connection of a quiet watch long before the timeout of the watch.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// Sends requests over connections of its own.
+/// Sends requests over separate connections.
 pub type Transport = BoxCloneService<Request<Body>, Response<Incoming>, BoxError>;
 
-/// kube's own stack has no timeout, delays small writes (Nagle) and retries creations, so this is ours.
+/// Not kube's stack: that has no timeout, delays small writes (Nagle) and retries creations.
 pub fn connect(config: &Config) -> Result<Transport, Error> {
     let Some(proxy) = proxy(config)? else {
         return over(tcp(), config);
@@ -86,7 +86,7 @@ fn proxy_but_for(config: &Config, excepted: String) -> Result<Option<Intercept>,
     ) {
         return Err(Error::Proxy(without_credentials(url)));
     }
-    // The matcher takes this for domains alone.
+    // The matcher applies this to domains only.
     if excepted.trim() == "*" {
         return Ok(None);
     }
@@ -140,14 +140,14 @@ mod tests {
     #[case("https://proxy")]
     #[case("socks5://me:secret@proxy:1080")]
     #[tokio::test]
-    async fn proxies_of_the_usual_kinds_are_used(#[case] url: &str) {
+    async fn supported_proxies_are_used(#[case] url: &str) {
         let config = config(url);
         assert!(proxy_but_for(&config, String::new()).unwrap().is_some());
         assert!(connect(&config).is_ok());
     }
 
     #[test]
-    fn proxy_of_another_kind_is_refused() {
+    fn unsupported_proxy_is_an_error() {
         let refused = proxy_but_for(&config("ftp://me:secret@proxy:21"), String::new());
         let refused = refused.err().unwrap().to_string();
         assert!(refused.contains("the proxy ftp://proxy;"), "{refused}");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_of_servers_and_certificates_are_checked() {
+    async fn server_names_and_certificates_are_checked() {
         let mut config = config("http://proxy:3128");
         config.tls_server_name = Some("not a name".to_owned());
         assert!(connect(&config).is_err());

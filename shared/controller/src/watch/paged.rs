@@ -1,4 +1,4 @@
-//! A watch whose lists take little memory, however many objects there are and however large.
+//! A watch whose lists need little memory, whatever the number and size of the objects.
 
 use std::{fmt::Debug, vec};
 
@@ -16,18 +16,18 @@ use kube::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-/// About how many bytes a page of a list is to have.
+/// The intended size of a page of a list, in bytes.
 const PAGE: usize = 2 << 20;
-/// A page that turns out to have more bytes is asked for again with fewer objects.
+/// A larger page is requested again with fewer objects.
 const PAGE_MAX: usize = 4 * PAGE;
 const FIRST_LIMIT: u32 = 50;
 const LIMIT_MAX: u32 = 500;
 
-/// Lists, then watches, and again where the API server no longer knows where the watch was, as
-/// [`kube::runtime::watcher()`] does with a page of so many objects. This one's pages have so many bytes,
-/// and what `K` leaves out of an object is not held while a page is read.
+/// Lists, then watches, and lists again if the API server no longer knows the version of the watch, as
+/// [`kube::runtime::watcher()`] does. Its pages have a number of bytes instead of objects, and the fields that `K` does not
+/// have are not stored while a page is read.
 ///
-/// It never ends; it begins the next attempt as soon as it is asked for more after an error.
+/// The stream never ends. After an error the next attempt begins when the stream is polled.
 #[must_use]
 pub fn watcher<K>(api: Api<K>, config: Config) -> BoxStream<'static, Result<Event<K>>>
 where
@@ -50,7 +50,7 @@ struct Watcher<K> {
     api: Api<K>,
     client: Client,
     config: Config,
-    /// How many objects the next page has at most.
+    /// The maximum of objects on the next page.
     limit: u32,
     state: State<K>,
 }
@@ -58,10 +58,10 @@ struct Watcher<K> {
 enum State<K> {
     Begin,
     List {
-        shown: vec::IntoIter<K>,
+        objects: vec::IntoIter<K>,
         then: Then,
     },
-    /// The watch is to go on from this version.
+    /// The watch resumes from this version.
     Start(String),
     Watch {
         version: String,
@@ -69,15 +69,15 @@ enum State<K> {
     },
 }
 
-/// What follows a page.
+/// The state after a page.
 enum Then {
-    /// The page with this token, which is empty for the first one.
+    /// The page with this token; empty for the first page.
     Page(String),
     /// The watch, from this version.
     Watch(String),
 }
 
-/// A page of a list. Not kube's `ObjectList`, which reads all fields of all objects before it leaves out any.
+/// A page of a list. Unlike kube's `ObjectList`, it skips the fields that `K` does not have.
 #[derive(Deserialize)]
 struct Page<K> {
     #[serde(default)]
@@ -94,14 +94,14 @@ where
             match std::mem::replace(&mut self.state, State::Begin) {
                 State::Begin => {
                     self.state = State::List {
-                        shown: Vec::new().into_iter(),
+                        objects: Vec::new().into_iter(),
                         then: Then::Page(String::new()),
                     };
                     return Ok(Event::Init);
                 }
-                State::List { mut shown, then } => {
-                    if let Some(object) = shown.next() {
-                        self.state = State::List { shown, then };
+                State::List { mut objects, then } => {
+                    if let Some(object) = objects.next() {
+                        self.state = State::List { objects, then };
                         return Ok(Event::InitApply(object));
                     }
                     match then {
@@ -119,7 +119,7 @@ where
                 } => {
                     let event = events.next().await;
                     self.state = State::Watch { version, events };
-                    if let Some(event) = self.take(event)? {
+                    if let Some(event) = self.observe(event)? {
                         return Ok(event);
                     }
                 }
@@ -137,13 +137,13 @@ where
             (None, _) => return Err(Error::NoResourceVersion),
         };
         self.state = State::List {
-            shown: page.items.into_iter(),
+            objects: page.items.into_iter(),
             then,
         };
         Ok(())
     }
 
-    /// The page with this token, of as many objects as will do.
+    /// The page with this token, with as many objects as fit.
     async fn page(&mut self, token: &str) -> kube::Result<Page<K>> {
         loop {
             let Some(bytes) = self.read(token).await? else {
@@ -153,13 +153,13 @@ where
             let page: Page<K> = serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError)?;
             let each = (bytes.len() / page.items.len().max(1)).max(1);
             let fitting = u32::try_from(PAGE / each).unwrap_or(LIMIT_MAX);
-            // Grows slowly, since larger objects may follow.
+            // It grows slowly, since larger objects may follow.
             self.limit = fitting.min(self.limit * 2).clamp(1, LIMIT_MAX);
             return Ok(page);
         }
     }
 
-    /// The text of a page; nothing if that is too long.
+    /// The text of a page; none if it is too long.
     async fn read(&mut self, token: &str) -> kube::Result<Option<Vec<u8>>> {
         let params = ListParams {
             label_selector: self.config.label_selector.clone(),
@@ -176,7 +176,7 @@ where
             .send(request.map(Body::from))
             .await?
             .into_parts();
-        // A single object is read whatever it has: etcd stores none of more than some megabytes.
+        // A single object is always read: etcd stores none of more than a few megabytes.
         let most = if self.limit > 1 { PAGE_MAX } else { usize::MAX };
         let bytes = match Limited::new(body, most).collect().await {
             Ok(collected) => Vec::from(collected.to_bytes()),
@@ -215,12 +215,12 @@ where
         }
     }
 
-    /// What the watch shows, and from where it goes on.
-    fn take(&mut self, event: Option<kube::Result<WatchEvent<K>>>) -> Result<Option<Event<K>>> {
+    /// The event for an answer of the watch; updates the version and the state.
+    fn observe(&mut self, event: Option<kube::Result<WatchEvent<K>>>) -> Result<Option<Event<K>>> {
         let State::Watch { version, .. } = &mut self.state else {
             return Ok(None);
         };
-        let shown = match event {
+        let observed = match event {
             Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                 Event::Apply(object)
             }
@@ -245,14 +245,14 @@ where
                 return Ok(None);
             }
         };
-        let (Event::Apply(object) | Event::Delete(object)) = &shown else {
+        let (Event::Apply(object) | Event::Delete(object)) = &observed else {
             return Ok(None);
         };
-        let Some(seen) = object.resource_version().filter(|seen| !seen.is_empty()) else {
+        let Some(next) = object.resource_version().filter(|next| !next.is_empty()) else {
             return Err(Error::NoResourceVersion);
         };
-        *version = seen;
-        Ok(Some(shown))
+        *version = next;
+        Ok(Some(observed))
     }
 }
 
@@ -267,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers lists with objects of these sizes and watches with these lines; notes what it sent.
+    /// Answers lists with objects of these sizes and watches with these lines; records the pages.
     #[derive(Clone, Default)]
     struct Server(Arc<Mutex<Served>>);
 
@@ -357,21 +357,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_have_so_many_bytes_whatever_the_objects_have() {
+    async fn pages_have_a_size_for_any_objects() {
         let sizes = [vec![10; 3000], vec![300_000; 60], vec![10; 300]].concat();
         let server = Server::new(sizes.clone(), Vec::new());
         let names = listed(&mut server.events()).await;
         let expected: Vec<String> = (0..sizes.len()).map(|at| at.to_string()).collect();
         assert_eq!(names, expected, "each object once, in order");
-        let seen = server.0.lock().unwrap();
-        assert!(seen.pages.len() < 60, "{:?}", seen.pages);
+        let record = server.0.lock().unwrap();
+        assert!(record.pages.len() < 60, "{:?}", record.pages);
         // A page that is too long is not read to its end, and asked for again.
-        let long = seen.pages.iter().filter(|bytes| **bytes > PAGE_MAX);
-        assert!((1..=4).contains(&long.count()), "{:?}", seen.pages);
+        let long = record.pages.iter().filter(|bytes| **bytes > PAGE_MAX);
+        assert!((1..=4).contains(&long.count()), "{:?}", record.pages);
     }
 
     #[tokio::test]
-    async fn a_watch_resumes_where_it_was() {
+    async fn watch_resumes_where_it_was() {
         let bookmark = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"resourceVersion": "300"}});
         let watches = vec![
             vec![json!({"type": "ADDED", "object": object(50, "")})],
@@ -392,8 +392,11 @@ mod tests {
             ["0"],
             "again, since that is too old"
         );
-        let seen = server.0.lock().unwrap();
-        let versions = seen.queries.iter().filter(|query| query.contains("watch="));
+        let record = server.0.lock().unwrap();
+        let versions = record
+            .queries
+            .iter()
+            .filter(|query| query.contains("watch="));
         let versions: Vec<_> = versions
             .map(|query| query.rsplit_once("resourceVersion=").unwrap().1.to_owned())
             .collect();

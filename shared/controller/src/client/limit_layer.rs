@@ -1,4 +1,4 @@
-//! Lets each attempt at a request wait for its turn.
+//! Delays each attempt at a request until it may be sent.
 
 use std::{
     future::Future,
@@ -16,32 +16,32 @@ use tower::{BoxError, Service};
 use super::{
     latency::Latency,
     limit::{Answer, Limit, Permit, slots},
-    pace::Pace,
     request::{Verb, classify},
     retry::retry_after,
+    watch_interval::WatchInterval,
 };
 use crate::lease::Fence;
 
-/// The slots of a request for many objects at once.
+/// The slots of a request for many objects.
 const SLOTS_OF_LIST: u32 = 8;
 
-/// Bounds the requests in flight. What changes something waits until the lease is surely held, too. A watch
-/// waits for neither, since it lasts, only for some time after the one before it.
+/// Limits the requests in flight. Changes also wait for the fence of the lease. A watch waits for neither, since it lasts,
+/// but for an interval after the watch before it.
 #[derive(Clone)]
 pub struct Limited<S> {
     inner: S,
-    turns: Turns,
+    admission: Admission,
 }
 
 impl<S> Limited<S> {
     pub fn new(inner: S, limit: Limit, fence: Fence) -> Self {
-        let turns = Turns {
+        let admission = Admission {
             limit,
             fence,
             latency: Arc::default(),
             watches: Arc::default(),
         };
-        Self { inner, turns }
+        Self { inner, admission }
     }
 }
 
@@ -61,13 +61,13 @@ where
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
         let (verb, resource) = classify(request.method(), request.uri());
-        let turns = self.turns.clone();
-        // The one that is ready is called; its clone may not be.
+        let admission = self.admission.clone();
+        // The service that is ready is called; its clone may not be ready.
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
         if verb == Verb::Watch {
             return Box::pin(async move {
-                turns.watches.wait(request.uri().path()).await;
+                admission.watches.wait(request.uri().path()).await;
                 ready.call(request).await
             });
         }
@@ -76,25 +76,25 @@ where
             _ => slots(request.body().size_hint().lower()),
         };
         Box::pin(async move {
-            let permit = turns.next(verb, slots).await;
+            let permit = admission.permit(verb, slots).await;
             let sent = Instant::now();
             let result = ready.call(request).await;
-            permit.answered(turns.answer(verb, &resource, &result, sent.elapsed()));
+            permit.answered(admission.answer(verb, &resource, &result, sent.elapsed()));
             result
         })
     }
 }
 
 #[derive(Clone)]
-struct Turns {
+struct Admission {
     limit: Limit,
     fence: Fence,
     latency: Arc<Latency>,
-    watches: Arc<Pace>,
+    watches: Arc<WatchInterval>,
 }
 
-impl Turns {
-    async fn next(&self, verb: Verb, slots: u32) -> Permit {
+impl Admission {
+    async fn permit(&self, verb: Verb, slots: u32) -> Permit {
         if verb.reads() {
             return self.limit.acquire(slots).await;
         }
@@ -118,13 +118,14 @@ impl Turns {
             return Answer::Overloaded { retry_after: None };
         };
         let retry_after = retry_after(response);
-        // 503 without it is also how the API server speaks of an aggregated API that is down.
+        // The API server returns 503 without it for an aggregated API that is down.
         if response.status() == StatusCode::TOO_MANY_REQUESTS || retry_after.is_some() {
             return Answer::Overloaded { retry_after };
         }
-        // Lists take as long as they are, and discovery asks other servers.
-        let telling = !matches!(verb, Verb::List | Verb::DeleteCollection) && !resource.is_empty();
-        if telling && self.latency.is_slow(verb, resource, took) {
+        // The time of a list depends on its length, and that of discovery on other servers.
+        let measures_load =
+            !matches!(verb, Verb::List | Verb::DeleteCollection) && !resource.is_empty();
+        if measures_load && self.latency.is_slow(verb, resource, took) {
             Answer::Slow
         } else {
             Answer::Prompt

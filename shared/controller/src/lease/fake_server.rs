@@ -1,4 +1,4 @@
-//! An API server that knows one lease, for tests: it can be slow, frozen, or away.
+//! An API server with one lease, for tests: it can be slow, frozen, or away.
 
 use std::{
     convert::Infallible,
@@ -21,14 +21,14 @@ use tower::{BoxError, service_fn};
 
 use super::record;
 
-/// As the real client has it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// That of the real client.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct Server(Arc<Mutex<State>>);
 
 struct State {
-    /// None is there before it is created and after it is deleted.
+    /// Absent before its creation and after its deletion.
     lease: watch::Sender<Option<Lease>>,
     version: u64,
     requests: u32,
@@ -61,7 +61,7 @@ impl Server {
         let service = service_fn(move |request| {
             let server = server.clone();
             let answer = tokio::spawn(server.answer(request));
-            async move { timeout(PATIENCE, answer).await?? }
+            async move { timeout(TIMEOUT, answer).await?? }
         });
         Client::new(service, "kubeci-system")
     }
@@ -104,7 +104,7 @@ impl Server {
         change(&mut self.0.lock().unwrap())
     }
 
-    /// Goes on although the client has given up, as a server does.
+    /// Continues after the client has timed out, as a server does.
     async fn answer(self, request: Request<Body>) -> Result<Answer, BoxError> {
         let (latency, frozen_until, away) = self.change(|state| {
             state.requests += 1;
@@ -119,7 +119,7 @@ impl Server {
         let body = body.collect().await?.to_bytes();
         let watches = head.uri.query().is_some_and(|it| it.contains("watch=true"));
         let (code, answer) = match head.method {
-            Method::GET if watches => return Ok(self.watched()),
+            Method::GET if watches => return Ok(self.watch()),
             Method::GET => self.get(),
             method => {
                 let written = self.write(&method, &body)?;
@@ -165,7 +165,7 @@ impl Server {
         })
     }
 
-    fn watched(&self) -> Answer {
+    fn watch(&self) -> Answer {
         let mut lease = self.change(|state| state.lease.subscribe());
         lease.mark_unchanged();
         let events = stream::unfold(lease, |mut lease| async {

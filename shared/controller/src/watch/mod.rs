@@ -1,3 +1,7 @@
+//! A watch that lists and resumes without an end, with a backoff while it fails.
+
+mod paged;
+
 use std::{fmt::Debug, time::Duration};
 
 use futures::{StreamExt as _, stream::BoxStream};
@@ -8,27 +12,26 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::{Metrics, backoff, pages};
+use crate::{Backoff, Metrics, api_error::watch_message};
 
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A watch that has gone on for so long without a failure has left those before behind.
-const STEADY: Duration = Duration::from_mins(1);
-/// After this many failures in a row a watch that is refused begins with a list.
-const REFUSALS: u32 = 10;
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::up_to(LONGEST_DELAY);
+/// The failures are forgotten after this time without another one.
+const RESET_AFTER: Duration = Duration::from_mins(1);
+/// After this many rejections in a row a watch begins with a list.
+const REJECTIONS: u32 = 10;
 
-/// A watch that never ends and slows down while it fails: it pauses after each failure, longer each time,
-/// until it shows a change or has gone on for a minute. A list that succeeds is not enough, since the watch
-/// after it may fail each time. It resumes where it was wherever the API server still knows that.
+/// A watch that never ends. It resumes where it was, as long as the API server knows that version. After a failure it
+/// waits, longer after each one, until there is a change or a minute without a failure. A complete list does not reset
+/// this backoff, because the watch after it may fail each time.
 ///
-/// kube's `default_backoff` takes the beginning of each list for a success and never gets slower.
+/// kube's `default_backoff` resets on the begin of each list: a list that keeps failing never slows down.
 pub struct Watch<K> {
     resource: String,
     metrics: Metrics,
     start: Box<dyn Fn() -> Events<K> + Send + Sync>,
     events: Events<K>,
-    failures: u32,
-    /// When the pause after the last failure ends.
-    resumes: Option<Instant>,
+    backoff: WatchBackoff,
 }
 
 type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
@@ -37,13 +40,13 @@ impl<K> Watch<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    /// Watches what `config` selects; `resource` is the plural for the metrics, as in `pods`.
+    /// Watches what `config` selects; `resource` is the plural for metrics and log lines, as in `pods`.
     #[must_use]
     pub fn new(api: Api<K>, config: watcher::Config, resource: &str, metrics: &Metrics) -> Self
     where
         Api<K>: Clone + Send + Sync,
     {
-        let start = move || pages::watcher(api.clone(), config.clone());
+        let start = move || paged::watcher(api.clone(), config.clone());
         Self::started_by(start, resource, metrics)
     }
 }
@@ -59,39 +62,36 @@ impl<K> Watch<K> {
             metrics: metrics.clone(),
             events: start(),
             start: Box::new(start),
-            failures: 0,
-            resumes: None,
+            backoff: WatchBackoff::default(),
         }
     }
 
-    /// How often it has failed in a row.
+    /// The failures in a row.
     #[must_use]
     pub fn failures(&self) -> u32 {
-        self.failures
+        self.backoff.failures
     }
 
-    /// What comes next, after the pause that is due. Safe to cancel.
+    /// The next event, after the backoff. Safe to cancel.
     ///
     /// # Errors
-    /// When a list or the watch has failed; the next call tries again.
+    /// When a list or the watch fails; the next call retries.
     pub async fn next(&mut self) -> watcher::Result<Event<K>> {
         let next = loop {
-            if let Some(resumes) = self.resumes {
-                sleep_until(resumes).await;
-            }
+            self.backoff.wait().await;
             if let Some(next) = self.events.next().await {
                 break next;
             }
-            // kube's watcher never ends; should it, another begins.
+            // The stream never ends; if it did, another would start.
             self.failed();
             self.events = (self.start)();
         };
         match &next {
-            Ok(Event::Apply(_) | Event::Delete(_)) => self.failures = 0,
+            Ok(Event::Apply(_) | Event::Delete(_)) => self.backoff.reset(),
             Ok(_) => {}
             Err(error) => {
                 self.failed();
-                if self.is_lost(error) {
+                if self.has_expired(error) {
                     self.events = (self.start)();
                 }
             }
@@ -99,32 +99,71 @@ impl<K> Watch<K> {
         next
     }
 
-    /// What comes next, or nothing if nothing came for so long after the pause that is due: a quiet watch is
-    /// a good one.
+    /// The next event. Failures are logged and retried.
+    pub async fn next_event(&mut self) -> Event<K> {
+        loop {
+            match self.next().await {
+                Ok(event) => return event,
+                Err(error) => {
+                    let (resource, error) = (&self.resource, watch_message(&error));
+                    tracing::warn!(%resource, error, "the watch failed and is restarted");
+                }
+            }
+        }
+    }
+
+    /// The next event; none after this long without one. Then the watch counts as successful.
     pub async fn next_within(&mut self, quiet: Duration) -> Option<watcher::Result<Event<K>>> {
-        let next = timeout(LONGEST_PAUSE + quiet, self.next()).await.ok();
+        let next = timeout(LONGEST_DELAY + quiet, self.next()).await.ok();
         if next.is_none() {
-            self.failures = 0;
+            self.backoff.reset();
         }
         next
     }
 
     fn failed(&mut self) {
-        let now = Instant::now();
-        if self.resumes.is_some_and(|resumed| now >= resumed + STEADY) {
-            self.failures = 0;
-        }
-        self.failures += 1;
-        self.resumes = Some(now + backoff(self.failures, LONGEST_PAUSE));
+        self.backoff.failed();
         self.metrics.watch_restarted(&self.resource);
     }
 
-    /// Whether the API server no longer knows where the watch was, which kube's watcher tries for ever.
-    fn is_lost(&self, error: &Error) -> bool {
+    /// Whether the API server no longer knows the version of the watch. The stream would resume from it forever.
+    fn has_expired(&self, error: &Error) -> bool {
         let Error::WatchStartFailed(kube::Error::Api(status)) = error else {
             return false;
         };
-        status.code == 410 || (self.failures >= REFUSALS && status.code != 429)
+        status.code == 410 || (self.failures() >= REJECTIONS && status.code != 429)
+    }
+}
+
+/// The backoff of one watch.
+#[derive(Default)]
+struct WatchBackoff {
+    failures: u32,
+    /// The end of the delay after the last failure.
+    resumes: Option<Instant>,
+}
+
+impl WatchBackoff {
+    async fn wait(&self) {
+        if let Some(resumes) = self.resumes {
+            sleep_until(resumes).await;
+        }
+    }
+
+    fn failed(&mut self) {
+        let now = Instant::now();
+        if self
+            .resumes
+            .is_some_and(|resumed| now >= resumed + RESET_AFTER)
+        {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        self.resumes = Some(now + BACKOFF.delay(self.failures));
+    }
+
+    fn reset(&mut self) {
+        self.failures = 0;
     }
 }
 
@@ -143,7 +182,7 @@ mod tests {
 
     type Next = fn(usize) -> Option<watcher::Result<Event<ConfigMap>>>;
 
-    /// A watch whose stream shows this for each call, counted over all its streams; and how many it began.
+    /// A watch whose streams return this for each call, counted over all streams; and the number of streams.
     fn watch(next: Next) -> (Watch<ConfigMap>, Arc<AtomicUsize>) {
         let (began, called) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let count = began.clone();
@@ -158,7 +197,7 @@ mod tests {
         )
     }
 
-    fn refused(code: u16) -> Error {
+    fn rejected(code: u16) -> Error {
         let status = Status::failure("refused", "Refused").with_code(code);
         Error::WatchStartFailed(kube::Error::Api(status.boxed()))
     }
@@ -179,7 +218,7 @@ mod tests {
             _ => Some(Err(Error::NoResourceVersion)),
         });
         let took = fail(&mut watch, 20).await;
-        assert!(took > LONGEST_PAUSE * 6, "{took:?}");
+        assert!(took > LONGEST_DELAY * 6, "{took:?}");
         assert_eq!(watch.failures(), 20);
     }
 
@@ -191,11 +230,11 @@ mod tests {
             _ => Some(Err(Error::NoResourceVersion)),
         });
         let took = fail(&mut watch, 20).await;
-        assert!(took > LONGEST_PAUSE * 6, "{took:?}");
+        assert!(took > LONGEST_DELAY * 6, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn watch_that_shows_a_change_is_quick_again() {
+    async fn change_resets_the_backoff() {
         let (mut watch, _) = watch(|at| match at {
             10 => Some(Ok(Event::Apply(ConfigMap::default()))),
             _ => Some(Err(Error::NoResourceVersion)),
@@ -208,35 +247,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn watch_that_went_on_for_a_minute_is_quick_again() {
+    async fn minute_without_failure_resets_the_backoff() {
         let (mut watch, _) = watch(|_| Some(Err(Error::NoResourceVersion)));
         fail(&mut watch, 10).await;
-        tokio::time::advance(LONGEST_PAUSE + STEADY).await;
+        tokio::time::advance(LONGEST_DELAY + RESET_AFTER).await;
         fail(&mut watch, 1).await;
         assert_eq!(watch.failures(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stream_that_ends_begins_anew_ever_slower() {
+    async fn stream_that_ends_restarts_with_backoff() {
         let (mut watch, streams) = watch(|at| (at >= 10).then(|| Ok(Event::Init)));
         let begun = Instant::now();
         watch.next().await.unwrap();
         assert_eq!(streams.load(Relaxed), 11);
-        assert!(begun.elapsed() > LONGEST_PAUSE, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() > LONGEST_DELAY, "{:?}", begun.elapsed());
         let metrics = watch.metrics.exposition().unwrap();
         let counted = r#"kubeci_watch_restarts_total{resource="configmaps"} 10"#;
         assert!(metrics.contains(counted), "{metrics}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_is_lost_is_listed_again() {
-        let (mut gone, began) = watch(|_| Some(Err(refused(410))));
+    async fn only_expired_watch_is_listed_again() {
+        let (mut gone, began) = watch(|_| Some(Err(rejected(410))));
         fail(&mut gone, 1).await;
         assert_eq!(began.load(Relaxed), 2);
-        let (mut busy, began) = watch(|_| Some(Err(refused(429))));
+        let (mut busy, began) = watch(|_| Some(Err(rejected(429))));
         fail(&mut busy, 30).await;
         assert_eq!(began.load(Relaxed), 1);
-        let (mut ahead, began) = watch(|_| Some(Err(refused(504))));
+        let (mut ahead, began) = watch(|_| Some(Err(rejected(504))));
         fail(&mut ahead, 9).await;
         assert_eq!(began.load(Relaxed), 1);
         fail(&mut ahead, 1).await;

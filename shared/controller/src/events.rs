@@ -1,0 +1,124 @@
+//! Kubernetes Events about the objects that the controllers run.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+
+use crate::api_error::{is_namespace_terminating, message, status};
+
+/// The longest note in bytes. The API server accepts 1024; a note that is cut ends with dots.
+const NOTE_MAX: usize = 1000;
+
+/// A Warning about an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Warning<'a> {
+    /// The reason, in `CamelCase`.
+    pub reason: &'a str,
+    /// What the controller was doing, as in `Run`.
+    pub action: &'a str,
+    /// What is wrong, and what to do. A long note is cut.
+    pub note: &'a str,
+}
+
+/// Records Warning Events. Their reporting controller is `kube.ci/<operator>`.
+#[derive(Clone)]
+pub struct EventRecorder(Recorder);
+
+impl EventRecorder {
+    /// A recorder of this operator; `instance` is the identity of the process.
+    #[must_use]
+    pub fn new(client: Client, operator: &str, instance: &str) -> Self {
+        let reporter = Reporter {
+            controller: format!("kube.ci/{operator}"),
+            instance: Some(instance.to_owned()),
+        };
+        Self(Recorder::new(client, reporter))
+    }
+
+    /// Records a Warning. A failure is logged, and not retried: the status of the object says the same.
+    pub async fn warn(&self, regarding: &ObjectReference, warning: Warning<'_>) {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: warning.reason.to_owned(),
+            action: warning.action.to_owned(),
+            note: Some(truncated(warning.note)),
+            secondary: None,
+        };
+        let Err(error) = self.0.publish(&event, regarding).await else {
+            return;
+        };
+        if status(&error).is_some_and(is_namespace_terminating) {
+            return;
+        }
+        tracing::warn!(
+            reason = event.reason,
+            namespace = regarding.namespace,
+            name = regarding.name,
+            "an Event was not recorded: {}",
+            message(&error)
+        );
+    }
+}
+
+fn truncated(note: &str) -> String {
+    match note.char_indices().find(|(at, _)| *at > NOTE_MAX) {
+        Some((at, _)) => format!("{} ...", &note[..at]),
+        None => note.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::Value;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[test]
+    fn note_is_cut_between_characters() {
+        assert!(truncated(&"ä".repeat(2000)).len() < 1024);
+        assert_eq!(truncated("short"), "short");
+    }
+
+    #[tokio::test]
+    async fn warning_names_its_controller_and_object() {
+        let written = Arc::new(Mutex::new(Value::Null));
+        let server = Arc::clone(&written);
+        let service = service_fn(move |request: Request<Body>| {
+            let server = Arc::clone(&server);
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                *server.lock().unwrap() = serde_json::from_slice(&body).unwrap();
+                Ok::<_, Infallible>(Response::new(Body::from(body.to_vec())))
+            }
+        });
+        let recorder = EventRecorder::new(Client::new(service, "ns"), "workplan-operator", "pod-1");
+        let regarding = ObjectReference {
+            name: Some("plan".into()),
+            namespace: Some("ns".into()),
+            ..ObjectReference::default()
+        };
+        let warning = Warning {
+            reason: "StepFailed",
+            action: "Run",
+            note: &"x".repeat(5000),
+        };
+        recorder.warn(&regarding, warning).await;
+        let event = written.lock().unwrap();
+        assert_eq!(event["reportingController"], "kube.ci/workplan-operator");
+        assert_eq!(event["reportingInstance"], "pod-1");
+        assert_eq!(event["regarding"]["name"], "plan");
+        assert_eq!(event["reason"], "StepFailed");
+        assert_eq!(event["type"], "Warning");
+        assert!(event["note"].as_str().unwrap().len() <= 1024);
+    }
+}
