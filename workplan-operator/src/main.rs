@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use kubeci_controller::RuntimeArgs;
 use mimalloc::MiMalloc;
 
-use crate::shell::Settings;
+use crate::operator::Settings;
 use crate::workspace::Folder;
 
 // What is to be done. Nothing in these modules talks to a cluster or reads a clock.
@@ -22,8 +22,30 @@ mod refusal;
 mod sweep;
 mod workspace;
 
+// What is watched, read and written.
+mod metrics;
+mod operator;
+mod pod_events;
+mod pod_index;
+mod queue;
+mod reconcile;
+#[cfg(test)]
+mod reconcile_cases;
+mod refused_pods;
+mod retry;
+mod state_map;
+mod status_change;
+mod status_debounce;
+mod sweeper;
+mod watch_pump;
+mod watches;
+mod workplan_cache;
+mod workplan_events;
+mod workplan_index;
+mod workplan_key;
+mod workplan_requests;
+
 mod node;
-mod shell;
 #[cfg(test)]
 mod testing;
 
@@ -109,7 +131,7 @@ fn done<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
 #[tokio::main]
 async fn operate(runtime: RuntimeArgs, settings: Settings) -> ExitCode {
     kubeci_controller::run("workplan-operator", runtime, |context| {
-        shell::operate(context, settings)
+        operator::operate(context, settings)
     })
     .await
 }

@@ -10,16 +10,16 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use kubeci_compiler::Limits;
 
-use super::act::said;
-use super::key::Key;
-use super::metrics::{Metrics, SweepResult};
-use super::pod_events::PodEvents;
-use super::queue::Queue;
-use super::reconcile::now;
 use crate::decision::SweepState;
+use crate::metrics::{Metrics, SweepResult};
 use crate::observed::is_ready;
+use crate::pod_events::PodEvents;
+use crate::queue::Queue;
+use crate::reconcile::now;
 use crate::sweep::pod::{self, SweepFacts, SweepPodState};
 use crate::sweep::round::{Next, Round, Turn};
+use crate::workplan_key::Key;
+use crate::workplan_requests::said;
 use crate::workspace::Folder;
 
 /// How often is looked at a sweep that is under way, should its pod not start.

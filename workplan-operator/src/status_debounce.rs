@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kubeci_api::{Order, Workplan, WorkplanStatus};
 
-use super::by_workplan::ByWorkplan;
-use super::change::Change;
+use crate::state_map::ByWorkplan;
+use crate::status_change::Change;
 
 const LINGER: SignedDuration = SignedDuration::from_millis(100);
 

@@ -10,7 +10,7 @@ use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan};
 use tokio::sync::watch;
 
-use super::key::Key;
+use crate::workplan_key::Key;
 
 /// A Workplan as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]

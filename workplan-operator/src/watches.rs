@@ -17,14 +17,14 @@ use kubeci_api::{Phase, Workplan};
 use kubeci_controller::{Context, Watch};
 use serde::de::DeserializeOwned;
 
-use super::key::Key;
-use super::operator::OperatorError;
-use super::pods::{Pods, workplan_of};
-use super::queue::Queue;
-use super::retry::backoff;
-use super::watch::{Change, follow, readable};
-use super::workplans::{Known, Workplans};
 use crate::observed::is_ready;
+use crate::operator::OperatorError;
+use crate::pod_index::{Pods, workplan_of};
+use crate::queue::Queue;
+use crate::retry::backoff;
+use crate::watch_pump::{Change, follow, readable};
+use crate::workplan_index::{Known, Workplans};
+use crate::workplan_key::Key;
 
 /// A page of Workplans' metadata is some 250 KB.
 const WORKPLANS_PAGE: u32 = 250;

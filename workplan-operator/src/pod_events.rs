@@ -10,9 +10,9 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::sync::{Mutex, Semaphore};
 
-use super::act::said;
 use crate::observed::PodWarning;
 use crate::pod_warnings::warnings;
+use crate::workplan_requests::said;
 
 /// How long what was read of a namespace counts.
 const FRESH: Duration = Duration::from_secs(2);

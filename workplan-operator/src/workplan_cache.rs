@@ -10,9 +10,9 @@ use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::act::{Error, failed};
-use super::key::Key;
-use super::workplans::Known;
+use crate::workplan_index::Known;
+use crate::workplan_key::Key;
+use crate::workplan_requests::{Error, failed};
 
 /// How much memory the plans that are kept may take, in bytes.
 const KEPT: u64 = 24 << 20;

@@ -13,24 +13,24 @@ use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, StepPhase, Workplan, WorkplanSpec, WorkplanStatus};
 use kubeci_compiler::{Limits, first_pod_requests};
 
-use super::act::{self, Created, Error, Requests};
-use super::announce::Announcer;
-use super::change::Change;
-use super::key::Key;
-use super::linger::Linger;
-use super::metrics::Metrics;
-use super::plans::{Held, Plans};
-use super::pod_events::PodEvents;
-use super::pods::Pods;
-use super::refused::Refused;
-use super::sweeps::Sweeps;
-use super::workplans::{Known, Workplans};
 use crate::decision::{
     Action, Certainty, Decision, Facts, NodeState, SweepState, decide, fit, holds_folder, home,
     is_stalled,
 };
+use crate::metrics::Metrics;
 use crate::observed::{PodFacts, PodWarning, is_ready};
 use crate::pod_builder::{self, Placement};
+use crate::pod_events::PodEvents;
+use crate::pod_index::Pods;
+use crate::refused_pods::Refused;
+use crate::status_change::Change;
+use crate::status_debounce::Linger;
+use crate::sweeper::Sweeps;
+use crate::workplan_cache::{Held, Plans};
+use crate::workplan_events::Announcer;
+use crate::workplan_index::{Known, Workplans};
+use crate::workplan_key::Key;
+use crate::workplan_requests::{self, Created, Error, Requests};
 use crate::workspace::Folder;
 
 /// How often a Workplan is read and decided upon anew at once because somebody else wrote it meanwhile.
@@ -424,7 +424,7 @@ impl Reconciler {
             return Ok(state(&node));
         }
         // The watch may not have shown it yet; only the API server knows that it is gone.
-        let asked = act::node(&self.client, name).await?;
+        let asked = workplan_requests::node(&self.client, name).await?;
         Ok(asked.as_ref().map_or(NodeState::Gone, state))
     }
 

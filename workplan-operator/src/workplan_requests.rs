@@ -14,10 +14,10 @@ use kubeci_compiler::Limits;
 use kubeci_controller::is_too_large;
 use serde_json::{Value, json};
 
-use super::change::Change;
 use crate::observed::PodFacts;
 use crate::pod_builder;
 use crate::refusal::{Refusal, blames_pod_level, exceeds_quota};
+use crate::status_change::Change;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -10,20 +10,20 @@ use kube::runtime::reflector::ObjectRef;
 use kubeci_controller::{Context, Due, Heartbeat, Outcome};
 use tokio::time::Instant;
 
-use super::act::said;
-use super::announce::Announcer;
-use super::key::Key;
-use super::linger::Linger;
-use super::metrics::Metrics;
-use super::plans::Plans;
-use super::pod_events::PodEvents;
-use super::queue::{Queue, work};
-use super::reconcile::{Reconciler, now};
-use super::refused::Refused;
-use super::retry::Retries;
-use super::sweeps::{Sweeper, Sweeps};
-use super::watches::Watches;
-use super::workplans::Known;
+use crate::metrics::Metrics;
+use crate::pod_events::PodEvents;
+use crate::queue::{Queue, work};
+use crate::reconcile::{Reconciler, now};
+use crate::refused_pods::Refused;
+use crate::retry::Retries;
+use crate::status_debounce::Linger;
+use crate::sweeper::{Sweeper, Sweeps};
+use crate::watches::Watches;
+use crate::workplan_cache::Plans;
+use crate::workplan_events::Announcer;
+use crate::workplan_index::Known;
+use crate::workplan_key::Key;
+use crate::workplan_requests::said;
 
 /// A loop that has not turned for this long is stuck.
 const STUCK: Duration = Duration::from_mins(1);

@@ -11,7 +11,7 @@ use kubeci_api::names::WORKPLAN_LABEL;
 use lz4_flex::block::{compress_prepend_size, decompress_size_prepended};
 use tokio::sync::watch;
 
-use super::key::Key;
+use crate::workplan_key::Key;
 
 type ByWorkplan = HashMap<Key, BTreeMap<Box<str>, Box<[u8]>>>;
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::by_workplan::ByWorkplan;
-use super::retry::backoff;
 use crate::refusal::{Refusal, Verdict};
+use crate::retry::backoff;
+use crate::state_map::ByWorkplan;
 
 /// What was refused, by the uid of the Workplan.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::workplans::Workplans;
+use crate::workplan_index::Workplans;
 
 #[derive(Clone)]
 pub struct Metrics {

@@ -17,21 +17,21 @@ use kube::runtime::watcher::Event;
 use kubeci_api::{Order, Workplan};
 use serde_json::{Value, json};
 
-use super::announce::Announcer;
-use super::key::Key;
-use super::linger::Linger;
-use super::metrics::Metrics;
-use super::operator::turn_of;
-use super::plans::Plans;
-use super::pod_events::PodEvents;
-use super::pods::Pods;
-use super::queue::Queue;
-use super::reconcile::Reconciler;
-use super::refused::Refused;
-use super::retry::Retries;
-use super::sweeps::Sweeps;
-use super::workplans::Workplans;
+use crate::metrics::Metrics;
+use crate::operator::turn_of;
+use crate::pod_events::PodEvents;
+use crate::pod_index::Pods;
+use crate::queue::Queue;
+use crate::reconcile::Reconciler;
+use crate::refused_pods::Refused;
+use crate::retry::Retries;
+use crate::status_debounce::Linger;
+use crate::sweeper::Sweeps;
 use crate::testing::workplan;
+use crate::workplan_cache::Plans;
+use crate::workplan_events::Announcer;
+use crate::workplan_index::Workplans;
+use crate::workplan_key::Key;
 
 /// An API server with one Workplan.
 struct Server {
