@@ -24,26 +24,31 @@ mod workspace;
 
 // What is watched, read and written.
 mod metrics;
+mod observer;
 mod operator;
+mod pod_creator;
 mod pod_events;
 mod pod_index;
 mod queue;
 mod reconcile;
 #[cfg(test)]
 mod reconcile_cases;
+mod reconciliation;
 mod refused_pods;
-mod retry;
 mod state_map;
 mod status_change;
 mod status_debounce;
+mod status_writer;
 mod sweeper;
 mod watch_pump;
 mod watches;
+mod worker;
 mod workplan_cache;
 mod workplan_events;
 mod workplan_index;
 mod workplan_key;
 mod workplan_requests;
+mod workplan_state;
 
 mod node;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What this operator counts beside what all do.
+//! The metrics of this operator, beside those of all operators.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::workplan_index::Workplans;
+use crate::workplan_index::WorkplanIndex;
 
 #[derive(Clone)]
 pub struct Metrics {
@@ -44,7 +44,7 @@ impl EncodeLabelValue for SweepResult {
 }
 
 impl Metrics {
-    pub fn new(shared: kubeci_controller::Metrics, workplans: Arc<Workplans>) -> Self {
+    pub fn new(shared: kubeci_controller::Metrics, workplans: Arc<WorkplanIndex>) -> Self {
         let metrics = Self {
             shared,
             pods_created: Counter::default(),
@@ -53,7 +53,7 @@ impl Metrics {
         metrics.shared.register(|registry| {
             registry.register(
                 "pods_created",
-                "Pods of Workplans that were created",
+                "Created pods of Workplans",
                 metrics.pods_created.clone(),
             );
             registry.register(
@@ -66,13 +66,13 @@ impl Metrics {
         metrics
     }
 
-    pub fn swept(&self, result: SweepResult) {
+    pub fn sweep(&self, result: SweepResult) {
         self.sweeps.get_or_create(&SweepLabels { result }).inc();
     }
 }
 
-/// The Workplans that there are, counted when somebody asks.
-struct ByPhase(Arc<Workplans>);
+/// The number of Workplans by phase, counted for each scrape.
+struct ByPhase(Arc<WorkplanIndex>);
 
 impl std::fmt::Debug for ByPhase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

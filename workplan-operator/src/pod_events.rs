@@ -1,5 +1,4 @@
-//! The Events of pods that stand still. One request reads those of a namespace and serves all of its pods, so that
-//! three hundred that wait cost no more than one.
+//! The Events of pods that do not start. One request reads the Events of a namespace, for all of its pods.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,33 +7,33 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, Client};
+use kubeci_controller::api_error::message;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::observed::PodWarning;
 use crate::pod_warnings::warnings;
-use crate::workplan_requests::said;
 
-/// How long what was read of a namespace counts.
-const FRESH: Duration = Duration::from_secs(2);
-/// How long it is kept.
-const KEPT: Duration = Duration::from_mins(10);
-/// The most Events that one request reads. Where there are more, each pod's are asked for.
+/// How long the Events of a namespace are used.
+const MAX_AGE: Duration = Duration::from_secs(2);
+/// How long they are stored.
+const STORED: Duration = Duration::from_mins(10);
+/// The maximum of Events per request. If there are more, those of one pod are requested.
 const PAGE: u32 = 500;
-/// The most requests at the same time.
+/// The maximum of concurrent requests.
 const REQUESTS: usize = 4;
 
 pub struct PodEvents {
     client: Client,
-    namespaces: Mutex<HashMap<String, Arc<Mutex<Read>>>>,
+    namespaces: Mutex<HashMap<String, Arc<Mutex<NamespaceEvents>>>>,
     requests: Semaphore,
 }
 
-/// What was read of a namespace.
+/// The Events of the pods of one namespace.
 #[derive(Default)]
-struct Read {
+struct NamespaceEvents {
     at: Option<Instant>,
     warnings: HashMap<String, PodWarning>,
-    /// Whether there are more Events than were read.
+    /// Whether there are more Events.
     is_part: bool,
 }
 
@@ -47,13 +46,13 @@ impl PodEvents {
         }
     }
 
-    /// What the Events of a pod say that keeps it from starting.
+    /// Why a pod does not start, from its Events.
     pub async fn warning(&self, namespace: &str, uid: &str) -> Option<PodWarning> {
         let read = self.namespace(namespace).await;
         let mut read = read.lock().await;
-        if read.at.is_none_or(|at| at.elapsed() >= FRESH) {
+        if read.at.is_none_or(|at| at.elapsed() >= MAX_AGE) {
             let (warnings, is_part) = self.list(namespace, "").await;
-            *read = Read {
+            *read = NamespaceEvents {
                 at: Some(Instant::now()),
                 warnings,
                 is_part,
@@ -70,18 +69,18 @@ impl PodEvents {
         self.list(namespace, &only).await.0.remove(uid)
     }
 
-    async fn namespace(&self, namespace: &str) -> Arc<Mutex<Read>> {
+    async fn namespace(&self, namespace: &str) -> Arc<Mutex<NamespaceEvents>> {
         let mut all = self.namespaces.lock().await;
         if !all.contains_key(namespace) {
             all.retain(|_, read| {
                 let at = read.try_lock().map_or(None, |read| read.at);
-                at.is_none_or(|at| at.elapsed() < KEPT)
+                at.is_none_or(|at| at.elapsed() < STORED)
             });
         }
         Arc::clone(all.entry(namespace.to_owned()).or_default())
     }
 
-    /// Says nothing where Events cannot be read: that a pod waits is told all the same.
+    /// The warnings by the uid of the pod, and whether there are more; none if the request fails.
     async fn list(&self, namespace: &str, only: &str) -> (HashMap<String, PodWarning>, bool) {
         let _permit = self.requests.acquire().await;
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
@@ -93,7 +92,7 @@ impl PodEvents {
                 (warnings(&list.items), more)
             }
             Err(error) => {
-                let error = said(&error);
+                let error = message(&error);
                 tracing::warn!(namespace, error, "the Events of pods cannot be read");
                 (HashMap::new(), false)
             }

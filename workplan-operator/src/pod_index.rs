@@ -1,5 +1,5 @@
-//! The pods of Workplans, as compressed JSON of what is looked at: a pod of 110 containers takes a kilobyte or two so,
-//! where the types of the API take hundreds.
+//! The index of the pods of Workplans, with the fields that are used, as compressed JSON: a pod of 110 containers takes one
+//! or two kilobytes, instead of hundreds as a type of the API.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,32 +9,25 @@ use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use kubeci_api::names::WORKPLAN_LABEL;
 use lz4_flex::block::{compress_prepend_size, decompress_size_prepended};
-use tokio::sync::watch;
 
-use crate::workplan_key::Key;
+use crate::workplan_key::WorkplanKey;
 
-type ByWorkplan = HashMap<Key, BTreeMap<Box<str>, Box<[u8]>>>;
+type ByWorkplan = HashMap<WorkplanKey, BTreeMap<Box<str>, Box<[u8]>>>;
 
-pub struct Pods {
+/// The pods of all Workplans, as the watch returned them.
+#[derive(Default)]
+pub struct PodIndex {
     all: Mutex<All>,
-    listed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct All {
     known: ByWorkplan,
-    /// The list that is being read.
+    /// The list that is incomplete.
     list: ByWorkplan,
 }
 
-impl Pods {
-    pub fn new() -> Self {
-        Self {
-            all: Mutex::default(),
-            listed: watch::Sender::new(false),
-        }
-    }
-
+impl PodIndex {
     pub fn apply(&self, event: &Event<Pod>) {
         let mut all = self.lock();
         match event {
@@ -54,26 +47,19 @@ impl Pods {
             Event::InitApply(pod) => put(&mut all.list, pod),
             Event::InitDone => {
                 all.known = std::mem::take(&mut all.list);
-                drop(all);
-                self.listed.send_replace(true);
             }
         }
     }
 
-    pub async fn wait_until_listed(&self) {
-        // It fails when nobody can send any more, and the sender is here.
-        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
-    }
-
-    /// The pods that are labelled as a Workplan's, by their names.
-    pub fn of(&self, workplan: &Key) -> BTreeMap<Box<str>, Pod> {
+    /// The pods with the label of a Workplan, by name.
+    pub fn of(&self, workplan: &WorkplanKey) -> BTreeMap<Box<str>, Pod> {
         let packed = self.lock().known.get(workplan).cloned();
         let pods = packed.into_iter().flatten();
         pods.filter_map(|(name, packed)| Some((name, unpack(&packed)?)))
             .collect()
     }
 
-    pub fn has_any(&self, workplan: &Key) -> bool {
+    pub fn has_any(&self, workplan: &WorkplanKey) -> bool {
         self.lock().known.contains_key(workplan)
     }
 
@@ -82,14 +68,14 @@ impl Pods {
     }
 }
 
-/// The Workplan as whose a pod is labelled.
-pub fn workplan_of(pod: &Pod) -> Option<Key> {
+/// The Workplan in the label of a pod.
+pub fn workplan_of(pod: &Pod) -> Option<WorkplanKey> {
     let name = pod.labels().get(WORKPLAN_LABEL)?;
-    Some(Key::new(pod.metadata.namespace.as_deref()?, name))
+    Some(WorkplanKey::new(pod.metadata.namespace.as_deref()?, name))
 }
 
 fn put(pods: &mut ByWorkplan, pod: &Pod) {
-    // What was read as JSON can be written so.
+    // A pod that was read from JSON can be written as JSON.
     if let (Some(workplan), Ok(json)) = (workplan_of(pod), serde_json::to_vec(pod)) {
         let of_workplan = pods.entry(workplan).or_default();
         let packed = compress_prepend_size(&json);
@@ -123,26 +109,29 @@ mod tests {
         let mut large = pod("a", "Pending");
         large.spec =
             serde_json::from_value(json!({"containers": containers.collect::<Vec<_>>()})).unwrap();
-        let pods = Pods::new();
+        let pods = PodIndex::default();
         pods.apply(&Event::Apply(large.clone()));
-        let plan = Key::new("ns", "plan");
+        let plan = WorkplanKey::new("ns", "plan");
         assert_eq!(pods.of(&plan)["a"], large);
         let packed = pods.lock().known[&plan]["a"].len();
         assert!(packed < 6000, "{packed}");
     }
 
     #[test]
-    fn the_last_event_of_a_pod_counts() {
-        let pods = Pods::new();
+    fn last_event_of_a_pod_counts() {
+        let pods = PodIndex::default();
         let names = || {
-            pods.of(&Key::new("ns", "plan"))
+            pods.of(&WorkplanKey::new("ns", "plan"))
                 .into_keys()
                 .collect::<Vec<_>>()
         };
         pods.apply(&Event::Apply(pod("a", "Pending")));
         pods.apply(&Event::Apply(pod("a", "Running")));
         pods.apply(&Event::Apply(pod("b", "Running")));
-        assert_eq!(pods.of(&Key::new("ns", "plan"))["a"], pod("a", "Running"));
+        assert_eq!(
+            pods.of(&WorkplanKey::new("ns", "plan"))["a"],
+            pod("a", "Running")
+        );
         pods.apply(&Event::Delete(pod("a", "Running")));
         assert_eq!(names(), ["b".into()]);
         pods.apply(&Event::Init);

@@ -1,19 +1,22 @@
-//! What waits for its turn, and the turns: several at a time, each a task of its own, never two of one object.
+//! The queue of keys to reconcile, and its workers: one key is never reconciled twice at the same time.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kubeci_controller::{Due, Heartbeat, Metrics};
+use kubeci_controller::{Backoff, Due, Heartbeat, Metrics};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-/// The loop turns at least this often.
-const PULSE: Duration = Duration::from_secs(10);
+/// The loop runs at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Each object waits once, however often it is put in.
+/// The backoff of keys whose reconcile fails.
+pub const REQUEUE_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+
+/// A queue in which each key waits once, however often it is pushed.
 pub struct Queue<K> {
     state: Mutex<State<K>>,
     changed: Notify,
@@ -21,14 +24,14 @@ pub struct Queue<K> {
 
 struct State<K> {
     metrics: Metrics,
-    /// What waits, and since when.
+    /// The keys that wait, and since when.
     waiting: HashMap<K, Due>,
-    /// What waits and has no turn now, in its order.
+    /// The keys that wait and are not being reconciled, in order.
     due: VecDeque<K>,
-    /// What is to wait later.
+    /// The keys to requeue, by time.
     later: BTreeSet<(Instant, K)>,
-    at: HashMap<K, Instant>,
-    in_turn: HashSet<K>,
+    requeue_at: HashMap<K, Instant>,
+    reconciling: HashSet<K>,
 }
 
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
@@ -39,24 +42,24 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 waiting: HashMap::new(),
                 due: VecDeque::new(),
                 later: BTreeSet::new(),
-                at: HashMap::new(),
-                in_turn: HashSet::new(),
+                requeue_at: HashMap::new(),
+                reconciling: HashSet::new(),
             }),
             changed: Notify::new(),
         }
     }
 
-    pub fn push(&self, object: K) {
-        self.change(|state| state.push(object, Instant::now()));
+    pub fn push(&self, key: K) {
+        self.change(|state| state.push(key, Instant::now()));
         self.changed.notify_one();
     }
 
-    /// The next one, which was due. It has its turn until it is [`done`](Self::done).
+    /// The next key that is due. It is being reconciled until it is [`done`](Self::done).
     async fn next(&self) -> (K, Due) {
         loop {
             let (next, later) = self.change(|state| {
-                state.wake(Instant::now());
-                let next = state.take();
+                state.requeue_due(Instant::now());
+                let next = state.pop();
                 (next, state.later.first().map(|(at, _)| *at))
             });
             if let Some(next) = next {
@@ -70,9 +73,9 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         }
     }
 
-    /// Ends a turn; the next comes when something is pushed, or at the time that is given.
-    fn done(&self, object: &K, again: Option<Instant>) {
-        self.change(|state| state.done(object, again));
+    /// Ends a reconcile. The next one begins when the key is pushed, or at this time.
+    fn done(&self, key: &K, requeue_at: Option<Instant>) {
+        self.change(|state| state.done(key, requeue_at));
         self.changed.notify_one();
     }
 
@@ -84,79 +87,80 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> State<K> {
-    fn push(&mut self, object: K, since: Instant) {
-        if self.waiting.contains_key(&object) {
+    fn push(&mut self, key: K, since: Instant) {
+        if self.waiting.contains_key(&key) {
             return;
         }
         let due = self.metrics.due_since(since);
-        self.waiting.insert(object.clone(), due);
-        if !self.in_turn.contains(&object) {
-            self.due.push_back(object);
+        self.waiting.insert(key.clone(), due);
+        if !self.reconciling.contains(&key) {
+            self.due.push_back(key);
         }
     }
 
-    fn wake(&mut self, now: Instant) {
+    fn requeue_due(&mut self, now: Instant) {
         while let Some((at, _)) = self.later.first()
             && *at <= now
-            && let Some((at, object)) = self.later.pop_first()
+            && let Some((at, key)) = self.later.pop_first()
         {
-            self.at.remove(&object);
-            self.push(object, at);
+            self.requeue_at.remove(&key);
+            self.push(key, at);
         }
     }
 
-    fn take(&mut self) -> Option<(K, Due)> {
-        let object = self.due.pop_front()?;
-        let waited = self.waiting.remove(&object);
-        let due = waited.unwrap_or_else(|| self.metrics.due());
-        // Its turn says when the next is.
-        if let Some(at) = self.at.remove(&object) {
-            self.later.remove(&(at, object.clone()));
+    fn pop(&mut self) -> Option<(K, Due)> {
+        let key = self.due.pop_front()?;
+        let waiting = self.waiting.remove(&key);
+        let due = waiting.unwrap_or_else(|| self.metrics.due());
+        // The reconcile returns the next time.
+        if let Some(at) = self.requeue_at.remove(&key) {
+            self.later.remove(&(at, key.clone()));
         }
-        self.in_turn.insert(object.clone());
-        Some((object, due))
+        self.reconciling.insert(key.clone());
+        Some((key, due))
     }
 
-    fn done(&mut self, object: &K, again: Option<Instant>) {
-        self.in_turn.remove(object);
-        if self.waiting.contains_key(object) {
-            self.due.push_back(object.clone());
+    fn done(&mut self, key: &K, requeue_at: Option<Instant>) {
+        self.reconciling.remove(key);
+        if self.waiting.contains_key(key) {
+            self.due.push_back(key.clone());
         }
-        if let Some(at) = again {
-            self.at.insert(object.clone(), at);
-            self.later.insert((at, object.clone()));
+        if let Some(at) = requeue_at {
+            self.requeue_at.insert(key.clone(), at);
+            self.later.insert((at, key.clone()));
         }
     }
 }
 
-/// Gives turns for ever, so many at a time. A turn says when the next should be, if nothing is pushed before.
-pub async fn work<K, F>(
+/// Reconciles the keys of a queue without an end, so many at a time, each in a task. A reconcile returns when to requeue
+/// its key.
+pub async fn run_workers<K, F>(
     queue: Arc<Queue<K>>,
-    at_once: usize,
-    pulse: Heartbeat,
-    turn: impl Fn(K, Due) -> F + Send + Sync + 'static,
+    workers: usize,
+    heartbeat: Heartbeat,
+    reconcile: impl Fn(K, Due) -> F + Send + Sync + 'static,
 ) where
     K: Clone + Eq + Hash + Ord + Send + 'static,
     F: Future<Output = Option<Instant>> + Send + 'static,
 {
-    let room = Arc::new(Semaphore::new(at_once));
-    let mut turns = JoinSet::new();
+    let workers = Arc::new(Semaphore::new(workers));
+    let mut tasks = JoinSet::new();
     loop {
-        pulse.beat();
+        heartbeat.beat();
         let next = async {
-            let place = Arc::clone(&room).acquire_owned().await;
-            (place, queue.next().await)
+            let worker = Arc::clone(&workers).acquire_owned().await;
+            (worker, queue.next().await)
         };
-        let Ok((Ok(place), (object, due))) = timeout(PULSE, next).await else {
+        let Ok((Ok(worker), (key, due))) = timeout(HEARTBEAT, next).await else {
             continue;
         };
-        let (queue, turn) = (Arc::clone(&queue), turn(object.clone(), due));
-        turns.spawn(async move {
-            let again = turn.await;
-            queue.done(&object, again);
-            drop(place);
+        let (queue, reconcile) = (Arc::clone(&queue), reconcile(key.clone(), due));
+        tasks.spawn(async move {
+            let requeue_at = reconcile.await;
+            queue.done(&key, requeue_at);
+            drop(worker);
         });
-        while let Some(ended) = turns.try_join_next() {
+        while let Some(ended) = tasks.try_join_next() {
             if let Err(error) = ended
                 && error.is_panic()
             {
@@ -179,53 +183,53 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_waits_once_and_has_one_turn() {
+    async fn key_waits_once_and_is_reconciled_once() {
         let queue = queue();
-        for object in ["a", "b", "a"] {
-            queue.push(object);
+        for key in ["a", "b", "a"] {
+            queue.push(key);
         }
         assert_eq!(queue.state.lock().unwrap().waiting.len(), 2);
         assert_eq!(queue.next().await.0, "a");
         queue.push("a");
         assert_eq!(queue.next().await.0, "b");
         let other = tokio::time::timeout(Duration::from_millis(10), queue.next());
-        assert!(other.await.is_err(), "its first turn is not over");
+        assert!(other.await.is_err(), "it is still being reconciled");
         queue.done(&"a", None);
         assert_eq!(queue.next().await.0, "a");
         assert!(queue.state.lock().unwrap().waiting.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_later_turn_comes_in_time_and_not_after_an_earlier_one() {
+    async fn earlier_reconcile_replaces_the_requeue() {
         let queue = queue();
         queue.push("a");
         let start = Instant::now();
         let a_minute = start + Duration::from_mins(1);
-        let (object, _) = queue.next().await;
-        queue.done(&object, Some(a_minute));
-        let (object, _) = queue.next().await;
+        let (key, _) = queue.next().await;
+        queue.done(&key, Some(a_minute));
+        let (key, _) = queue.next().await;
         assert!(Instant::now() >= a_minute);
-        queue.done(&object, Some(Instant::now() + Duration::from_mins(1)));
+        queue.done(&key, Some(Instant::now() + Duration::from_mins(1)));
         queue.push("a");
-        let (object, _) = queue.next().await;
-        queue.done(&object, None);
+        let (key, _) = queue.next().await;
+        queue.done(&key, None);
         let other = tokio::time::timeout(Duration::from_hours(1), queue.next());
         assert!(
             other.await.is_err(),
-            "the earlier turn said when the next is"
+            "the earlier reconcile has returned no time"
         );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn turns_run_beside_each_other_on_all_cores() {
+    async fn reconciles_run_in_parallel_on_all_cores() {
         let queue = Arc::new(Queue::new(Metrics::default()));
-        for object in 0..2 {
-            queue.push(object);
+        for key in 0..2 {
+            queue.push(key);
         }
         let arrived = Arc::new(AtomicUsize::new(0));
         let all = Arc::clone(&arrived);
-        // Each blocks its thread until the other is there too.
-        let turn = move |_, _| {
+        // Each blocks its thread until the other has started.
+        let reconcile = move |_, _| {
             let arrived = Arc::clone(&all);
             async move {
                 arrived.fetch_add(1, Ordering::SeqCst);
@@ -235,8 +239,8 @@ mod tests {
                 None
             }
         };
-        let pulse = Liveness::default().heartbeat("objects", PULSE);
-        let working = tokio::spawn(work(queue, 2, pulse, turn));
+        let heartbeat = Liveness::default().heartbeat("objects", HEARTBEAT);
+        let working = tokio::spawn(run_workers(queue, 2, heartbeat, reconcile));
         while arrived.load(Ordering::SeqCst) < 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -1,45 +1,43 @@
-//! Turns of a Workplan before an API server that refuses.
+//! Reconciles of a Workplan with an API server that fails.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
+use http::Method;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
-use kube::client::Body;
 use kube::core::{ObjectMeta, PartialObjectMetaExt};
-use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
 use kubeci_api::{Order, Workplan};
+use kubeci_controller::EventRecorder;
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
-use crate::operator::turn_of;
+use crate::observer::Observer;
+use crate::pod_creator::PodCreator;
 use crate::pod_events::PodEvents;
-use crate::pod_index::Pods;
 use crate::queue::Queue;
 use crate::reconcile::Reconciler;
-use crate::refused_pods::Refused;
-use crate::retry::Retries;
-use crate::status_debounce::Linger;
-use crate::sweeper::Sweeps;
+use crate::status_writer::StatusWriter;
+use crate::sweeper::SweepRounds;
+use crate::testing::api_server::client;
 use crate::testing::workplan;
-use crate::workplan_cache::Plans;
-use crate::workplan_events::Announcer;
-use crate::workplan_index::Workplans;
-use crate::workplan_key::Key;
+use crate::worker::reconcile_workplan;
+use crate::workplan_cache::WorkplanCache;
+use crate::workplan_index::WorkplanIndex;
+use crate::workplan_key::WorkplanKey;
+use crate::workplan_state::WorkplanStates;
 
 /// An API server with one Workplan.
 struct Server {
     stored: Value,
-    /// How the next status writes end; all after them succeed.
+    /// The codes of the next status writes; all others succeed.
     status_writes: VecDeque<u16>,
-    /// What was asked for about the Workplan, and the statuses that were to be written.
+    /// The requests about the Workplan.
     requests: Vec<String>,
+    /// The patches of the status.
     written: Vec<Value>,
 }
 
@@ -67,40 +65,10 @@ impl Server {
     }
 }
 
-fn client(server: &Arc<Mutex<Server>>) -> Client {
-    let server = Arc::clone(server);
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let server = Arc::clone(&server);
-        async move {
-            let (parts, body) = request.into_parts();
-            let body = body.collect_bytes().await.unwrap_or_default();
-            let body = serde_json::from_slice(&body).unwrap_or_default();
-            let (code, mut answer) =
-                server
-                    .lock()
-                    .unwrap()
-                    .answer(&parts.method, parts.uri.path(), &body);
-            if code >= 300 {
-                let reason = StatusCode::from_u16(code).unwrap();
-                let reason = reason.canonical_reason().unwrap().replace(' ', "");
-                answer = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": reason});
-            }
-            let response = Response::builder().status(code);
-            Ok::<_, Infallible>(
-                response
-                    .body(Body::from(answer.to_string().into_bytes()))
-                    .unwrap(),
-            )
-        }
-    });
-    Client::new(service, "ns")
-}
-
 struct Case {
     server: Arc<Mutex<Server>>,
     reconciler: Reconciler,
-    retries: Retries,
-    key: Key,
+    key: WorkplanKey,
 }
 
 impl Case {
@@ -114,51 +82,62 @@ impl Case {
             requests: Vec::new(),
             written: Vec::new(),
         }));
-        let client = client(&server);
-        let workplans = Arc::new(Workplans::new());
+        let answering = Arc::clone(&server);
+        let client = client(move |request| {
+            let mut server = answering.lock().unwrap();
+            server.answer(&request.method, &request.path, &request.body)
+        });
+        let workplans = Arc::new(WorkplanIndex::default());
         let seen: ObjectMeta = plan.metadata.clone();
         workplans.apply(&Event::Apply(seen.into_response_partial()));
         let shared = kubeci_controller::Metrics::default();
         let nodes = Arc::new(Queue::new(shared.clone()));
-        let reporter = Reporter::from("test");
+        let sweeps = Arc::new(SweepRounds::new(nodes));
+        let states: Arc<WorkplanStates> = Arc::default();
+        let recorder = EventRecorder::new(client.clone(), "workplan-operator", "test");
         let case = Self {
             server,
-            key: Key::of(&plan),
-            retries: Retries::default(),
+            key: WorkplanKey::of(&plan),
             reconciler: Reconciler {
                 workplans: Arc::clone(&workplans),
-                plans: Plans::new(client.clone()),
-                pods: Arc::new(Pods::new()),
-                nodes: store().0,
-                limit_ranges: store().0,
-                sweeps: Arc::new(Sweeps::new(nodes)),
-                linger: Linger::default(),
-                refused: Refused::default(),
-                announcer: Announcer::new(Recorder::new(client.clone(), reporter)),
-                metrics: Metrics::new(shared, workplans),
-                image: "operator".into(),
-                pod_events: Arc::new(PodEvents::new(client.clone())),
-                sidecar_grace: SignedDuration::from_secs(30),
+                cache: WorkplanCache::new(client.clone()),
+                states: Arc::clone(&states),
+                observer: Observer {
+                    client: client.clone(),
+                    pods: Arc::default(),
+                    nodes: store().0,
+                    limit_ranges: store().0,
+                    sweeps: Arc::clone(&sweeps),
+                    pod_events: Arc::new(PodEvents::new(client.clone())),
+                    states: Arc::clone(&states),
+                    sidecar_grace: SignedDuration::from_secs(30),
+                },
+                pod_creator: PodCreator {
+                    metrics: Metrics::new(shared, workplans),
+                    image: "operator".into(),
+                },
+                status_writer: StatusWriter::new(states, recorder),
+                sweeps,
                 client,
             },
         };
-        case.reconciler.pods.apply(&Event::Apply(pod()));
+        case.reconciler.observer.pods.apply(&Event::Apply(pod()));
         case
     }
 
-    async fn turn(&self) -> Option<Duration> {
-        let known = self.reconciler.workplans.get(&self.key)?;
-        let due = self.reconciler.metrics.shared.due();
-        let again = turn_of(&self.reconciler, &self.retries, &self.key, &known, due).await?;
-        Some(again - tokio::time::Instant::now())
+    async fn reconcile(&self) -> Option<Duration> {
+        let indexed = self.reconciler.workplans.get(&self.key)?;
+        let due = self.reconciler.pod_creator.metrics.shared.due();
+        let requeue_at = reconcile_workplan(&self.reconciler, &self.key, &indexed, due).await?;
+        Some(requeue_at - tokio::time::Instant::now())
     }
 
-    /// The watch shows the Workplan as it is stored.
-    fn show(&self) {
+    /// The watch returns the stored Workplan.
+    fn observe_stored(&self) {
         let server = self.server.lock().unwrap();
         let stored: ObjectMeta = serde_json::from_value(server.stored["metadata"].clone()).unwrap();
-        let shown = Event::Apply(stored.into_response_partial());
-        self.reconciler.workplans.apply(&shown);
+        let event = Event::Apply(stored.into_response_partial());
+        self.reconciler.workplans.apply(&event);
     }
 
     fn status_writes(&self) -> usize {
@@ -182,36 +161,36 @@ fn pod() -> Pod {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_is_decided_upon_again_at_once() {
+async fn conflict_is_retried_at_once() {
     let case = Case::new(&[409]);
-    case.turn().await;
+    case.reconcile().await;
     let server = case.server.lock().unwrap();
     let expected = ["GET plan", "PATCH status", "GET plan", "PATCH status"];
     assert_eq!(server.requests[..4], expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_seen_once_outlasts_failed_writes() {
+async fn observation_outlasts_failed_writes() {
     let case = Case::new(&[500, 409, 409, 409, 409]);
-    let wait = case.turn().await.unwrap();
-    case.reconciler.pods.apply(&Event::Delete(pod()));
+    let wait = case.reconcile().await.unwrap();
+    case.reconciler.observer.pods.apply(&Event::Delete(pod()));
     tokio::time::advance(wait).await;
-    let wait = case.turn().await.unwrap();
+    let wait = case.reconcile().await.unwrap();
     assert_eq!(case.status_writes(), 5);
     tokio::time::advance(wait).await;
-    case.turn().await;
+    case.reconcile().await;
     let server = case.server.lock().unwrap();
     let written = server.written[5].to_string();
     assert!(written.contains(r#""phase":"completed""#), "{written}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn status_writes_that_fail_are_tried_ever_later() {
+async fn failing_status_writes_are_retried_with_backoff() {
     let case = Case::new(&[500; 100]);
     let start = tokio::time::Instant::now();
-    // The pod changes all the time.
+    // The pod changes constantly.
     while start.elapsed() < Duration::from_mins(2) {
-        case.turn().await;
+        case.reconcile().await;
         tokio::time::advance(Duration::from_millis(100)).await;
     }
     let writes = case.status_writes();
@@ -221,11 +200,11 @@ async fn status_writes_that_fail_are_tried_ever_later() {
 #[tokio::test(start_paused = true)]
 async fn cleaned_up_plan_is_not_read_again() {
     let case = Case::new(&[]);
-    case.turn().await;
-    // The watch shows the status written before the finalizer was removed.
-    case.turn().await;
-    case.show();
-    case.turn().await;
+    case.reconcile().await;
+    // The watch returns the status before the removal of the finalizer.
+    case.reconcile().await;
+    case.observe_stored();
+    case.reconcile().await;
     let server = case.server.lock().unwrap();
     assert!(server.requests.contains(&"PATCH plan".to_owned()));
     let reads = server.requests.iter().filter(|it| *it == "GET plan");

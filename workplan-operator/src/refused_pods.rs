@@ -1,75 +1,68 @@
-//! Pods that the API server refuses for now: not asked for again at every change, but after a while.
+//! Pods that the API server refuses for now. They are requested again after a backoff, not at each change.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::queue::REQUEUE_BACKOFF;
 use crate::refusal::{Refusal, Verdict};
-use crate::retry::backoff;
-use crate::state_map::ByWorkplan;
 
-/// What was refused, by the uid of the Workplan.
+/// The refused pods of one Workplan.
 #[derive(Default)]
-pub struct Refused(ByWorkplan<Held>);
+pub struct RefusedPods(Option<Refused>);
 
-struct Held {
+struct Refused {
+    /// By the index of the task.
     refusals: BTreeMap<usize, Refusal>,
     since: Timestamp,
     attempts: u32,
     retry_at: Timestamp,
 }
 
-impl Refused {
-    /// What is not to be asked for yet, by the index of the task.
-    pub fn held(&self, uid: &str, now: Timestamp) -> BTreeMap<usize, Refusal> {
-        let all = self.0.all();
-        let held = all.get(uid).filter(|held| now < held.retry_at);
-        held.map(|held| held.refusals.clone()).unwrap_or_default()
+impl RefusedPods {
+    /// The refusals of pods that are not requested yet, by the index of the task.
+    pub fn pending(&self, now: Timestamp) -> BTreeMap<usize, Refusal> {
+        let pending = self.0.as_ref().filter(|refused| now < refused.retry_at);
+        pending
+            .map(|refused| refused.refusals.clone())
+            .unwrap_or_default()
     }
 
-    /// Since when pods of a Workplan have been refused without one being created.
-    pub fn since(&self, uid: &str) -> Option<Timestamp> {
-        self.0.all().get(uid).map(|held| held.since)
+    /// Since when pods have been refused without one being created.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.0.as_ref().map(|refused| refused.since)
     }
 
-    /// Takes note of how the creations of a look at a Workplan went; says when to try again, if so.
-    pub fn note(
-        &self,
-        uid: &str,
+    /// Records the refusals of a reconcile; returns the time of the next attempt, if there is one.
+    pub fn record(
+        &mut self,
         refusals: &BTreeMap<usize, Refusal>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let mut all = self.0.all();
-        if !refusals
-            .values()
-            .any(|refusal| matches!(refusal.verdict, Verdict::Later | Verdict::Perhaps))
-        {
-            all.remove(uid);
+        let is_retried =
+            |refusal: &Refusal| matches!(refusal.verdict, Verdict::Later | Verdict::Perhaps);
+        if !refusals.values().any(is_retried) {
+            self.0 = None;
             return None;
         }
-        let (attempts, since) = all
-            .get(uid)
-            .map_or((0, now), |held| (held.attempts, held.since));
-        match all.get(uid) {
-            Some(held) if now < held.retry_at && held.refusals == *refusals => Some(held.retry_at),
-            _ => {
-                let wait =
-                    SignedDuration::try_from(backoff(attempts)).unwrap_or(SignedDuration::ZERO);
-                let retry_at = now + wait;
-                let held = Held {
-                    refusals: refusals.clone(),
-                    since,
-                    attempts: attempts + 1,
-                    retry_at,
-                };
-                all.insert(uid.to_owned(), held);
-                Some(retry_at)
-            }
+        if let Some(refused) = &self.0
+            && now < refused.retry_at
+            && refused.refusals == *refusals
+        {
+            return Some(refused.retry_at);
         }
-    }
-
-    pub fn forget(&self, uid: &str) {
-        self.0.forget(uid);
+        let before = self.0.take();
+        let (attempts, since) = before.map_or((0, now), |before| (before.attempts, before.since));
+        let attempts = attempts + 1;
+        let delay = SignedDuration::try_from(REQUEUE_BACKOFF.delay(attempts));
+        let retry_at = now + delay.unwrap_or(SignedDuration::ZERO);
+        self.0 = Some(Refused {
+            refusals: refusals.clone(),
+            since,
+            attempts,
+            retry_at,
+        });
+        Some(retry_at)
     }
 }
 
@@ -78,8 +71,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_pod_is_asked_for_again_after_a_while() {
-        let refused = Refused::default();
+    fn refused_pod_is_requested_after_a_backoff() {
+        let mut refused = RefusedPods::default();
         let message = "full".to_owned();
         let refusal = Refusal {
             verdict: Verdict::Later,
@@ -88,19 +81,19 @@ mod tests {
         };
         let refusals = BTreeMap::from([(0, refusal)]);
         let now = Timestamp::UNIX_EPOCH;
-        let retry_at = refused.note("uid", &refusals, now).unwrap();
+        let retry_at = refused.record(&refusals, now).unwrap();
         assert!(retry_at > now);
-        assert_eq!(refused.held("uid", now), refusals);
+        assert_eq!(refused.pending(now), refusals);
         assert_eq!(
-            refused.note("uid", &refusals, now),
+            refused.record(&refusals, now),
             Some(retry_at),
-            "nothing was tried since"
+            "there was no attempt since"
         );
-        assert_eq!(refused.held("uid", retry_at), BTreeMap::new());
-        assert!(refused.note("uid", &refusals, retry_at).unwrap() > retry_at);
-        assert_eq!(refused.since("uid"), Some(now));
-        assert_eq!(refused.note("uid", &BTreeMap::new(), retry_at), None);
-        assert_eq!(refused.held("uid", now), BTreeMap::new());
-        assert_eq!(refused.since("uid"), None);
+        assert_eq!(refused.pending(retry_at), BTreeMap::new());
+        assert!(refused.record(&refusals, retry_at).unwrap() > retry_at);
+        assert_eq!(refused.since(), Some(now));
+        assert_eq!(refused.record(&BTreeMap::new(), retry_at), None);
+        assert_eq!(refused.pending(now), BTreeMap::new());
+        assert_eq!(refused.since(), None);
     }
 }

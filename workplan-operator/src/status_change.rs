@@ -1,24 +1,24 @@
-//! What changes from one status to the next: the steps that do, and all else.
+//! The difference between two statuses: the steps that change, and all other fields.
 
 use kubeci_api::{StepStatus, WorkplanStatus};
 use serde_json::{Map, Value, json};
 
-/// From one status to the next.
+/// A change from one status to the next.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// All but the steps.
+pub struct StatusChange {
+    /// All fields but the steps.
     head: WorkplanStatus,
     steps: Steps,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Steps {
-    /// Those that change, by their places.
+    /// The steps that change, by index.
     Some(Vec<(usize, StepStatus)>),
     All(Vec<StepStatus>),
 }
 
-impl Change {
+impl StatusChange {
     pub fn between(before: &WorkplanStatus, after: &WorkplanStatus) -> Self {
         let (old, new) = (&before.steps, &after.steps);
         let steps = if old.len() == new.len() {
@@ -32,7 +32,7 @@ impl Change {
         Self { head, steps }
     }
 
-    /// The status that it leads to.
+    /// The status after the change.
     pub fn apply(&self, before: &WorkplanStatus) -> WorkplanStatus {
         let steps = match &self.steps {
             Steps::All(steps) => steps.clone(),
@@ -52,11 +52,11 @@ impl Change {
         }
     }
 
-    /// The operations that bring a stored status there.
+    /// The operations of a JSON patch from the stored status.
     pub fn operations(&self, before: &WorkplanStatus) -> Result<Vec<Value>, serde_json::Error> {
         let (old, mut new) = (fields(&head(before))?, fields(&self.head)?);
         if old.is_empty() && before.steps.is_empty() {
-            // There may be no status at all.
+            // There may be no status.
             if let Steps::All(steps) = &self.steps {
                 new.insert("steps".into(), serde_json::to_value(steps)?);
             }
@@ -134,7 +134,7 @@ mod tests {
         })
     }
 
-    /// As the API server does it; no status is written as none or as an empty one.
+    /// Applies the operations as the API server does; a missing status is absent or empty.
     fn patched(stored: &WorkplanStatus, operations: &[Value]) -> WorkplanStatus {
         let mut object = json!({"status": stored});
         for operation in operations {
@@ -161,8 +161,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_change_leads_from_one_to_the_other(before in any_status(), after in any_status()) {
-            let change = Change::between(&before, &after);
+        fn change_leads_from_one_status_to_another(before in any_status(), after in any_status()) {
+            let change = StatusChange::between(&before, &after);
             prop_assert_eq!(&change.apply(&before), &after);
             let operations = change.operations(&before).unwrap();
             prop_assert_eq!(patched(&before, &operations), after);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_of_many_is_a_small_change() {
+    fn one_step_of_many_is_a_small_change() {
         let steps = vec![StepStatus::default(); 500];
         let before = WorkplanStatus {
             phase: Some(Phase::Running),
@@ -180,7 +180,7 @@ mod tests {
         let mut after = before.clone();
         after.steps[17].phase = StepPhase::Completed;
         after.progress = Some("1/500".into());
-        let operations = Change::between(&before, &after).operations(&before);
+        let operations = StatusChange::between(&before, &after).operations(&before);
         let operations = operations.unwrap();
         let paths: Vec<_> = operations.iter().map(|it| &it["path"]).collect();
         assert_eq!(paths, ["/status/progress", "/status/steps/17"]);

@@ -1,113 +1,117 @@
-//! When a status is written that nothing depends on: a moment late, so that a quick change after it goes
-//! with it and no pod that is due meanwhile waits for the write. Until then it is kept in mind, so that what
-//! was seen once counts, whatever becomes of the pod that told it.
+//! Delays the write of a status that nothing depends on: a change soon after it is written with it, and no pod that is
+//! due waits for the write. The delayed status is used from the start: an observation counts even if its pod is deleted
+//! before the write.
 
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
-use kubeci_api::{Order, Workplan, WorkplanStatus};
+use kubeci_api::{Order, WorkplanStatus};
 
-use crate::state_map::ByWorkplan;
-use crate::status_change::Change;
+use crate::status_change::StatusChange;
 
-const LINGER: SignedDuration = SignedDuration::from_millis(100);
+const DELAY: SignedDuration = SignedDuration::from_millis(100);
 
-/// The steps of a relay follow each other without the operator, which merely tells how far they are, and not
-/// more often than so.
-const PROGRESS_APART: SignedDuration = SignedDuration::from_secs(10);
+/// The minimum between two writes of the progress of a relay. Its steps follow each other without the operator.
+const RELAY_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
-/// How much may be written a second to tell how far plans are, in bytes. Each write stores the whole Workplan
-/// anew, and what it replaces stays in etcd for ten minutes: 2 GB, its usual limit, must hold them.
-const PACE: i64 = 1 << 20;
+/// The bytes per second of all writes of progress. Each write stores the whole Workplan again, and etcd keeps the
+/// replaced one for ten minutes: they must fit into 2 GB, the usual limit of etcd.
+const BYTES_PER_SECOND: i64 = 1 << 20;
 
-/// How much of that may be saved up.
-const SAVED: SignedDuration = SignedDuration::from_secs(20);
+/// How long unused bytes can be used later.
+const BURST: SignedDuration = SignedDuration::from_secs(20);
 
-/// The statuses of Workplans that are to be written, by their uids.
+/// The bytes that writes of progress may use, in all Workplans.
 #[derive(Default)]
-pub struct Linger {
-    all: ByWorkplan<Held>,
-    /// Up to when the pace is taken.
-    taken: Mutex<Timestamp>,
+pub struct WriteBudget {
+    /// Up to when the bytes are reserved.
+    reserved: Mutex<Timestamp>,
 }
 
-#[derive(Default)]
-struct Held {
-    /// What is to be written, and since when.
-    next: Option<(Timestamp, Change)>,
-    /// When that was given leave to be written, where it merely tells how far the plan is.
-    leave: Option<Timestamp>,
-    written_at: Option<Timestamp>,
-}
-
-impl Linger {
-    /// Keeps in mind what is to be written, and says until when it may wait; none if it is due.
-    pub fn until(
-        &self,
-        workplan: &Workplan,
-        size: usize,
-        written: &WorkplanStatus,
-        status: &WorkplanStatus,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        let mut all = self.all.all();
-        let held = all.entry(workplan.uid().unwrap_or_default()).or_default();
-        let since = held.next.as_ref().map_or(now, |(since, _)| *since);
-        held.next = Some((since, Change::between(written, status)));
-        let mut until = since + LINGER;
-        if is_progress(written, status) {
-            if workplan.spec.order == Order::Relay
-                && let Some(written_at) = held.written_at
-            {
-                until = until.max(written_at + PROGRESS_APART);
-            }
-            let leave = held.leave.get_or_insert_with(|| self.leave(size, until));
-            until = until.max(*leave);
-        }
-        (now < until).then_some(until)
-    }
-
-    /// The status that a Workplan is to have, if it is not the one that is written.
-    pub fn next(&self, uid: &str, written: &WorkplanStatus) -> Option<WorkplanStatus> {
-        let all = self.all.all();
-        let (_, change) = all.get(uid)?.next.as_ref()?;
-        Some(change.apply(written))
-    }
-
-    /// Takes note that nothing is to be written any more.
-    pub fn drop_next(&self, uid: &str) {
-        if let Some(held) = self.all.all().get_mut(uid) {
-            held.next = None;
-        }
-    }
-
-    /// Takes note that what was to be written is.
-    pub fn wrote(&self, uid: &str, now: Timestamp) {
-        let held = Held {
-            written_at: Some(now),
-            ..Held::default()
-        };
-        self.all.all().insert(uid.to_owned(), held);
-    }
-
-    pub fn forget(&self, uid: &str) {
-        self.all.forget(uid);
-    }
-
-    /// When so many bytes may be written, at `from` or later.
-    fn leave(&self, size: usize, from: Timestamp) -> Timestamp {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = (*taken).max(from - SAVED);
-        let size = i64::try_from(size).unwrap_or(i64::MAX);
-        *taken = start + SignedDuration::from_millis(size.saturating_mul(1000) / PACE);
+impl WriteBudget {
+    /// Reserves this many bytes at this time, or later; returns the time.
+    fn reserve(&self, bytes: usize, from: Timestamp) -> Timestamp {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = (*reserved).max(from - BURST);
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let time = bytes.saturating_mul(1000) / BYTES_PER_SECOND;
+        *reserved = start + SignedDuration::from_millis(time);
         start.max(from)
     }
 }
 
-/// Whether it merely tells how far a plan is: that it runs is written soon, and what keeps it waiting too.
-fn is_progress(written: &WorkplanStatus, status: &WorkplanStatus) -> bool {
-    written.phase == status.phase && written.reason == status.reason
+/// A change of the status of a Workplan.
+pub struct StatusUpdate<'a> {
+    pub order: Order,
+    /// The bytes of the Workplan as JSON.
+    pub size: usize,
+    pub flushed: &'a WorkplanStatus,
+    pub next: &'a WorkplanStatus,
+}
+
+impl StatusUpdate<'_> {
+    /// Whether only the progress changes. That a plan runs is written soon, and so is what it waits for.
+    fn is_progress(&self) -> bool {
+        self.flushed.phase == self.next.phase && self.flushed.reason == self.next.reason
+    }
+}
+
+/// The debounced status of one Workplan.
+#[derive(Default)]
+pub struct StatusDebounce {
+    dirty: Option<Dirty>,
+    /// The time that the budget has reserved.
+    reserved: Option<Timestamp>,
+    flushed_at: Option<Timestamp>,
+}
+
+struct Dirty {
+    since: Timestamp,
+    change: StatusChange,
+}
+
+impl StatusDebounce {
+    /// Keeps a change until it is written; returns until when the write is delayed, or none if it is due.
+    pub fn delay(
+        &mut self,
+        update: &StatusUpdate,
+        budget: &WriteBudget,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let since = self.dirty.as_ref().map_or(now, |dirty| dirty.since);
+        let change = StatusChange::between(update.flushed, update.next);
+        self.dirty = Some(Dirty { since, change });
+        let mut until = since + DELAY;
+        if update.is_progress() {
+            if update.order == Order::Relay
+                && let Some(flushed_at) = self.flushed_at
+            {
+                until = until.max(flushed_at + RELAY_INTERVAL);
+            }
+            let reserve = || budget.reserve(update.size, until);
+            until = until.max(*self.reserved.get_or_insert_with(reserve));
+        }
+        (now < until).then_some(until)
+    }
+
+    /// The status that is not written yet, if there is one.
+    pub fn dirty(&self, flushed: &WorkplanStatus) -> Option<WorkplanStatus> {
+        let dirty = self.dirty.as_ref()?;
+        Some(dirty.change.apply(flushed))
+    }
+
+    /// Drops the change, because there is nothing to write.
+    pub fn clear(&mut self) {
+        self.dirty = None;
+    }
+
+    /// The change was written.
+    pub fn flushed(&mut self, now: Timestamp) {
+        *self = Self {
+            flushed_at: Some(now),
+            ..Self::default()
+        };
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +120,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::testing::workplan;
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millisecond(1_000_000 + millis).unwrap()
@@ -130,102 +133,122 @@ mod tests {
         }
     }
 
+    fn update<'a>(
+        order: Order,
+        flushed: &'a WorkplanStatus,
+        next: &'a WorkplanStatus,
+    ) -> StatusUpdate<'a> {
+        StatusUpdate {
+            order,
+            size: SMALL,
+            flushed,
+            next,
+        }
+    }
+
     const SMALL: usize = 3000;
     const LARGE: usize = 400_000;
 
     #[test]
-    fn steady_changes_do_not_hold_a_status_up() {
-        let linger = Linger::default();
-        let workplan = workplan(Order::Linear, &["a"]);
-        let status = status(Phase::Running, None);
-        let until = |millis| {
-            let written = WorkplanStatus::default();
-            linger.until(&workplan, SMALL, &written, &status, at(millis))
-        };
-        assert_eq!(until(0), Some(at(100)));
-        assert_eq!(until(99), Some(at(100)));
-        assert_eq!(until(100), None);
-        linger.wrote("uid", at(100));
-        assert_eq!(until(150), Some(at(250)));
+    fn constant_changes_do_not_delay_a_status() {
+        let (mut debounce, budget) = (StatusDebounce::default(), WriteBudget::default());
+        let (none, running) = (WorkplanStatus::default(), status(Phase::Running, None));
+        let update = update(Order::Linear, &none, &running);
+        assert_eq!(debounce.delay(&update, &budget, at(0)), Some(at(100)));
+        assert_eq!(debounce.delay(&update, &budget, at(99)), Some(at(100)));
+        assert_eq!(debounce.delay(&update, &budget, at(100)), None);
+        debounce.flushed(at(100));
+        assert_eq!(debounce.delay(&update, &budget, at(150)), Some(at(250)));
     }
 
     #[rstest]
     #[case::progress(Phase::Running, None, 10_000)]
-    #[case::trouble(Phase::Running, Some("ImagePullBackOff"), 100)]
+    #[case::reason(Phase::Running, Some("ImagePullBackOff"), 100)]
     #[case::another_phase(Phase::Pending, None, 100)]
-    fn how_far_a_relay_is_may_wait(
+    fn progress_of_a_relay_is_delayed(
         #[case] phase: Phase,
         #[case] reason: Option<&str>,
         #[case] expected: i64,
     ) {
-        let workplan = workplan(Order::Relay, &["| a"]);
-        let (written, next) = (status(Phase::Running, None), status(phase, reason));
-        let linger = Linger::default();
-        linger.wrote("uid", at(0));
+        let (flushed, next) = (status(Phase::Running, None), status(phase, reason));
+        let (mut debounce, budget) = (StatusDebounce::default(), WriteBudget::default());
+        debounce.flushed(at(0));
+        let update = update(Order::Relay, &flushed, &next);
+        assert_eq!(debounce.delay(&update, &budget, at(0)), Some(at(expected)));
+    }
+
+    #[test]
+    fn long_step_of_a_relay_is_written_soon() {
+        let (mut debounce, budget) = (StatusDebounce::default(), WriteBudget::default());
+        let running = status(Phase::Running, None);
+        let update = update(Order::Relay, &running, &running);
+        debounce.flushed(at(0));
         assert_eq!(
-            linger.until(&workplan, SMALL, &written, &next, at(0)),
-            Some(at(expected))
+            debounce.delay(&update, &budget, at(60_000)),
+            Some(at(60_100))
+        );
+        assert_eq!(debounce.delay(&update, &budget, at(60_100)), None);
+        debounce.flushed(at(60_100));
+        assert_eq!(
+            debounce.delay(&update, &budget, at(61_000)),
+            Some(at(70_100))
         );
     }
 
     #[test]
-    fn a_step_of_a_relay_that_took_long_is_told_at_once() {
-        let linger = Linger::default();
-        let workplan = workplan(Order::Relay, &["| a"]);
-        let running = status(Phase::Running, None);
-        linger.wrote("uid", at(0));
-        let until = |millis| linger.until(&workplan, SMALL, &running, &running, at(millis));
-        assert_eq!(until(60_000), Some(at(60_100)));
-        assert_eq!(until(60_100), None);
-        linger.wrote("uid", at(60_100));
-        assert_eq!(until(61_000), Some(at(70_100)));
-    }
-
-    #[test]
-    fn what_is_to_be_written_counts_already() {
-        let linger = Linger::default();
-        let workplan = workplan(Order::Relay, &["| a"]);
+    fn dirty_status_counts_before_its_write() {
+        let (mut debounce, budget) = (StatusDebounce::default(), WriteBudget::default());
         let none = WorkplanStatus::default();
-        assert_eq!(linger.next("uid", &none), None);
+        assert_eq!(debounce.dirty(&none), None);
         let running = status(Phase::Running, None);
-        linger.until(&workplan, SMALL, &none, &running, at(0));
-        assert_eq!(linger.next("uid", &none), Some(running.clone()));
-        linger.until(&workplan, SMALL, &none, &running, at(200));
-        assert_eq!(linger.next("uid", &none), Some(running), "not written yet");
-        linger.wrote("uid", at(200));
-        assert_eq!(linger.next("uid", &none), None);
+        let update = update(Order::Relay, &none, &running);
+        debounce.delay(&update, &budget, at(0));
+        assert_eq!(debounce.dirty(&none), Some(running.clone()));
+        debounce.delay(&update, &budget, at(200));
+        assert_eq!(
+            debounce.dirty(&none),
+            Some(running.clone()),
+            "not written yet"
+        );
+        debounce.flushed(at(200));
+        assert_eq!(debounce.dirty(&none), None);
     }
 
     #[rstest]
     #[case::small(SMALL, 100)]
-    #[case::large(LARGE, 300 * 1000 * 400_000 / PACE - 20_000)]
-    fn progress_of_many_large_plans_is_told_at_a_pace(#[case] size: usize, #[case] last: i64) {
-        let linger = Linger::default();
+    #[case::large(LARGE, 300 * 1000 * 400_000 / BYTES_PER_SECOND - 20_000)]
+    fn progress_of_many_large_plans_is_limited(#[case] size: usize, #[case] last: i64) {
+        let budget = WriteBudget::default();
         let running = status(Phase::Running, None);
-        let until = |plan: i64| {
-            let mut workplan = workplan(Order::Graph, &["| a"]);
-            workplan.metadata.uid = Some(format!("uid-{plan}"));
-            let until = linger.until(&workplan, size, &running, &running, at(0));
+        let update = StatusUpdate {
+            size,
+            ..update(Order::Graph, &running, &running)
+        };
+        let until = |debounce: &mut StatusDebounce| {
+            let until = debounce.delay(&update, &budget, at(0));
             until.unwrap().as_millisecond() - at(0).as_millisecond()
         };
-        assert_eq!(until(0), 100);
-        let latest = (1..300).map(until).max().unwrap();
+        let mut first = StatusDebounce::default();
+        assert_eq!(until(&mut first), 100);
+        let others = (1..300).map(|_| until(&mut StatusDebounce::default()));
+        let latest = others.max().unwrap();
         assert!(
             (latest - last).abs() < 1000,
             "{latest} is not around {last}"
         );
-        assert_eq!(until(0), 100, "its leave is not asked for twice");
+        assert_eq!(until(&mut first), 100, "its bytes are reserved once");
     }
 
     #[test]
-    fn that_a_large_plan_runs_is_told_at_once() {
-        let linger = Linger::default();
-        let pending = WorkplanStatus::default();
-        let running = status(Phase::Running, None);
-        for plan in 0..300 {
-            let mut workplan = workplan(Order::Graph, &["| a"]);
-            workplan.metadata.uid = Some(format!("uid-{plan}"));
-            let until = linger.until(&workplan, LARGE, &pending, &running, at(0));
+    fn start_of_a_large_plan_is_written_soon() {
+        let (pending, running) = (WorkplanStatus::default(), status(Phase::Running, None));
+        let budget = WriteBudget::default();
+        let update = StatusUpdate {
+            size: LARGE,
+            ..update(Order::Graph, &pending, &running)
+        };
+        for _ in 0..300 {
+            let until = StatusDebounce::default().delay(&update, &budget, at(0));
             assert_eq!(until, Some(at(100)));
         }
     }

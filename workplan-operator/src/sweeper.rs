@@ -1,7 +1,6 @@
-//! Carries out the sweeps of the nodes.
+//! The sweeps of the nodes: each removes the folders that are due on one node.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod};
@@ -9,48 +8,47 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use kubeci_compiler::Limits;
+use kubeci_controller::api_error::{is_gone, message};
+use kubeci_controller::now;
 
 use crate::decision::SweepState;
 use crate::metrics::{Metrics, SweepResult};
 use crate::observed::is_ready;
 use crate::pod_events::PodEvents;
 use crate::queue::Queue;
-use crate::reconcile::now;
+use crate::state_map::StateMap;
 use crate::sweep::pod::{self, SweepFacts, SweepPodState};
 use crate::sweep::round::{Next, Round, Turn};
-use crate::workplan_key::Key;
-use crate::workplan_requests::said;
+use crate::workplan_key::WorkplanKey;
 use crate::workspace::Folder;
 
-/// How often is looked at a sweep that is under way, should its pod not start.
-const LOOKS_APART: SignedDuration = SignedDuration::from_secs(6);
+/// The interval of reconciles while a sweep pod has not ended: it may not start.
+const INTERVAL: SignedDuration = SignedDuration::from_secs(6);
 
-/// The rounds of all nodes.
-pub struct Sweeps {
-    rounds: Mutex<HashMap<String, Round>>,
+/// The sweep rounds of all nodes.
+pub struct SweepRounds {
+    rounds: StateMap<Round>,
     nodes: Arc<Queue<String>>,
 }
 
-impl Sweeps {
+impl SweepRounds {
     pub fn new(nodes: Arc<Queue<String>>) -> Self {
         Self {
-            rounds: Mutex::default(),
+            rounds: StateMap::default(),
             nodes,
         }
     }
 
-    /// Asks for a folder to be removed from a node.
-    pub fn ask(&self, node: &str, folder: Folder) {
+    /// Requests the removal of a folder from a node.
+    pub fn request(&self, node: &str, folder: Folder) {
         if self.round(node, |round| round.ask(folder)) {
             self.nodes.push(node.to_owned());
         }
     }
 
     pub fn state(&self, node: &str, folder: &Folder) -> SweepState {
-        let rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        rounds
-            .get(node)
-            .map_or(SweepState::NotAsked, |round| round.state(folder))
+        let state = self.rounds.read(node, |round| round.state(folder));
+        state.unwrap_or(SweepState::NotAsked)
     }
 
     pub fn forget(&self, node: &str, folder: &Folder) {
@@ -58,17 +56,13 @@ impl Sweeps {
     }
 
     fn round<T>(&self, node: &str, change: impl FnOnce(&mut Round) -> T) -> T {
-        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let round = rounds.entry(node.to_owned()).or_default();
-        let changed = change(round);
-        if round.is_idle() {
-            rounds.remove(node);
-        }
+        let changed = self.rounds.upsert(node, change);
+        self.rounds.remove_if(node, Round::is_idle);
         changed
     }
 }
 
-/// Sweeps nodes.
+/// Reconciles nodes.
 pub struct Sweeper {
     pub client: Client,
     pub namespace: String,
@@ -76,13 +70,13 @@ pub struct Sweeper {
     pub pods: Store<Pod>,
     pub limit_ranges: Store<LimitRange>,
     pub pod_events: Arc<PodEvents>,
-    pub sweeps: Arc<Sweeps>,
-    pub workplans: Arc<Queue<Key>>,
+    pub sweeps: Arc<SweepRounds>,
+    pub workplans: Arc<Queue<WorkplanKey>>,
     pub metrics: Metrics,
 }
 
 impl Sweeper {
-    /// Does what is next for a node, and says when to look again.
+    /// Reconciles a node; returns when to requeue it.
     pub async fn reconcile(&self, node: &Node) -> Result<Option<Timestamp>, kube::Error> {
         let name = node.name_any();
         let known = ObjectRef::new(&pod::name(&name)).within(&self.namespace);
@@ -99,9 +93,9 @@ impl Sweeper {
             matches!(&facts, Some(facts) if matches!(facts.state, SweepPodState::Underway(_)));
         let turn = |round: &mut Round| round.turn(facts.as_ref(), is_ready(node), now());
         let Turn { next, news } = self.sweeps.round(&name, turn);
-        self.tell(&news);
+        self.requeue(&news);
         match next {
-            Next::Wait(None) if is_underway => Ok(Some(now() + LOOKS_APART)),
+            Next::Wait(None) if is_underway => Ok(Some(now() + INTERVAL)),
             Next::Wait(until) => Ok(until),
             Next::Create(folders) => self.create(&name, &folders).await,
             Next::Clear(uid) => self.clear(&name, uid).await.map(|()| None),
@@ -123,32 +117,30 @@ impl Sweeper {
         match self.api().create(&PostParams::default(), &pod).await {
             Ok(created) => {
                 tracing::info!(node, folders = folders.len(), "sweep started");
-                self.metrics.swept(SweepResult::Started);
+                self.metrics.sweep(SweepResult::Started);
                 self.sweeps.round(node, |round| {
                     round.created(created.uid().unwrap_or_default(), now());
                 });
                 Ok(None)
             }
-            // The watch will show it.
+            // The watch returns it.
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
             Err(error) => {
                 tracing::warn!(
                     node,
-                    error = said(&error),
+                    error = message(&error),
                     "the sweep pod cannot be created"
                 );
-                self.metrics.swept(SweepResult::Refused);
-                let text = said(&error);
-                let news = self
-                    .sweeps
-                    .round(node, |round| round.refused(folders, &text, now()));
-                self.tell(&news);
+                self.metrics.sweep(SweepResult::Refused);
+                let text = message(&error);
+                let refused = |round: &mut Round| round.refused(folders, &text, now());
+                self.requeue(&self.sweeps.round(node, refused));
                 Err(error)
             }
         }
     }
 
-    /// Deletes a sweep pod whose container has ended, at once so that the next can have its name.
+    /// Deletes a sweep pod whose container has ended, without a grace period, because the next one has the same name.
     async fn clear(&self, node: &str, uid: String) -> Result<(), kube::Error> {
         let params = DeleteParams {
             grace_period_seconds: Some(0),
@@ -160,9 +152,7 @@ impl Sweeper {
         };
         match self.api().delete(&pod::name(node), &params).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
-                Ok(())
-            }
+            Err(error) if is_gone(&error) => Ok(()),
             Err(error) => {
                 self.sweeps.round(node, Round::not_cleared);
                 Err(error)
@@ -170,10 +160,11 @@ impl Sweeper {
         }
     }
 
-    fn tell(&self, folders: &[Folder]) {
+    /// Queues the Workplans of these folders.
+    fn requeue(&self, folders: &[Folder]) {
         for folder in folders {
             let [namespace, _, name] = folder.parts();
-            self.workplans.push(Key::new(namespace, name));
+            self.workplans.push(WorkplanKey::new(namespace, name));
         }
     }
 

@@ -1,65 +1,60 @@
-//! A watch that fills a store and tells what has changed.
+//! Applies the events of a watch to a store, and passes on what has changed.
 
 use std::fmt::Debug;
 
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
-use kubeci_controller::Watch;
+use kubeci_controller::{Condition, Watch};
 use serde::de::DeserializeOwned;
 
-/// What a watch has put into its store.
+/// A change in a store.
 pub enum Change<'a, K> {
-    /// An object appeared, changed or went.
-    Touched(&'a K),
-    /// All were listed anew, some may be gone.
-    Listed,
+    /// An object was created, changed or deleted.
+    Object(&'a K),
+    /// A list replaced all objects.
+    List,
 }
 
-/// Follows all objects for ever: `apply` sees each event that `read` lets pass, before the change is noticed.
-pub async fn follow<E, K>(
+/// Applies all events of a watch, without an end: `read` and `trim` an object, `apply` the event, `notify` of the change.
+/// The condition is done after the first list.
+pub async fn pump<E, K>(
     mut events: Watch<E>,
+    listed: Condition,
     read: impl Fn(Event<E>) -> Option<Event<K>>,
-    mut prepare: impl FnMut(&mut K),
+    mut trim: impl FnMut(&mut K),
     mut apply: impl FnMut(&Event<K>),
-    mut notice: impl FnMut(Change<K>),
+    mut notify: impl FnMut(Change<K>),
 ) where
     E: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-    K: Resource<DynamicType = ()>,
+    K: Resource,
 {
-    let resource = <K as Resource>::plural(&());
     loop {
-        let event = match events.next().await {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(%resource, %error, "the watch broke, it is started again");
-                continue;
-            }
-        };
-        let Some(mut event) = read(event) else {
+        let Some(mut event) = read(events.next_event().await) else {
             continue;
         };
         if let Event::Apply(object) | Event::InitApply(object) = &mut event {
             object.managed_fields_mut().clear();
-            prepare(object);
+            trim(object);
         }
         apply(&event);
         match &event {
-            Event::Apply(object) | Event::Delete(object) => notice(Change::Touched(object)),
-            Event::InitDone => notice(Change::Listed),
+            Event::Apply(object) | Event::Delete(object) => notify(Change::Object(object)),
+            Event::InitDone => {
+                notify(Change::List);
+                listed.done();
+            }
             Event::Init | Event::InitApply(_) => {}
         }
     }
 }
 
-/// An event of an object that can be read; one that cannot is reported in the log and left out.
-pub fn readable<K: Resource<DynamicType = ()>>(
-    event: Event<DeserializeGuard<K>>,
-) -> Option<Event<K>> {
+/// The event of a valid object. An invalid object is logged and ignored.
+pub fn valid<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
     let read = |guard: DeserializeGuard<K>| {
         let warn = |error: &kube::core::error_boundary::InvalidObject| {
             let (namespace, name) = (&error.metadata.namespace, &error.metadata.name);
-            tracing::warn!(kind = %K::kind(&()), ?namespace, ?name, %error, "cannot be read and is left alone");
+            tracing::warn!(kind = %K::kind(&()), ?namespace, ?name, %error, "the object is not valid and is ignored");
         };
         guard.0.inspect_err(warn).ok()
     };

@@ -1,4 +1,4 @@
-//! All that is watched, and whom a change concerns.
+//! All watches, and the keys that are queued for a change.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -9,135 +9,143 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use kubeci_api::names::{SWEEP_LABEL, WORKPLAN_LABEL};
 use kubeci_api::{Phase, Workplan};
-use kubeci_controller::{Context, Watch};
+use kubeci_controller::api_error::message;
+use kubeci_controller::{Condition, Context, Watch};
 use serde::de::DeserializeOwned;
 
 use crate::observed::is_ready;
-use crate::operator::OperatorError;
-use crate::pod_index::{Pods, workplan_of};
-use crate::queue::Queue;
-use crate::retry::backoff;
-use crate::watch_pump::{Change, follow, readable};
-use crate::workplan_index::{Known, Workplans};
-use crate::workplan_key::Key;
+use crate::pod_index::{PodIndex, workplan_of};
+use crate::queue::{Queue, REQUEUE_BACKOFF};
+use crate::watch_pump::{Change, pump, valid};
+use crate::workplan_index::{IndexedWorkplan, WorkplanIndex};
+use crate::workplan_key::WorkplanKey;
 
-/// A page of Workplans' metadata is some 250 KB.
+/// The Workplans of one page, whose metadata is some 250 KB.
 const WORKPLANS_PAGE: u32 = 250;
 
-/// What the watches have shown, and where they put what has changed.
+/// The stores that the watches fill, and the queues of what has changed.
 #[derive(Clone)]
 pub struct Watches {
-    pub workplans: Arc<Workplans>,
-    pub pods: Arc<Pods>,
+    pub workplans: Arc<WorkplanIndex>,
+    pub pods: Arc<PodIndex>,
     pub sweep_pods: Store<Pod>,
     pub nodes: Store<Node>,
     pub limit_ranges: Store<LimitRange>,
-    pub workplan_queue: Arc<Queue<Key>>,
+    pub workplan_queue: Arc<Queue<WorkplanKey>>,
     pub node_queue: Arc<Queue<String>>,
+    listed: Vec<Condition>,
 }
 
 impl Watches {
     /// Starts all watches.
-    pub fn start(context: &Context, workplan_queue: Queue<Key>, node_queue: Queue<String>) -> Self {
-        let (sweep_pods, mut sweep_pods_in) = store();
-        let (nodes, mut nodes_in) = store();
-        let (limit_ranges, mut limit_ranges_in) = store();
+    pub fn start(
+        context: &Context,
+        workplan_queue: Queue<WorkplanKey>,
+        node_queue: Queue<String>,
+    ) -> Self {
+        let [workplans, pods, sweep_pods, nodes, limit_ranges] = [
+            "workplans listed",
+            "pods listed",
+            "sweep pods listed",
+            "nodes listed",
+            "limit ranges listed",
+        ]
+        .map(|condition| context.readiness.condition(condition));
+        let (sweep_pod_store, sweep_pod_writer) = store();
+        let (node_store, node_writer) = store();
+        let (limit_range_store, limit_range_writer) = store();
         let watches = Self {
-            workplans: Arc::new(Workplans::new()),
-            pods: Arc::new(Pods::new()),
-            sweep_pods,
-            nodes,
-            limit_ranges,
+            workplans: Arc::default(),
+            pods: Arc::default(),
+            sweep_pods: sweep_pod_store,
+            nodes: node_store,
+            limit_ranges: limit_range_store,
             workplan_queue: Arc::new(workplan_queue),
             node_queue: Arc::new(node_queue),
+            listed: [&workplans, &pods, &sweep_pods, &nodes, &limit_ranges]
+                .map(Clone::clone)
+                .into(),
         };
-        let (client, tasks) = (&context.client, &context.tasks);
-        let all = watcher::Config::default();
-        let start = |what: &str| format!("the watch of {what}");
-        let following = watches.clone().follow_workplans(context);
-        tasks.spawn(start("workplans"), following);
-
-        let of_workplans = all.clone().labels(WORKPLAN_LABEL);
-        let events = watch::<Pod>(context, Api::all(client.clone()), of_workplans);
-        let (pods, notice) = (Arc::clone(&watches.pods), watches.on_pod());
-        let apply = move |event: &_| pods.apply(event);
-        let following = follow(events, readable, slim_pod, apply, notice);
-        tasks.spawn(start("pods"), following);
-
-        let api = Api::namespaced(client.clone(), &context.namespace);
-        let events = watch::<Pod>(context, api, all.clone().labels(SWEEP_LABEL));
-        let notice = watches.on_sweep_pod();
-        let apply = move |event: &_| sweep_pods_in.apply_watcher_event(event);
-        let following = follow(events, readable, |_| {}, apply, notice);
-        tasks.spawn(start("sweep pods"), following);
-
-        let events = watch::<Node>(context, Api::all(client.clone()), all.clone());
-        let notice = watches.on_node();
-        let apply = move |event: &_| nodes_in.apply_watcher_event(event);
-        let following = follow(events, readable, slim_node, apply, notice);
-        tasks.spawn(start("nodes"), following);
-
-        let events = watch::<LimitRange>(context, Api::all(client.clone()), all);
-        let apply = move |event: &_| limit_ranges_in.apply_watcher_event(event);
-        // What was refused by one is tried again after a while, so nobody is concerned.
-        let following = follow(events, readable, |_| {}, apply, |_| {});
-        tasks.spawn(start("limit ranges"), following);
+        watches.watch_workplans(context, workplans);
+        watches.watch_pods(context, pods);
+        watches.watch_sweep_pods(context, sweep_pods, sweep_pod_writer);
+        watches.watch_nodes(context, nodes, node_writer);
+        watch_limit_ranges(context, limit_ranges, limit_range_writer);
         watches
     }
 
-    /// Of Workplans only the metadata is watched. Which of them had ended before is asked for first: nothing is to be
-    /// read of those.
-    fn follow_workplans(self, context: &Context) -> impl Future<Output = ()> + use<> {
-        let (client, metrics) = (context.client.clone(), context.metrics.clone());
-        let notice = self.on_workplan();
-        async move {
-            let mut attempts = 0;
-            while let Err(error) = list_ended(&client, &self.workplans).await {
-                tracing::warn!(%error, "the Workplans that have ended cannot be listed, it is tried again");
-                tokio::time::sleep(backoff(attempts)).await;
-                attempts += 1;
-            }
-            let api: Api<PartialObjectMeta<Workplan>> = Api::all(client);
-            let all = watcher::Config::default();
-            let events = Watch::new(api, all, "workplans", &metrics);
-            let apply = move |event: &_| self.workplans.apply(event);
-            follow(events, Some, |_| {}, apply, notice).await;
+    pub async fn wait_until_listed(&self) {
+        for listed in &self.listed {
+            listed.wait().await;
         }
     }
 
-    pub async fn wait_until_listed(&self) -> Result<(), OperatorError> {
-        let dropped = |_| OperatorError::WatchEnded("before everything was listed".into());
-        self.workplans.wait_until_listed().await;
-        self.pods.wait_until_listed().await;
-        self.sweep_pods.wait_until_ready().await.map_err(dropped)?;
-        self.nodes.wait_until_ready().await.map_err(dropped)?;
-        self.limit_ranges.wait_until_ready().await.map_err(dropped)
+    /// Watches the metadata of Workplans. Before that it lists those that have ended, which need not be read.
+    fn watch_workplans(&self, context: &Context, listed: Condition) {
+        let (client, metrics) = (context.client.clone(), context.metrics.clone());
+        let (workplans, notify) = (Arc::clone(&self.workplans), self.on_workplan());
+        let task = async move {
+            list_ended(&client, &workplans).await;
+            let api: Api<PartialObjectMeta<Workplan>> = Api::all(client);
+            let events = Watch::new(api, watcher::Config::default(), "workplans", &metrics);
+            let apply = move |event: &_| workplans.apply(event);
+            pump(events, listed, Some, |_| {}, apply, notify).await;
+        };
+        context.tasks.spawn("the watch of workplans", task);
+    }
+
+    fn watch_pods(&self, context: &Context, listed: Condition) {
+        let config = watcher::Config::default().labels(WORKPLAN_LABEL);
+        let events = watch::<Pod>(context, Api::all(context.client.clone()), config);
+        let (pods, notify) = (Arc::clone(&self.pods), self.on_pod());
+        let apply = move |event: &_| pods.apply(event);
+        let task = pump(events, listed, valid, trim_pod, apply, notify);
+        context.tasks.spawn("the watch of pods", task);
+    }
+
+    fn watch_sweep_pods(&self, context: &Context, listed: Condition, mut writer: Writer<Pod>) {
+        let api = Api::namespaced(context.client.clone(), &context.namespace);
+        let config = watcher::Config::default().labels(SWEEP_LABEL);
+        let events = watch::<Pod>(context, api, config);
+        let apply = move |event: &_| writer.apply_watcher_event(event);
+        let task = pump(events, listed, valid, |_| {}, apply, self.on_sweep_pod());
+        context.tasks.spawn("the watch of sweep pods", task);
+    }
+
+    fn watch_nodes(&self, context: &Context, listed: Condition, mut writer: Writer<Node>) {
+        let api = Api::all(context.client.clone());
+        let events = watch::<Node>(context, api, watcher::Config::default());
+        let apply = move |event: &_| writer.apply_watcher_event(event);
+        let task = pump(events, listed, valid, trim_node, apply, self.on_node());
+        context.tasks.spawn("the watch of nodes", task);
     }
 
     fn on_workplan(&self) -> impl FnMut(Change<PartialObjectMeta<Workplan>>) + Send + use<> {
         let watches = self.clone();
         move |change| match change {
-            Change::Touched(workplan) => watches.workplan_queue.push(Key::of(workplan)),
-            Change::Listed => watches.push_workplans(|_, known| !known.is_over()),
+            Change::Object(workplan) => watches.workplan_queue.push(WorkplanKey::of(workplan)),
+            Change::List => watches.push_workplans(|_, indexed| !indexed.is_done()),
         }
     }
 
     fn on_pod(&self) -> impl FnMut(Change<Pod>) + Send + use<> {
         let watches = self.clone();
         move |change| match change {
-            Change::Touched(pod) => {
+            Change::Object(pod) => {
                 if let Some(workplan) = workplan_of(pod) {
                     watches.workplan_queue.push(workplan);
                 }
             }
-            // A pod that went while nobody watched is told by nothing else, and one that is left over by no Workplan.
-            Change::Listed => {
-                watches.push_workplans(|key, known| !known.is_over() || watches.pods.has_any(key));
+            // A pod may have been deleted during the list; a Workplan that is done may have a pod.
+            Change::List => {
+                watches
+                    .push_workplans(|key, indexed| !indexed.is_done() || watches.pods.has_any(key));
             }
         }
     }
@@ -145,45 +153,45 @@ impl Watches {
     fn on_sweep_pod(&self) -> impl FnMut(Change<Pod>) + Send + use<> {
         let watches = self.clone();
         move |change| match change {
-            Change::Touched(pod) => {
+            Change::Object(pod) => {
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
                 if let Some(node) = node {
                     watches.node_queue.push(node.clone());
                 }
             }
-            Change::Listed => watches.push_nodes(),
+            Change::List => watches.push_nodes(),
         }
     }
 
-    /// A node says something every few minutes; what matters is whether it is ready, and whether it is.
+    /// Nodes are updated every few minutes. Only their readiness and existence count.
     fn on_node(&self) -> impl FnMut(Change<Node>) + Send + use<> {
         let watches = self.clone();
         let mut known: HashMap<String, bool> = HashMap::new();
         move |change| match change {
-            Change::Touched(node) => {
+            Change::Object(node) => {
                 let name = node.name_any();
-                let there = watches.nodes.get(&ObjectRef::from_obj(node)).is_some();
-                let ready = there && is_ready(node);
-                if !there {
+                let exists = watches.nodes.get(&ObjectRef::from_obj(node)).is_some();
+                let ready = exists && is_ready(node);
+                if !exists {
                     known.remove(&name);
                 } else if known.insert(name.clone(), ready) == Some(ready) {
                     return;
                 }
-                watches.push_workplans(|_, known| {
-                    !known.is_over() && known.node.as_deref() == Some(&name)
+                watches.push_workplans(|_, indexed| {
+                    !indexed.is_done() && indexed.node.as_deref() == Some(&name)
                 });
                 watches.node_queue.push(name);
             }
-            Change::Listed => {
+            Change::List => {
                 known.clear();
                 watches.push_nodes();
-                watches.push_workplans(|_, known| !known.is_over());
+                watches.push_workplans(|_, indexed| !indexed.is_done());
             }
         }
     }
 
-    fn push_workplans(&self, concerned: impl Fn(&Key, &Known) -> bool) {
-        for workplan in self.workplans.filter(concerned) {
+    fn push_workplans(&self, condition: impl Fn(&WorkplanKey, &IndexedWorkplan) -> bool) {
+        for workplan in self.workplans.filter(condition) {
             self.workplan_queue.push(workplan);
         }
     }
@@ -195,7 +203,16 @@ impl Watches {
     }
 }
 
-/// A watch of what may hold objects that cannot be read.
+/// A change of a limit range queues nothing: refused pods are requested again after their backoff.
+fn watch_limit_ranges(context: &Context, listed: Condition, mut writer: Writer<LimitRange>) {
+    let api = Api::all(context.client.clone());
+    let events = watch::<LimitRange>(context, api, watcher::Config::default());
+    let apply = move |event: &_| writer.apply_watcher_event(event);
+    let task = pump(events, listed, valid, |_| {}, apply, |_| {});
+    context.tasks.spawn("the watch of limit ranges", task);
+}
+
+/// A watch of objects that may not be valid.
 fn watch<K>(
     context: &Context,
     api: Api<DeserializeGuard<K>>,
@@ -207,8 +224,21 @@ where
     Watch::new(api, config, &K::plural(&()), &context.metrics)
 }
 
-/// Takes note of the Workplans that have ended.
-async fn list_ended(client: &Client, workplans: &Workplans) -> Result<(), kube::Error> {
+/// Lists the Workplans that have ended, with retries.
+async fn list_ended(client: &Client, workplans: &WorkplanIndex) {
+    let mut failures = 0;
+    while let Err(error) = try_list_ended(client, workplans).await {
+        let error = message(&error);
+        tracing::warn!(
+            error,
+            "the Workplans that have ended cannot be listed, retrying"
+        );
+        failures += 1;
+        tokio::time::sleep(REQUEUE_BACKOFF.delay(failures)).await;
+    }
+}
+
+async fn try_list_ended(client: &Client, workplans: &WorkplanIndex) -> Result<(), kube::Error> {
     let api: Api<PartialObjectMeta<Workplan>> = Api::all(client.clone());
     for phase in [Phase::Completed, Phase::Failed] {
         let of_phase = format!("status.phase={}", phase.as_str());
@@ -228,27 +258,27 @@ async fn list_ended(client: &Client, workplans: &Workplans) -> Result<(), kube::
     Ok(())
 }
 
-/// Keeps of a pod what is looked at.
-fn slim_pod(pod: &mut Pod) {
-    let slim = |container: Container| Container {
+/// Keeps the fields of a pod that are used.
+fn trim_pod(pod: &mut Pod) {
+    let trim = |container: Container| Container {
         name: container.name,
         image: container.image,
         restart_policy: container.restart_policy,
         ..Container::default()
     };
-    let slim = |containers: Vec<Container>| containers.into_iter().map(slim).collect();
+    let trim = |containers: Vec<Container>| containers.into_iter().map(trim).collect();
     pod.meta_mut().annotations = None;
     pod.spec = pod.spec.take().map(|spec| PodSpec {
         node_name: spec.node_name,
         scheduling_gates: spec.scheduling_gates,
-        init_containers: spec.init_containers.map(slim),
-        containers: slim(spec.containers),
+        init_containers: spec.init_containers.map(trim),
+        containers: trim(spec.containers),
         ..PodSpec::default()
     });
-    pod.status.iter_mut().for_each(slim_status);
+    pod.status.iter_mut().for_each(trim_status);
 }
 
-fn slim_status(status: &mut PodStatus) {
+fn trim_status(status: &mut PodStatus) {
     let lists = [
         &mut status.init_container_statuses,
         &mut status.container_statuses,
@@ -263,8 +293,8 @@ fn slim_status(status: &mut PodStatus) {
     }
 }
 
-/// Keeps of a node its name and whether it is ready.
-fn slim_node(node: &mut Node) {
+/// Keeps the name and the readiness of a node.
+fn trim_node(node: &mut Node) {
     node.meta_mut().annotations = None;
     node.meta_mut().labels = None;
     node.spec = None;

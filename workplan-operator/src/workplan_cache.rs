@@ -1,4 +1,4 @@
-//! The Workplans whose turn it is, whole: read when their turn comes, and kept for the next turn while there is room.
+//! Complete Workplans: read when they are reconciled, and cached for the next reconcile.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,155 +10,178 @@ use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::workplan_index::Known;
-use crate::workplan_key::Key;
-use crate::workplan_requests::{Error, failed};
+use crate::workplan_index::IndexedWorkplan;
+use crate::workplan_key::WorkplanKey;
+use crate::workplan_requests::RequestError;
 
-/// How much memory the plans that are kept may take, in bytes.
-const KEPT: u64 = 24 << 20;
+/// The memory of the cached Workplans, in bytes.
+const CACHED_MAX: u64 = 24 << 20;
 
-/// How much memory the plans that are reconciled at the same time may take, in KiB.
-const IN_TURN: u32 = 32 << 10;
+/// The memory of the Workplans that are reconciled at the same time, in KiB.
+const RECONCILED_MAX: u32 = 32 << 10;
 
-/// About what a step takes, its status included, beside its JSON.
+/// The approximate memory of a step and its status, without its JSON.
 const STEP: usize = size_of::<Step>() + size_of::<StepStatus>() + 256;
 
-/// How many are read at the same time; each may have 1.5 MB.
+/// The maximum of concurrent reads. Each Workplan may have 1.5 MB.
 const READERS: usize = 4;
 
-/// A Workplan as it was read, or written here since.
-pub struct Held {
+/// A Workplan as it was read, or written by this operator since.
+pub struct CachedWorkplan {
     pub workplan: Workplan,
-    /// The bytes of its JSON.
+    /// The bytes of the Workplan as JSON.
     pub size: usize,
-    /// The resource versions that were replaced here, and that the watch may still show.
-    pub replaced: Vec<String>,
+    pub expectations: Expectations,
 }
 
-pub struct Plans {
+pub struct WorkplanCache {
     client: Client,
-    kept: Mutex<Cache<String, Held, ByMemory>>,
+    cache: Mutex<Cache<String, CachedWorkplan, ByMemory>>,
     readers: Semaphore,
-    in_turn: Arc<Semaphore>,
+    reconciled: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
 struct ByMemory;
 
-impl Weighter<String, Held> for ByMemory {
-    fn weight(&self, _: &String, held: &Held) -> u64 {
-        held.memory() as u64
+impl Weighter<String, CachedWorkplan> for ByMemory {
+    fn weight(&self, _: &String, cached: &CachedWorkplan) -> u64 {
+        cached.memory() as u64
     }
 }
 
-impl Held {
-    /// About how many bytes it takes.
+impl CachedWorkplan {
+    /// The approximate memory in bytes.
     fn memory(&self) -> usize {
         let tasks = self.workplan.spec.tasks.iter();
         let steps: usize = tasks.map(|task| task.steps().count()).sum();
         self.size + steps * STEP
     }
 
-    /// Whether the watch shows nothing newer; drops what need not be remembered then.
+    /// Whether this is at least as new as what the watch returned.
     fn is_newest(&mut self, version: &str) -> bool {
         if self.workplan.metadata.resource_version.as_deref() == Some(version) {
-            self.replaced.clear();
+            self.expectations.0.clear();
             return true;
         }
-        self.replaced.iter().any(|replaced| replaced == version)
+        self.expectations.0.iter().any(|it| it == version)
     }
 }
 
-impl Plans {
+/// The writes of this operator that the watch may not have returned yet: the resource versions that they replaced.
+#[derive(Default)]
+pub struct Expectations(Vec<String>);
+
+impl Expectations {
+    /// Adds a write that has replaced this resource version.
+    pub fn replaced(&mut self, version: String) {
+        self.0.push(version);
+    }
+}
+
+impl WorkplanCache {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            kept: Mutex::new(Cache::with_weighter(1000, KEPT, ByMemory)),
+            cache: Mutex::new(Cache::with_weighter(1000, CACHED_MAX, ByMemory)),
             readers: Semaphore::new(READERS),
-            in_turn: Arc::new(Semaphore::new(IN_TURN as usize)),
+            reconciled: Arc::new(Semaphore::new(RECONCILED_MAX as usize)),
         }
     }
 
-    /// The Workplan as it is now, and the room that it has for its turn; none if it is no more, or cannot be read.
+    /// The Workplan from the cache or the API server, with a permit for its memory; none if it does not exist, or is not
+    /// valid.
     pub async fn take(
         &self,
-        key: &Key,
-        known: &Known,
-    ) -> Result<Option<(Held, OwnedSemaphorePermit)>, Error> {
-        // What waits for room takes none.
-        let memory = self.kept(|kept| kept.peek(&known.uid).map(Held::memory));
+        key: &WorkplanKey,
+        indexed: &IndexedWorkplan,
+    ) -> Result<Option<(CachedWorkplan, OwnedSemaphorePermit)>, RequestError> {
+        // A Workplan stays in the cache while it waits for a permit.
+        let memory = self.cache(|cache| cache.peek(&indexed.uid).map(CachedWorkplan::memory));
         if let Some(memory) = memory {
-            let room = self.room(memory).await?;
-            let kept = self.kept(|kept| kept.remove(&known.uid));
-            if let Some((_, mut held)) = kept
-                && held.is_newest(&known.version)
+            let permit = self.permit(memory).await?;
+            let taken = self.cache(|cache| cache.remove(&indexed.uid));
+            if let Some((_, mut cached)) = taken
+                && cached.is_newest(&indexed.version)
             {
-                return Ok(Some((held, room)));
+                return Ok(Some((cached, permit)));
             }
         }
-        let _reader = self.readers.acquire().await.map_err(|_| Error::Closed)?;
-        match self.read(key, known).await? {
-            Some(held) => {
-                let room = self.room(held.memory()).await?;
-                Ok(Some((held, room)))
+        let _reader = self
+            .readers
+            .acquire()
+            .await
+            .map_err(|_| RequestError::Stopping)?;
+        match self.read(key, indexed).await? {
+            Some(cached) => {
+                let permit = self.permit(cached.memory()).await?;
+                Ok(Some((cached, permit)))
             }
             None => Ok(None),
         }
     }
 
-    async fn room(&self, memory: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let memory = u32::try_from(memory / 1024 + 1).unwrap_or(IN_TURN);
-        let room = Arc::clone(&self.in_turn).acquire_many_owned(memory.min(IN_TURN));
-        // It fails when the semaphore is closed, which nobody does.
-        room.await.map_err(|_| Error::Closed)
+    async fn permit(&self, memory: usize) -> Result<OwnedSemaphorePermit, RequestError> {
+        let memory = u32::try_from(memory / 1024 + 1).unwrap_or(RECONCILED_MAX);
+        let permit = Arc::clone(&self.reconciled).acquire_many_owned(memory.min(RECONCILED_MAX));
+        // It fails only once the semaphore is closed, which does not happen.
+        permit.await.map_err(|_| RequestError::Stopping)
     }
 
-    /// Keeps a Workplan for its next turn, if there is room.
-    pub fn keep(&self, held: Held) {
-        if let Some(uid) = held.workplan.uid() {
-            self.kept(|kept| kept.insert(uid, held));
+    /// Caches a Workplan for its next reconcile.
+    pub fn put(&self, cached: CachedWorkplan) {
+        if let Some(uid) = cached.workplan.uid() {
+            self.cache(|cache| cache.insert(uid, cached));
         }
     }
 
-    pub fn forget(&self, uid: &str) {
-        self.kept(|kept| kept.remove(uid));
+    pub fn remove(&self, uid: &str) {
+        self.cache(|cache| cache.remove(uid));
     }
 
-    async fn read(&self, key: &Key, known: &Known) -> Result<Option<Held>, Error> {
-        const DOING: &str = "getting a Workplan";
+    async fn read(
+        &self,
+        key: &WorkplanKey,
+        indexed: &IndexedWorkplan,
+    ) -> Result<Option<CachedWorkplan>, RequestError> {
+        const ACTION: &str = "getting a Workplan";
         let path = Workplan::url_path(&(), Some(&key.namespace));
-        // The newest, so that nothing is decided upon that was replaced here; before that any that is as new as
-        // what was seen, which the API server need not ask etcd for.
-        let params = match known.phase {
+        // After the first read the newest version, because this operator may have written it. At first any version that is
+        // as new as that of the watch: the API server need not read etcd.
+        let params = match indexed.phase {
             Some(_) => GetParams::default(),
-            None => GetParams::at(&known.version),
+            None => GetParams::at(&indexed.version),
         };
         let request = Request::new(path).get(&key.name, &params);
-        let request = request.map_err(|error| failed(DOING)(kube::Error::BuildRequest(error)))?;
+        let request =
+            request.map_err(|error| RequestError::of(ACTION)(kube::Error::BuildRequest(error)))?;
         let text = match self.client.request_text(request).await {
             Ok(text) => text,
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
-            Err(error) => return Err(failed(DOING)(error)),
+            Err(error) => return Err(RequestError::of(ACTION)(error)),
         };
         match serde_json::from_str::<Workplan>(&text) {
             Ok(mut workplan) => {
                 workplan.metadata.managed_fields = None;
-                Ok(Some(Held {
+                Ok(Some(CachedWorkplan {
                     workplan,
                     size: text.len(),
-                    replaced: Vec::new(),
+                    expectations: Expectations::default(),
                 }))
             }
             Err(error) => {
                 let (namespace, name) = (&*key.namespace, &*key.name);
-                tracing::warn!(namespace, workplan = name, %error, "cannot be read and is left alone");
+                tracing::warn!(namespace, workplan = name, %error, "the Workplan is not valid and is ignored");
                 Ok(None)
             }
         }
     }
 
-    fn kept<T>(&self, change: impl FnOnce(&mut Cache<String, Held, ByMemory>) -> T) -> T {
-        change(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    fn cache<T>(
+        &self,
+        change: impl FnOnce(&mut Cache<String, CachedWorkplan, ByMemory>) -> T,
+    ) -> T {
+        change(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -167,41 +190,41 @@ mod tests {
     use super::*;
     use crate::testing::workplan;
 
-    fn held(version: &str, replaced: &[&str]) -> Held {
+    fn cached(version: &str, replaced: &[&str]) -> CachedWorkplan {
         let mut workplan = workplan(kubeci_api::Order::Linear, &["a"]);
         workplan.metadata.resource_version = Some(version.into());
-        Held {
+        CachedWorkplan {
             workplan,
             size: 1000,
-            replaced: replaced.iter().map(|it| (*it).into()).collect(),
+            expectations: Expectations(replaced.iter().map(|it| (*it).into()).collect()),
         }
     }
 
     #[test]
-    fn what_was_written_counts_until_the_watch_shows_something_newer() {
-        let mut held = held("3", &["1", "2"]);
-        assert!(held.is_newest("1") && held.is_newest("2"));
-        assert!(!held.is_newest("4"));
-        assert!(held.is_newest("3"));
-        assert!(!held.is_newest("1"), "forgotten once it was shown");
+    fn written_workplan_counts_until_a_newer_one() {
+        let mut cached = cached("3", &["1", "2"]);
+        assert!(cached.is_newest("1") && cached.is_newest("2"));
+        assert!(!cached.is_newest("4"));
+        assert!(cached.is_newest("3"));
+        assert!(!cached.is_newest("1"), "the expectation was met");
     }
 
     #[test]
-    fn many_short_steps_take_more_than_their_json() {
-        let mut held = held("1", &[]);
+    fn short_steps_take_more_than_their_json() {
+        let mut cached = cached("1", &[]);
         let steps = (0..500).map(|at| crate::testing::step(&format!("s-{at}")));
-        held.workplan.spec.tasks[0].parallel_steps = steps.collect();
-        held.size = 40_000;
-        assert!(held.memory() > 500_000, "{}", held.memory());
+        cached.workplan.spec.tasks[0].parallel_steps = steps.collect();
+        cached.size = 40_000;
+        assert!(cached.memory() > 500_000, "{}", cached.memory());
     }
 
     #[test]
-    fn no_more_is_kept_than_there_is_room_for() {
-        let mut kept = Cache::with_weighter(1000, 25_000, ByMemory);
+    fn cache_is_limited_by_memory() {
+        let mut cache = Cache::with_weighter(1000, 25_000, ByMemory);
         for at in 0..100 {
-            kept.insert(format!("uid-{at}"), held("1", &[]));
+            cache.insert(format!("uid-{at}"), cached("1", &[]));
         }
-        assert!(kept.weight() <= 25_000, "{}", kept.weight());
-        assert!(kept.len() > 1);
+        assert!(cache.weight() <= 25_000, "{}", cache.weight());
+        assert!(cache.len() > 1);
     }
 }

@@ -1,12 +1,12 @@
-//! Warning Events for what somebody should look at; nothing is said of what goes as it should.
+//! Warning Events for conditions that need attention. Expected changes have no Event.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
-use kube::runtime::events::{Event, EventType, Recorder};
 use kubeci_api::{Phase, Workplan, WorkplanStatus};
+use kubeci_controller::{EventRecorder, Warning};
 
-/// Reasons to wait that pass by themselves as a rule.
-const PASSING: [&str; 7] = [
+/// Reasons to wait that usually end without intervention.
+const TRANSIENT: [&str; 7] = [
     "Deleting",
     "NodeNotReady",
     "NotScheduled",
@@ -16,57 +16,38 @@ const PASSING: [&str; 7] = [
     "Unschedulable",
 ];
 
-/// The longest note that the API server takes.
-const NOTE_MAX: usize = 1000;
-
-pub struct Announcer {
-    recorder: Recorder,
-}
-
-impl Announcer {
-    pub fn new(recorder: Recorder) -> Self {
-        Self { recorder }
-    }
-
-    pub async fn announce(
-        &self,
-        workplan: &Workplan,
-        before: &WorkplanStatus,
-        after: &WorkplanStatus,
-    ) {
-        let reference = workplan.object_ref(&());
-        for condition in news(before, after) {
-            let event = Event {
-                type_: EventType::Warning,
-                reason: condition.reason.clone(),
-                note: Some(condition.message.chars().take(NOTE_MAX).collect()),
-                action: if condition.type_ == "Succeeded" {
-                    "Run"
-                } else {
-                    "CleanUp"
-                }
-                .into(),
-                secondary: None,
-            };
-            if let Err(error) = self.recorder.publish(&event, &reference).await {
-                // As in a namespace that goes away; the status says it too.
-                tracing::debug!(%error, reason = event.reason, "an Event cannot be written");
-            }
-        }
+/// Records an Event for each condition that has begun to report a problem.
+pub async fn record(
+    recorder: &EventRecorder,
+    workplan: &Workplan,
+    before: &WorkplanStatus,
+    after: &WorkplanStatus,
+) {
+    let reference = workplan.object_ref(&());
+    for condition in new_problems(before, after) {
+        let warning = Warning {
+            reason: &condition.reason,
+            action: match condition.type_.as_str() {
+                "Succeeded" => "Run",
+                _ => "CleanUp",
+            },
+            note: &condition.message,
+        };
+        recorder.warn(&reference, warning).await;
     }
 }
 
-/// The conditions that have begun to say that something is wrong.
-fn news<'a>(
+/// The conditions that have begun to report a problem.
+fn new_problems<'a>(
     before: &'a WorkplanStatus,
     after: &'a WorkplanStatus,
 ) -> impl Iterator<Item = &'a Condition> {
     let failed = after.phase == Some(Phase::Failed) && before.phase != after.phase;
-    // Of a plan that merely runs the status itself gives no reason.
+    // The status of a running plan has no reason.
     let waits = |condition: &Condition| {
         condition.status == "Unknown"
             && after.reason.as_ref() == Some(&condition.reason)
-            && !PASSING.contains(&condition.reason.as_str())
+            && !TRANSIENT.contains(&condition.reason.as_str())
     };
     let is_new = |condition: &Condition| {
         let mut known = before.conditions.iter();
@@ -124,12 +105,12 @@ mod tests {
     #[case::kept_by_a_sidecar(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, ("PodsEnded", "False", "SidecarRuns")]), &["SidecarRuns"])]
     #[case::unswept(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, UNSWEPT]), &["SweepFailed"])]
     #[case::still_unswept(status(Phase::Failed, &[FAILED, UNSWEPT]), status(Phase::Failed, &[FAILED, UNSWEPT]), &[])]
-    fn only_new_trouble_is_told(
+    fn only_new_problems_have_events(
         #[case] before: WorkplanStatus,
         #[case] after: WorkplanStatus,
         #[case] expected: &[&str],
     ) {
-        let reasons: Vec<&str> = news(&before, &after)
+        let reasons: Vec<&str> = new_problems(&before, &after)
             .map(|condition| condition.reason.as_str())
             .collect();
         assert_eq!(reasons, expected);

@@ -1,4 +1,4 @@
-//! What is known of each Workplan while it has no turn: a few words, however large it is.
+//! The index of all Workplans: a few fields of each.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,55 +8,47 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan};
-use tokio::sync::watch;
 
-use crate::workplan_key::Key;
+use crate::workplan_key::WorkplanKey;
 
-/// A Workplan as it was last seen.
+/// A Workplan as it was last observed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct IndexedWorkplan {
     pub uid: String,
     pub version: String,
-    /// Whether it has the finalizer that is held until its folder is gone.
-    pub held: bool,
-    /// As far as it was read; none of one that was never read and has not ended.
+    /// Whether it has the finalizer that stays until its folder is removed.
+    pub has_finalizer: bool,
+    /// As it was last read; none before the first read, unless it had ended by then.
     pub phase: Option<Phase>,
     pub node: Option<Box<str>>,
 }
 
-impl Known {
-    /// Whether it has ended and been cleaned up after.
-    pub fn is_over(&self) -> bool {
-        !self.held && self.phase.is_some_and(Phase::is_final)
+impl IndexedWorkplan {
+    /// Whether it has ended and is cleaned up.
+    pub fn is_done(&self) -> bool {
+        !self.has_finalizer && self.phase.is_some_and(Phase::is_final)
     }
 }
 
-/// All Workplans that there are.
-pub struct Workplans {
+/// All Workplans, as the watch returned them.
+#[derive(Default)]
+pub struct WorkplanIndex {
     all: Mutex<All>,
-    listed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct All {
-    known: HashMap<Key, Known>,
-    /// The list that is being read.
-    list: HashMap<Key, Known>,
-    /// The uids of those that went.
-    gone: HashMap<Key, Vec<String>>,
-    /// Those that had ended before they were first seen.
+    known: HashMap<WorkplanKey, IndexedWorkplan>,
+    /// The list that is incomplete.
+    list: HashMap<WorkplanKey, IndexedWorkplan>,
+    /// The uids of deleted Workplans.
+    deleted: HashMap<WorkplanKey, Vec<String>>,
+    /// The phases of Workplans that had ended before they were listed, by uid.
     ended: HashMap<String, Phase>,
 }
 
-impl Workplans {
-    pub fn new() -> Self {
-        Self {
-            all: Mutex::default(),
-            listed: watch::Sender::new(false),
-        }
-    }
-
-    /// Takes note of Workplans that have ended, by their uids, before they are listed.
+impl WorkplanIndex {
+    /// Adds Workplans that have ended, by uid, before they are listed.
     pub fn ended(&self, ended: impl IntoIterator<Item = (String, Phase)>) {
         self.lock().ended.extend(ended);
     }
@@ -65,22 +57,22 @@ impl Workplans {
         let mut all = self.lock();
         match event {
             Event::Apply(workplan) => {
-                let (key, known) = all.seen(workplan);
+                let (key, known) = all.indexed(workplan);
                 if let Some(before) = all.known.insert(key.clone(), known.clone())
                     && before.uid != known.uid
                 {
-                    all.gone.entry(key).or_default().push(before.uid);
+                    all.deleted.entry(key).or_default().push(before.uid);
                 }
             }
             Event::Delete(workplan) => {
-                let key = Key::of(workplan);
+                let key = WorkplanKey::of(workplan);
                 if let Some(before) = all.known.remove(&key) {
-                    all.gone.entry(key).or_default().push(before.uid);
+                    all.deleted.entry(key).or_default().push(before.uid);
                 }
             }
             Event::Init => all.list = HashMap::new(),
             Event::InitApply(workplan) => {
-                let (key, known) = all.seen(workplan);
+                let (key, known) = all.indexed(workplan);
                 all.list.insert(key, known);
             }
             Event::InitDone => {
@@ -88,22 +80,15 @@ impl Workplans {
                 let before = std::mem::replace(&mut all.known, list);
                 for (key, before) in before {
                     if all.known.get(&key).is_none_or(|now| now.uid != before.uid) {
-                        all.gone.entry(key).or_default().push(before.uid);
+                        all.deleted.entry(key).or_default().push(before.uid);
                     }
                 }
                 all.ended = HashMap::new();
-                drop(all);
-                self.listed.send_replace(true);
             }
         }
     }
 
-    pub async fn wait_until_listed(&self) {
-        // It fails when nobody can send any more, and the sender is here.
-        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
-    }
-
-    pub fn get(&self, key: &Key) -> Option<Known> {
+    pub fn get(&self, key: &WorkplanKey) -> Option<IndexedWorkplan> {
         self.lock().known.get(key).cloned()
     }
 
@@ -111,22 +96,25 @@ impl Workplans {
         self.lock().known.len()
     }
 
-    /// The uids of those that had this place and are no more, each told once.
-    pub fn take_gone(&self, key: &Key) -> Vec<String> {
-        self.lock().gone.remove(key).unwrap_or_default()
+    /// The uids of deleted Workplans that had this key, each returned once.
+    pub fn take_deleted(&self, key: &WorkplanKey) -> Vec<String> {
+        self.lock().deleted.remove(key).unwrap_or_default()
     }
 
-    /// The places of those of which this holds, and of those that are no more.
-    pub fn filter(&self, concerned: impl Fn(&Key, &Known) -> bool) -> Vec<Key> {
+    /// The keys of the Workplans for which this is true, and of deleted ones.
+    pub fn filter(
+        &self,
+        condition: impl Fn(&WorkplanKey, &IndexedWorkplan) -> bool,
+    ) -> Vec<WorkplanKey> {
         let all = self.lock();
         let known = all.known.iter();
-        let known = known.filter(|(key, known)| concerned(key, known));
+        let known = known.filter(|(key, known)| condition(key, known));
         let known = known.map(|(key, _)| key);
-        known.chain(all.gone.keys()).cloned().collect()
+        known.chain(all.deleted.keys()).cloned().collect()
     }
 
-    /// Takes note of what was read.
-    pub fn read(&self, key: &Key, workplan: &Workplan) {
+    /// Updates the fields that are only in the complete Workplan.
+    pub fn update(&self, key: &WorkplanKey, workplan: &Workplan) {
         let status = workplan.status.as_ref();
         let mut all = self.lock();
         if let Some(known) = all.known.get_mut(key)
@@ -137,7 +125,7 @@ impl Workplans {
         }
     }
 
-    /// How many are in each phase.
+    /// The number of Workplans in each phase.
     pub fn by_phase(&self) -> [(Phase, i64); 4] {
         let mut counts = [
             Phase::Pending,
@@ -161,14 +149,17 @@ impl Workplans {
 }
 
 impl All {
-    fn seen(&self, workplan: &PartialObjectMeta<Workplan>) -> (Key, Known) {
-        let (key, uid) = (Key::of(workplan), workplan.uid().unwrap_or_default());
+    fn indexed(&self, workplan: &PartialObjectMeta<Workplan>) -> (WorkplanKey, IndexedWorkplan) {
+        let (key, uid) = (
+            WorkplanKey::of(workplan),
+            workplan.uid().unwrap_or_default(),
+        );
         let before = self.known.get(&key).filter(|before| before.uid == uid);
         let ended = self.ended.get(&uid).copied();
         let finalizers = workplan.finalizers().iter();
-        let known = Known {
+        let known = IndexedWorkplan {
             version: workplan.resource_version().unwrap_or_default(),
-            held: finalizers.into_iter().any(|it| it == WORKSPACE_FINALIZER),
+            has_finalizer: finalizers.into_iter().any(|it| it == WORKSPACE_FINALIZER),
             phase: before.and_then(|before| before.phase).or(ended),
             node: before.and_then(|before| before.node.clone()),
             uid,
@@ -184,19 +175,19 @@ mod tests {
 
     use super::*;
 
-    fn seen(name: &str, uid: &str, held: bool) -> PartialObjectMeta<Workplan> {
+    fn observed(name: &str, uid: &str, has_finalizer: bool) -> PartialObjectMeta<Workplan> {
         let meta = ObjectMeta {
             name: Some(name.into()),
             namespace: Some("ns".into()),
             uid: Some(uid.into()),
             resource_version: Some("1".into()),
-            finalizers: held.then(|| vec![WORKSPACE_FINALIZER.into()]),
+            finalizers: has_finalizer.then(|| vec![WORKSPACE_FINALIZER.into()]),
             ..ObjectMeta::default()
         };
         meta.into_response_partial()
     }
 
-    fn listed(workplans: &Workplans, list: &[PartialObjectMeta<Workplan>]) {
+    fn listed(workplans: &WorkplanIndex, list: &[PartialObjectMeta<Workplan>]) {
         workplans.apply(&Event::Init);
         for workplan in list {
             workplans.apply(&Event::InitApply(workplan.clone()));
@@ -205,50 +196,61 @@ mod tests {
     }
 
     #[test]
-    fn old_workplans_are_over_without_being_read() {
-        let workplans = Workplans::new();
+    fn ended_workplans_are_done_without_a_read() {
+        let workplans = WorkplanIndex::default();
         workplans.ended([("1".into(), Phase::Completed), ("2".into(), Phase::Failed)]);
         listed(
             &workplans,
             &[
-                seen("a", "1", false),
-                seen("b", "2", true),
-                seen("c", "3", false),
+                observed("a", "1", false),
+                observed("b", "2", true),
+                observed("c", "3", false),
             ],
         );
-        let over = |name| workplans.get(&Key::new("ns", name)).unwrap().is_over();
-        assert_eq!(["a", "b", "c"].map(over), [true, false, false]);
+        let done = |name| {
+            workplans
+                .get(&WorkplanKey::new("ns", name))
+                .unwrap()
+                .is_done()
+        };
+        assert_eq!(["a", "b", "c"].map(done), [true, false, false]);
         let counts = workplans.by_phase().map(|(_, count)| count);
         assert_eq!(counts, [1, 0, 1, 1]);
     }
 
     #[test]
-    fn what_was_read_stays_known_until_another_has_the_name() {
-        let workplans = Workplans::new();
-        listed(&workplans, &[seen("a", "1", true)]);
-        let key = Key::new("ns", "a");
+    fn read_fields_stay_until_the_uid_changes() {
+        let workplans = WorkplanIndex::default();
+        listed(&workplans, &[observed("a", "1", true)]);
+        let key = WorkplanKey::new("ns", "a");
         let mut read = Workplan::new("a", kubeci_api::WorkplanSpec::default());
         read.metadata.uid = Some("1".into());
         read.status = Some(WorkplanStatus {
             phase: Some(Phase::Completed),
             ..WorkplanStatus::default()
         });
-        workplans.read(&key, &read);
-        workplans.apply(&Event::Apply(seen("a", "1", false)));
-        assert!(workplans.get(&key).unwrap().is_over());
-        workplans.apply(&Event::Apply(seen("a", "2", false)));
-        assert!(!workplans.get(&key).unwrap().is_over());
-        assert_eq!(workplans.take_gone(&key), ["1"]);
-        assert_eq!(workplans.take_gone(&key), [""; 0]);
+        workplans.update(&key, &read);
+        workplans.apply(&Event::Apply(observed("a", "1", false)));
+        assert!(workplans.get(&key).unwrap().is_done());
+        workplans.apply(&Event::Apply(observed("a", "2", false)));
+        assert!(!workplans.get(&key).unwrap().is_done());
+        assert_eq!(workplans.take_deleted(&key), ["1"]);
+        assert_eq!(workplans.take_deleted(&key), [""; 0]);
     }
 
     #[test]
-    fn what_a_list_no_longer_has_is_gone() {
-        let workplans = Workplans::new();
-        listed(&workplans, &[seen("a", "1", true), seen("b", "2", true)]);
-        listed(&workplans, &[seen("b", "2", true)]);
+    fn unlisted_workplan_is_deleted() {
+        let workplans = WorkplanIndex::default();
+        listed(
+            &workplans,
+            &[observed("a", "1", true), observed("b", "2", true)],
+        );
+        listed(&workplans, &[observed("b", "2", true)]);
         assert_eq!(workplans.len(), 1);
-        assert_eq!(workplans.filter(|_, _| false), [Key::new("ns", "a")]);
-        assert_eq!(workplans.take_gone(&Key::new("ns", "a")), ["1"]);
+        assert_eq!(
+            workplans.filter(|_, _| false),
+            [WorkplanKey::new("ns", "a")]
+        );
+        assert_eq!(workplans.take_deleted(&WorkplanKey::new("ns", "a")), ["1"]);
     }
 }

@@ -1,15 +1,15 @@
-//! Which Workplan.
+//! The namespace and the name of a Workplan.
 
 use kube::{Resource, ResourceExt};
 
-/// A Workplan, by its place. Another may have had it before.
+/// The key of a Workplan in the index and the queue. Workplans that follow each other may have the same key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub struct WorkplanKey {
     pub namespace: Box<str>,
     pub name: Box<str>,
 }
 
-impl Key {
+impl WorkplanKey {
     pub fn new(namespace: &str, name: &str) -> Self {
         Self {
             namespace: namespace.into(),

@@ -1,4 +1,4 @@
-//! The requests about one Workplan.
+//! The requests about one Workplan and its pods.
 
 use std::collections::BTreeMap;
 
@@ -11,87 +11,80 @@ use kube::{Api, Client, Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
 use kubeci_api::{Workplan, WorkplanStatus};
 use kubeci_compiler::Limits;
-use kubeci_controller::is_too_large;
+use kubeci_controller::api_error::{self, message};
 use serde_json::{Value, json};
 
 use crate::observed::PodFacts;
 use crate::pod_builder;
 use crate::refusal::{Refusal, blames_pod_level, exceeds_quota};
-use crate::status_change::Change;
+use crate::status_change::StatusChange;
 
+/// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("{doing}: {}", said(source))]
+pub enum RequestError {
+    #[error("{action}: {}", message(source))]
     Request {
-        doing: &'static str,
+        action: &'static str,
         source: Box<kube::Error>,
     },
     #[error("the status cannot be written as JSON: {0}")]
-    Status(#[from] serde_json::Error),
+    Json(#[from] serde_json::Error),
     #[error("the operator stops")]
-    Closed,
+    Stopping,
 }
 
-impl Error {
-    /// Whether somebody else was faster; the watch shows in a moment what they wrote.
-    pub fn is_conflict(&self) -> bool {
-        let Self::Request { source, .. } = self else {
-            return false;
-        };
-        matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+impl RequestError {
+    /// An error of a request; `action` is what failed, as in `creating a pod`.
+    pub fn of(action: &'static str) -> impl FnOnce(kube::Error) -> Self {
+        move |source| Self::Request {
+            action,
+            source: Box::new(source),
+        }
     }
 
-    /// Whether what was to be written is larger than what can be stored; trying again is in vain.
-    pub fn is_too_large(&self) -> bool {
-        let Self::Request { source, .. } = self else {
-            return false;
-        };
-        matches!(&**source, kube::Error::Api(status) if is_too_large(status))
+    /// Whether the object was changed by another client. The watch returns the change soon.
+    pub fn is_conflict(&self) -> bool {
+        self.source().is_some_and(api_error::is_conflict)
     }
 
     pub fn is_not_found(&self) -> bool {
-        let Self::Request { source, .. } = self else {
-            return false;
-        };
-        matches!(&**source, kube::Error::Api(status) if status.is_not_found())
+        self.source().is_some_and(api_error::is_not_found)
+    }
+
+    /// Whether an object is larger than can be stored. A retry does not help.
+    pub fn is_too_large(&self) -> bool {
+        let status = self.source().and_then(api_error::status);
+        status.is_some_and(api_error::is_too_large)
+    }
+
+    fn source(&self) -> Option<&kube::Error> {
+        match self {
+            Self::Request { source, .. } => Some(source),
+            Self::Json(_) | Self::Stopping => None,
+        }
     }
 }
 
-/// What the API server says of a request that failed, without its bookkeeping.
-pub fn said(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
-pub fn failed(doing: &'static str) -> impl FnOnce(kube::Error) -> Error {
-    move |source| Error::Request {
-        doing,
-        source: Box::new(source),
-    }
-}
-
-/// What became of a pod's creation.
+/// The result of the creation of a pod.
 pub enum Created {
     Yes,
-    /// There is one of its name.
+    /// A pod of this name exists.
     Exists(Box<PodFacts>),
     Refused(Refusal),
 }
 
-/// The API server sends nothing else back then: a Workplan may be large, and what was written is known.
+/// The answer has only metadata: a Workplan may be large, and what was written is known.
 const ONLY_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// Talks to the API server about one Workplan.
-pub struct Requests {
+/// Sends requests about one Workplan.
+pub struct WorkplanRequests {
     client: Client,
     workplans: Api<PartialObjectMeta<Workplan>>,
     pods: Api<Pod>,
     quotas: Api<ResourceQuota>,
 }
 
-impl Requests {
+impl WorkplanRequests {
     pub fn new(client: &Client, workplan: &Workplan) -> Self {
         let namespace = workplan.namespace().unwrap_or_default();
         Self {
@@ -107,7 +100,7 @@ impl Requests {
         workplan: &Workplan,
         pod: &Pod,
         limits: &Limits,
-    ) -> Result<Created, Error> {
+    ) -> Result<Created, RequestError> {
         let mut created = self.pods.create(&PostParams::default(), pod).await;
         if let Err(kube::Error::Api(status)) = &created
             && let Some(pod) = self.with_less_room(pod, status).await?
@@ -117,44 +110,51 @@ impl Requests {
         match created {
             Ok(_) => Ok(Created::Yes),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                let there = self.pods.get_opt(&pod.name_any()).await;
-                let there = there.map_err(failed("getting a pod"))?;
-                let facts = there.map(|there| Box::new(PodFacts::of(&there, workplan)));
+                let existing = self.pods.get_opt(&pod.name_any()).await;
+                let existing = existing.map_err(RequestError::of("getting a pod"))?;
+                let facts = existing.map(|existing| Box::new(PodFacts::of(&existing, workplan)));
                 Ok(facts.map_or(Created::Yes, Created::Exists))
             }
             Err(kube::Error::Api(status)) => {
                 match Refusal::of(&status, || pod_builder::is_admitted(pod, limits)) {
                     Some(refusal) => Ok(Created::Refused(refusal)),
-                    None => Err(failed("creating a pod")(kube::Error::Api(status))),
+                    None => Err(RequestError::of("creating a pod")(kube::Error::Api(status))),
                 }
             }
-            Err(error) => Err(failed("creating a pod")(error)),
+            Err(error) => Err(RequestError::of("creating a pod")(error)),
         }
     }
 
-    /// A pod that was refused for the room that it holds for others, with as much as it may hold.
-    async fn with_less_room(&self, pod: &Pod, status: &Status) -> Result<Option<Pod>, Error> {
+    /// A pod that was refused for the room that it reserves, with as much room as is allowed.
+    async fn with_less_room(
+        &self,
+        pod: &Pod,
+        status: &Status,
+    ) -> Result<Option<Pod>, RequestError> {
         if !pod_builder::holds_room(pod) {
             Ok(None)
         } else if blames_pod_level(status) {
             Ok(Some(pod_builder::without_room(pod)))
         } else if exceeds_quota(status) {
             let quotas = self.quotas.list(&ListParams::default()).await;
-            let quotas = quotas.map_err(failed("listing quotas"))?;
+            let quotas = quotas.map_err(RequestError::of("listing quotas"))?;
             Ok(pod_builder::with_room_within(pod, &quotas.items))
         } else {
             Ok(None)
         }
     }
 
-    /// All pods of the Workplan that there are, by their tasks.
-    pub async fn list_pods(&self, workplan: &Workplan) -> Result<BTreeMap<usize, PodFacts>, Error> {
+    /// All pods of the Workplan, by the index of their task.
+    pub async fn list_pods(
+        &self,
+        workplan: &Workplan,
+    ) -> Result<BTreeMap<usize, PodFacts>, RequestError> {
         let of_workplan = format!("{WORKPLAN_LABEL}={}", workplan.name_any());
         let pods = self
             .pods
             .list(&ListParams::default().labels(&of_workplan))
             .await;
-        let pods = pods.map_err(failed("listing pods"))?.items;
+        let pods = pods.map_err(RequestError::of("listing pods"))?.items;
         let facts = pods.iter().filter_map(|pod| {
             let task = pod.labels().get(TASK_LABEL)?.parse().ok()?;
             Some((task, PodFacts::of(pod, workplan)))
@@ -162,8 +162,8 @@ impl Requests {
         Ok(facts.collect())
     }
 
-    /// Deletes a pod. One that was not placed when it was seen is deleted only if it still is not.
-    pub async fn delete_pod(&self, pod: &PodFacts) -> Result<(), Error> {
+    /// Deletes a pod. A pod that was observed without a node is deleted only if it still has none.
+    pub async fn delete_pod(&self, pod: &PodFacts) -> Result<(), RequestError> {
         let unplaced = pod.node.is_none().then(|| pod.version.clone()).flatten();
         let params = DeleteParams {
             preconditions: Some(Preconditions {
@@ -174,42 +174,44 @@ impl Requests {
         };
         match self.pods.delete(&pod.name, &params).await {
             Err(kube::Error::Api(status)) if !status.is_not_found() && !status.is_conflict() => {
-                Err(failed("deleting a pod")(kube::Error::Api(status)))
+                Err(RequestError::of("deleting a pod")(kube::Error::Api(status)))
             }
             _ => Ok(()),
         }
     }
 
-    /// Writes what changes of the status, if the Workplan is still as it was seen.
+    /// Writes a change of the status, if the Workplan is unchanged.
     pub async fn write_status(
         &self,
         workplan: &Workplan,
         before: &WorkplanStatus,
-        change: &Change,
-    ) -> Result<ObjectMeta, Error> {
-        const DOING: &str = "writing the status";
+        change: &StatusChange,
+    ) -> Result<ObjectMeta, RequestError> {
+        const ACTION: &str = "writing the status";
         let unchanged = if_unchanged(workplan, change.operations(before)?)?;
         let path = Workplan::url_path(&(), workplan.metadata.namespace.as_deref());
         let (name, params) = (workplan.name_any(), PatchParams::default());
         let request = Request::new(path).patch_subresource("status", &name, &params, &unchanged);
         let mut request =
-            request.map_err(|error| failed(DOING)(kube::Error::BuildRequest(error)))?;
+            request.map_err(|error| RequestError::of(ACTION)(kube::Error::BuildRequest(error)))?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static(ONLY_METADATA));
         let written = self
             .client
             .request::<PartialObjectMeta<Workplan>>(request)
             .await;
-        written.map(|it| it.metadata).map_err(failed(DOING))
+        written
+            .map(|it| it.metadata)
+            .map_err(RequestError::of(ACTION))
     }
 
-    pub async fn add_finalizer(&self, workplan: &Workplan) -> Result<ObjectMeta, Error> {
+    pub async fn add_finalizer(&self, workplan: &Workplan) -> Result<ObjectMeta, RequestError> {
         let mut finalizers = workplan.finalizers().to_vec();
         finalizers.push(WORKSPACE_FINALIZER.into());
         self.write_finalizers(workplan, &finalizers).await
     }
 
-    pub async fn remove_finalizer(&self, workplan: &Workplan) -> Result<ObjectMeta, Error> {
+    pub async fn remove_finalizer(&self, workplan: &Workplan) -> Result<ObjectMeta, RequestError> {
         let mut finalizers = workplan.finalizers().to_vec();
         finalizers.retain(|finalizer| finalizer != WORKSPACE_FINALIZER);
         self.write_finalizers(workplan, &finalizers).await
@@ -219,25 +221,31 @@ impl Requests {
         &self,
         workplan: &Workplan,
         finalizers: &[String],
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<ObjectMeta, RequestError> {
         let set = json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers});
         let patch = if_unchanged(workplan, vec![set])?;
         let (name, params) = (workplan.name_any(), PatchParams::default());
         let written = self.workplans.patch(&name, &params, &patch).await;
         written
             .map(|it| it.metadata)
-            .map_err(failed("writing the finalizers"))
+            .map_err(RequestError::of("writing the finalizers"))
     }
 }
 
-/// Whether there is a node of this name, and what it says of itself.
-pub async fn node(client: &Client, name: &str) -> Result<Option<Node>, Error> {
+/// The node of this name, if it exists.
+pub async fn node(client: &Client, name: &str) -> Result<Option<Node>, RequestError> {
     let nodes: Api<Node> = Api::all(client.clone());
-    nodes.get_opt(name).await.map_err(failed("getting a node"))
+    nodes
+        .get_opt(name)
+        .await
+        .map_err(RequestError::of("getting a node"))
 }
 
-/// A patch that is refused with a conflict if the object was changed meanwhile.
-fn if_unchanged(workplan: &Workplan, mut operations: Vec<Value>) -> Result<Patch<Workplan>, Error> {
+/// A patch that is rejected with a conflict if the object has changed.
+fn if_unchanged(
+    workplan: &Workplan,
+    mut operations: Vec<Value>,
+) -> Result<Patch<Workplan>, RequestError> {
     let version = workplan.resource_version();
     operations.insert(
         0,

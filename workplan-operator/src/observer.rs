@@ -1,0 +1,145 @@
+//! Observes what a Workplan depends on: its pods, its node, its sweep, and the limits of its namespace.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{LimitRange, Node};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
+use kubeci_api::{Workplan, WorkplanSpec};
+use kubeci_compiler::Limits;
+use kubeci_controller::now;
+
+use crate::decision::{Certainty, Facts, NodeState, SweepState, home, is_stalled};
+use crate::observed::{PodFacts, PodWarning, is_ready};
+use crate::pod_builder;
+use crate::pod_events::PodEvents;
+use crate::pod_index::PodIndex;
+use crate::reconciliation::Reconciliation;
+use crate::sweeper::SweepRounds;
+use crate::workplan_key::WorkplanKey;
+use crate::workplan_requests::{self, RequestError};
+use crate::workplan_state::{WorkplanState, WorkplanStates};
+use crate::workspace::Folder;
+
+pub struct Observer {
+    pub client: Client,
+    pub pods: Arc<PodIndex>,
+    pub nodes: Store<Node>,
+    pub limit_ranges: Store<LimitRange>,
+    pub sweeps: Arc<SweepRounds>,
+    pub pod_events: Arc<PodEvents>,
+    pub states: Arc<WorkplanStates>,
+    pub sidecar_grace: SignedDuration,
+}
+
+impl Observer {
+    /// What the watches have returned.
+    pub async fn observe(&self, workplan: &Workplan) -> Result<Facts, RequestError> {
+        let pods = self.watched_pods(workplan);
+        let now = now();
+        let uid = workplan.uid().unwrap_or_default();
+        let refused = |state: &WorkplanState| {
+            let refused = &state.refused_pods;
+            (refused.pending(now), refused.since())
+        };
+        let (refusals, refused_since) = self.states.read(&uid, refused).unwrap_or_default();
+        Ok(Facts {
+            certainty: Certainty::Watched,
+            refusals,
+            refused_since,
+            warnings: self.warnings(workplan, &pods, now).await,
+            node: self.node_state(workplan, &pods).await?,
+            sweep: self.sweep_state(workplan, &pods),
+            limits: self.limits(workplan),
+            sidecar_grace: self.sidecar_grace,
+            now,
+            pods,
+        })
+    }
+
+    /// Lists the pods instead of what the watch has returned.
+    pub async fn list_pods(&self, run: &mut Reconciliation) -> Result<(), RequestError> {
+        let pods = run.requests.list_pods(&run.workplan).await?;
+        run.facts.node = self.node_state(&run.workplan, &pods).await?;
+        run.facts.sweep = self.sweep_state(&run.workplan, &pods);
+        run.facts.certainty = Certainty::Asked;
+        run.facts.pods = pods;
+        Ok(())
+    }
+
+    /// Whether a Workplan that needs no clean-up has a pod that may never end.
+    pub fn has_open_pod(&self, key: &WorkplanKey, uid: &str) -> bool {
+        let mut owner = Workplan::new(&key.name, WorkplanSpec::default());
+        owner.metadata.uid = Some(uid.to_owned());
+        let pods = self.pods.of(key);
+        let mut pods = pods.values().map(|pod| PodFacts::of(pod, &owner));
+        pods.any(|pod| !pod.is_quiet() && !pod.deleting)
+    }
+
+    fn limits(&self, workplan: &Workplan) -> Limits {
+        let namespace = workplan.namespace();
+        let all = self.limit_ranges.state();
+        let of_namespace = all.iter().filter(|range| range.namespace() == namespace);
+        Limits::of(of_namespace.map(|range| &**range))
+    }
+
+    /// Why pods do not start, from their Events.
+    async fn warnings(
+        &self,
+        workplan: &Workplan,
+        pods: &BTreeMap<usize, PodFacts>,
+        now: Timestamp,
+    ) -> BTreeMap<usize, PodWarning> {
+        let namespace = workplan.namespace().unwrap_or_default();
+        let mut warnings = BTreeMap::new();
+        for (task, pod) in pods.iter().filter(|(_, pod)| is_stalled(pod, now)) {
+            let uid = pod.uid.as_deref().unwrap_or_default();
+            if let Some(warning) = self.pod_events.warning(&namespace, uid).await {
+                warnings.insert(*task, warning);
+            }
+        }
+        warnings
+    }
+
+    fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, PodFacts> {
+        let watched = self.pods.of(&WorkplanKey::of(workplan));
+        let tasks = 0..workplan.spec.tasks.len();
+        let pods = tasks.filter_map(|task| {
+            let pod = watched.get(&*pod_builder::name(workplan, task))?;
+            Some((task, PodFacts::of(pod, workplan)))
+        });
+        pods.collect()
+    }
+
+    async fn node_state(
+        &self,
+        workplan: &Workplan,
+        pods: &BTreeMap<usize, PodFacts>,
+    ) -> Result<NodeState, RequestError> {
+        let Some(name) = home(workplan, pods) else {
+            return Ok(NodeState::Ready);
+        };
+        let state = |node: &Node| {
+            if is_ready(node) {
+                NodeState::Ready
+            } else {
+                NodeState::NotReady
+            }
+        };
+        if let Some(node) = self.nodes.get(&ObjectRef::new(name)) {
+            return Ok(state(&node));
+        }
+        // The watch may not have returned the node yet.
+        let node = workplan_requests::node(&self.client, name).await?;
+        Ok(node.as_ref().map_or(NodeState::Gone, state))
+    }
+
+    fn sweep_state(&self, workplan: &Workplan, pods: &BTreeMap<usize, PodFacts>) -> SweepState {
+        let node = home(workplan, pods);
+        node.map_or(SweepState::NotAsked, |node| {
+            self.sweeps.state(node, &Folder::of(workplan))
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Creates the pods of a Workplan.
+
+use std::collections::HashSet;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kubeci_api::StepPhase;
+use kubeci_compiler::first_pod_requests;
+
+use crate::decision::{Action, Decision, home};
+use crate::metrics::Metrics;
+use crate::pod_builder::{self, Placement};
+use crate::reconciliation::Reconciliation;
+use crate::workplan_requests::{Created, RequestError};
+
+pub struct PodCreator {
+    pub metrics: Metrics,
+    /// The image of this operator.
+    pub image: String,
+}
+
+impl PodCreator {
+    /// Creates the pods that are due in parallel; returns whether the observed state has changed.
+    pub async fn create(&self, run: &mut Reconciliation, decision: &Decision) -> bool {
+        let tasks = decision.actions.iter().filter_map(|action| match action {
+            Action::CreatePod(task) if !run.created.contains(task) => Some(*task),
+            _ => None,
+        });
+        let pods: Vec<_> = tasks
+            .map(|task| (task, self.build(run, decision, task)))
+            .collect();
+        let creations = pods.iter().map(|(_, pod)| {
+            run.requests
+                .create_pod(&run.workplan, pod, &run.facts.limits)
+        });
+        let results = join_all(creations).await;
+        let mut changed = false;
+        for ((task, pod), result) in pods.iter().zip(results) {
+            changed |= self.record(run, *task, pod, result);
+        }
+        changed
+    }
+
+    /// Records the result of a creation; returns whether the observed state has changed.
+    fn record(
+        &self,
+        run: &mut Reconciliation,
+        task: usize,
+        pod: &Pod,
+        result: Result<Created, RequestError>,
+    ) -> bool {
+        run.created.insert(task);
+        let (namespace, name) = (pod.namespace(), pod.name_any());
+        match result {
+            Ok(Created::Yes) => {
+                self.metrics.pods_created.inc();
+                tracing::info!(namespace, pod = name, "pod created");
+                false
+            }
+            Ok(Created::Exists(facts)) => {
+                run.facts.pods.insert(task, *facts);
+                true
+            }
+            Ok(Created::Refused(refusal)) => {
+                tracing::info!(namespace, pod = name, refusal.message, "pod refused");
+                run.facts.refusals.insert(task, refusal);
+                true
+            }
+            Err(error) => {
+                run.error = Some(error);
+                false
+            }
+        }
+    }
+
+    fn build(&self, run: &Reconciliation, decision: &Decision, task: usize) -> Pod {
+        let node = home(&run.workplan, &run.facts.pods);
+        let limits = &run.facts.limits;
+        let room = || {
+            let spec = run.workplan.spec.clone();
+            let tasks = spec.tasks.into_iter().map(|task| limits.complete(task));
+            first_pod_requests(spec.order, &tasks.collect::<Vec<_>>())
+        };
+        let first = node.is_none() && task == 0;
+        let mut steps = decision.status.steps.iter();
+        let placement = Placement {
+            node,
+            fresh: !steps.any(|step| step.phase.has_started()),
+            room: first.then(room).flatten(),
+            limits,
+            image: &self.image,
+        };
+        let skipped: HashSet<&str> = decision
+            .status
+            .steps
+            .iter()
+            .filter(|step| step.phase == StepPhase::Skipped)
+            .map(|step| step.name.as_str())
+            .collect();
+        pod_builder::build(
+            &run.workplan,
+            task,
+            |step| !skipped.contains(step.name.as_str()),
+            placement,
+        )
+    }
+}
