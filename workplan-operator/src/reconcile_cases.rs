@@ -1,6 +1,6 @@
 //! Reconciles of a Workplan with an API server that fails.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::queue::Queue;
 use crate::reconcile::Reconciler;
 use crate::status_writer::StatusWriter;
 use crate::sweeper::SweepRounds;
-use crate::testing::api_server::client;
+use crate::testing::api_server::{NO_ANSWER, client, rejected};
 use crate::testing::workplan;
 use crate::worker::reconcile_workplan;
 use crate::workplan_cache::WorkplanCache;
@@ -39,6 +39,10 @@ struct Server {
     requests: Vec<String>,
     /// The patches of the status.
     written: Vec<Value>,
+    /// The reasons of the recorded Events.
+    events: Vec<String>,
+    /// The codes of the next writes of the finalizers; all others succeed.
+    finalizer_writes: VecDeque<u16>,
 }
 
 impl Server {
@@ -49,12 +53,29 @@ impl Server {
             self.requests.push(format!("{method} {what}"));
         }
         match (method.as_str(), status) {
+            ("POST", _) if path.ends_with("/events") => {
+                self.events
+                    .push(body["reason"].as_str().unwrap_or_default().to_owned());
+                (201, body.clone())
+            }
             ("GET", _) if path.contains("/workplans/") => (200, self.stored.clone()),
             ("PATCH", true) => {
                 self.written.push(body.clone());
-                let code = self.status_writes.pop_front().unwrap_or(200);
-                (code, json!({"metadata": self.stored["metadata"]}))
+                match self.status_writes.pop_front() {
+                    None => {
+                        if let Some(status) = written(body).get("/status") {
+                            self.stored["status"] = (*status).clone();
+                        }
+                        (200, json!({"metadata": self.stored["metadata"]}))
+                    }
+                    Some(413) => rejected(413, "RequestEntityTooLarge", "it is too large"),
+                    Some(code) => (code, Value::Null),
+                }
             }
+            ("PATCH", false) if !self.finalizer_writes.is_empty() => (
+                self.finalizer_writes.pop_front().unwrap_or_default(),
+                Value::Null,
+            ),
             ("PATCH", false) => {
                 self.stored["metadata"]["finalizers"] = json!([]);
                 (200, json!({"metadata": self.stored["metadata"]}))
@@ -74,6 +95,10 @@ struct Case {
 impl Case {
     /// A Workplan of one step, whose pod has just completed.
     fn new(status_writes: &[u16]) -> Self {
+        Self::with_pod(status_writes, &pod(0))
+    }
+
+    fn with_pod(status_writes: &[u16], pod: &Pod) -> Self {
         let mut plan: Workplan = workplan(Order::Linear, &["| a"]);
         plan.metadata.resource_version = Some("1".into());
         let server = Arc::new(Mutex::new(Server {
@@ -81,6 +106,8 @@ impl Case {
             status_writes: status_writes.iter().copied().collect(),
             requests: Vec::new(),
             written: Vec::new(),
+            events: Vec::new(),
+            finalizer_writes: VecDeque::new(),
         }));
         let answering = Arc::clone(&server);
         let client = client(move |request| {
@@ -121,7 +148,10 @@ impl Case {
                 client,
             },
         };
-        case.reconciler.observer.pods.apply(&Event::Apply(pod()));
+        case.reconciler
+            .observer
+            .pods
+            .apply(&Event::Apply(pod.clone()));
         case
     }
 
@@ -145,16 +175,18 @@ impl Case {
     }
 }
 
-fn pod() -> Pod {
+/// A pod whose step has ended with this code.
+fn pod(code: i32) -> Pod {
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
     let pod = json!({
         "metadata": {
             "name": "plan-0", "namespace": "ns", "uid": "pod", "labels": {"kube.ci/workplan": "plan"},
             "ownerReferences": [{"apiVersion": "kube.ci/v1alpha1", "kind": "Workplan", "name": "plan", "uid": "uid", "controller": true}],
         },
         "spec": {"nodeName": "node", "containers": [{"name": "a"}]},
-        "status": {"phase": "Succeeded", "containerStatuses": [{
+        "status": {"phase": phase, "containerStatuses": [{
             "name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:00:00Z"}},
+            "state": {"terminated": {"exitCode": code, "finishedAt": "2026-01-01T00:00:00Z"}},
         }]},
     });
     serde_json::from_value(pod).unwrap()
@@ -173,7 +205,7 @@ async fn conflict_is_retried_at_once() {
 async fn observation_outlasts_failed_writes() {
     let case = Case::new(&[500, 409, 409, 409, 409]);
     let wait = case.reconcile().await.unwrap();
-    case.reconciler.observer.pods.apply(&Event::Delete(pod()));
+    case.reconciler.observer.pods.apply(&Event::Delete(pod(0)));
     tokio::time::advance(wait).await;
     let wait = case.reconcile().await.unwrap();
     assert_eq!(case.status_writes(), 5);
@@ -209,4 +241,85 @@ async fn cleaned_up_plan_is_not_read_again() {
     assert!(server.requests.contains(&"PATCH plan".to_owned()));
     let reads = server.requests.iter().filter(|it| *it == "GET plan");
     assert_eq!(reads.count(), 1, "{:?}", server.requests);
+}
+
+/// The values that a patch writes, by path.
+fn written(patch: &Value) -> BTreeMap<&str, &Value> {
+    let operations = patch.as_array().unwrap().iter();
+    let written = operations.map(|it| (it["path"].as_str().unwrap(), &it["value"]));
+    written.collect()
+}
+
+fn steps_of(patch: &Value) -> usize {
+    let written = written(patch);
+    let status = written.get("/status").copied();
+    let steps = status.map_or(&Value::Null, |status| &status["steps"]);
+    steps.as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_without_an_answer_is_written_again() {
+    let case = Case::new(&[NO_ANSWER]);
+    let wait = case.reconcile().await.unwrap();
+    tokio::time::advance(wait).await;
+    case.reconcile().await;
+    let server = case.server.lock().unwrap();
+    let [first, second, ..] = &server.written[..] else {
+        panic!("{:?}", server.requests);
+    };
+    assert_eq!(steps_of(first), 1);
+    assert_eq!(first, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_that_is_too_large_is_written_without_steps() {
+    let case = Case::new(&[413]);
+    case.reconcile().await;
+    let server = case.server.lock().unwrap();
+    assert_eq!(steps_of(&server.written[0]), 1);
+    assert_eq!(steps_of(&server.written[1]), 0);
+    let status = written(&server.written[1])["/status"];
+    assert_eq!(status["phase"], "completed");
+    let message = status["message"].as_str().unwrap_or_default();
+    assert!(message.contains("it is too large"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_plan_that_cannot_be_written_has_an_event() {
+    let case = Case::with_pod(&[413, 413], &pod(1));
+    case.reconcile().await;
+    let server = case.server.lock().unwrap();
+    assert_eq!(server.written.len(), 2);
+    assert_eq!(server.events, ["StepFailed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_is_recorded_once_despite_failed_writes() {
+    let case = Case::with_pod(&[500], &pod(1));
+    let wait = case.reconcile().await.unwrap();
+    assert_eq!(case.server.lock().unwrap().events, [""; 0]);
+    tokio::time::advance(wait).await;
+    case.reconcile().await;
+    case.reconcile().await;
+    assert_eq!(case.server.lock().unwrap().events, ["StepFailed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn finalizer_that_is_not_removed_is_removed_again() {
+    let case = Case::new(&[]);
+    case.server.lock().unwrap().finalizer_writes.push_back(500);
+    let wait = case.reconcile().await.unwrap();
+    assert_eq!(case.status_writes(), 1);
+    tokio::time::advance(wait).await;
+    case.reconcile().await;
+    let server = case.server.lock().unwrap();
+    let removals = server.requests.iter().filter(|it| *it == "PATCH plan");
+    assert_eq!(removals.count(), 2);
+    assert_eq!(server.written.len(), 1, "the status is written once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleted_workplan_is_not_retried() {
+    let case = Case::new(&[404]);
+    assert_eq!(case.reconcile().await, None);
 }

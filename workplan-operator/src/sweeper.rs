@@ -172,3 +172,100 @@ impl Sweeper {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher::Event;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::api_server::{NO_ANSWER, client};
+
+    fn node() -> Node {
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        let node = json!({"metadata": {"name": "node"}, "status": {"conditions": ready}});
+        serde_json::from_value(node).unwrap()
+    }
+
+    fn folder() -> Folder {
+        "ns/workflow/plan".parse().unwrap()
+    }
+
+    /// A sweeper of the folder, with this sweep pod, whose requests are answered with this code.
+    fn sweeper(code: u16, pod: Option<Pod>) -> Sweeper {
+        let metrics = kubeci_controller::Metrics::default();
+        let sweeps = SweepRounds::new(Arc::new(Queue::new(metrics.clone())));
+        sweeps.request("node", folder());
+        let (pods, mut writer) = store();
+        writer.apply_watcher_event(&Event::Init);
+        if let Some(pod) = pod {
+            writer.apply_watcher_event(&Event::InitApply(pod));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        let client = client(move |_| match code {
+            200 => (200, json!({"metadata": {"name": "sweep", "uid": "new"}})),
+            code => (code, Value::Null),
+        });
+        Sweeper {
+            namespace: "kubeci-system".into(),
+            image: "operator".into(),
+            pods,
+            limit_ranges: store().0,
+            pod_events: Arc::new(PodEvents::new(client.clone())),
+            sweeps: Arc::new(sweeps),
+            workplans: Arc::new(Queue::new(metrics.clone())),
+            metrics: Metrics::new(metrics, Arc::default()),
+            client,
+        }
+    }
+
+    fn ended_pod() -> Pod {
+        let terminated = json!({"terminated": {"exitCode": 0, "message": "{}"}});
+        let pod = json!({
+            "metadata": {"name": pod::name("node"), "namespace": "kubeci-system", "uid": "old"},
+            "spec": {"nodeName": "node", "containers": [{"name": "sweep", "args": ["sweep", "ns/workflow/old"]}]},
+            "status": {"phase": "Succeeded", "containerStatuses": [{
+                "name": "sweep", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": terminated,
+            }]},
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[rstest]
+    #[case::created(200, None)]
+    #[case::conflict(409, Some("the sweep pod cannot be created: Conflict"))]
+    #[case::server_error(500, Some("the sweep pod cannot be created: InternalServerError"))]
+    #[tokio::test]
+    async fn sweep_that_is_not_created_has_failed(#[case] code: u16, #[case] error: Option<&str>) {
+        let sweeper = sweeper(code, None);
+        let result = sweeper.reconcile(&node()).await;
+        assert_eq!(result.is_err(), error.is_some());
+        let expected = error.map_or(SweepState::Underway, |error| {
+            SweepState::Failed(error.to_owned())
+        });
+        assert_eq!(sweeper.sweeps.state("node", &folder()), expected);
+    }
+
+    #[tokio::test]
+    async fn failed_sweep_is_retried() {
+        let sweeper = sweeper(NO_ANSWER, None);
+        assert!(sweeper.reconcile(&node()).await.is_err());
+        let retry_at = sweeper.reconcile(&node()).await.unwrap();
+        assert!(retry_at.is_some_and(|retry_at| retry_at > now()));
+    }
+
+    #[rstest]
+    #[case::deleted(200, true)]
+    #[case::gone(404, true)]
+    #[case::replaced(409, true)]
+    #[case::server_error(500, false)]
+    #[case::no_answer(NO_ANSWER, false)]
+    #[tokio::test]
+    async fn ended_sweep_pod_is_deleted(#[case] code: u16, #[case] deleted: bool) {
+        let sweeper = sweeper(code, Some(ended_pod()));
+        let result = sweeper.reconcile(&node()).await;
+        assert_eq!(result.is_ok(), deleted, "{result:?}");
+    }
+}

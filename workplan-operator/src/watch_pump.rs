@@ -66,3 +66,79 @@ pub fn valid<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -
         Event::InitDone => Event::InitDone,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::runtime::watcher;
+    use kubeci_controller::{Metrics, Readiness};
+    use serde_json::{Value, json};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::testing::api_server::client;
+
+    /// Pumps from an API server: its lists fail once, contain an invalid object, and its watches have expired.
+    async fn pumped(duration: Duration) -> (Vec<String>, Condition) {
+        let mut lists = 0;
+        let client = client(move |request| {
+            if request.query.contains("watch=true") {
+                return (410, Value::Null);
+            }
+            lists += 1;
+            if lists == 1 {
+                return (503, Value::Null);
+            }
+            let name = format!("list-{lists}");
+            let items = json!([{"metadata": {"name": name, "resourceVersion": "1"}}, {"metadata": {"name": "b"}, "data": 1}]);
+            (
+                200,
+                json!({"metadata": {"resourceVersion": "1"}, "items": items}),
+            )
+        });
+        let api: Api<DeserializeGuard<ConfigMap>> = Api::all(client);
+        let events = Watch::new(
+            api,
+            watcher::Config::default(),
+            "configmaps",
+            &Metrics::default(),
+        );
+        let listed = Readiness::default().condition("config maps listed");
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (applied, notified) = (Arc::clone(&log), Arc::clone(&log));
+        let apply = move |event: &Event<ConfigMap>| {
+            if let Event::InitApply(object) = event {
+                applied.lock().unwrap().push(object.name_any());
+            }
+        };
+        let notify = move |change: Change<ConfigMap>| {
+            let line = match change {
+                Change::Object(object) => object.name_any(),
+                Change::List => "listed".to_owned(),
+            };
+            notified.lock().unwrap().push(line);
+        };
+        let pump = pump(events, listed.clone(), valid, |_| {}, apply, notify);
+        let _ = timeout(duration, pump).await;
+        let log = log.lock().unwrap().clone();
+        (log, listed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_list_is_retried_without_the_invalid_object() {
+        let (log, listed) = pumped(Duration::from_millis(300)).await;
+        assert_eq!(log, ["list-2", "listed"]);
+        assert!(listed.is_done());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_watch_lists_again() {
+        let (log, _) = pumped(Duration::from_mins(1)).await;
+        assert!(log.len() > 4, "{log:?}");
+        assert_eq!(log[..4], ["list-2", "listed", "list-3", "listed"]);
+    }
+}

@@ -173,8 +173,8 @@ impl WorkplanRequests {
             ..DeleteParams::default()
         };
         match self.pods.delete(&pod.name, &params).await {
-            Err(kube::Error::Api(status)) if !status.is_not_found() && !status.is_conflict() => {
-                Err(RequestError::of("deleting a pod")(kube::Error::Api(status)))
+            Err(error) if !api_error::is_gone(&error) => {
+                Err(RequestError::of("deleting a pod")(error))
             }
             _ => Ok(()),
         }
@@ -252,4 +252,139 @@ fn if_unchanged(
         json!({"op": "replace", "path": "/metadata/resourceVersion", "value": version}),
     );
     Ok(Patch::Json(serde_json::from_value(operations.into())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::testing::api_server::{Answer, NO_ANSWER, client, rejected};
+    use crate::testing::workplan;
+
+    /// Requests to an API server with these answers, and what it received.
+    fn requests(answers: Vec<Answer>) -> (WorkplanRequests, Workplan, Arc<Mutex<Vec<String>>>) {
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (received, mut answers) = (Arc::clone(&log), answers.into_iter());
+        let client = client(move |request| {
+            let resource = request.path.rsplit('/').next().unwrap_or_default();
+            let line = format!("{} {resource}", request.method);
+            received.lock().unwrap().push(line);
+            answers.next().unwrap_or((404, Value::Null))
+        });
+        let mut plan = workplan(kubeci_api::Order::Linear, &["| a"]);
+        plan.metadata.resource_version = Some("7".into());
+        (WorkplanRequests::new(&client, &plan), plan, log)
+    }
+
+    fn stored_pod() -> Value {
+        json!({"metadata": {"name": "plan-0", "namespace": "ns", "uid": "pod"}, "spec": {"containers": []}})
+    }
+
+    fn new_pod(workplan: &Workplan) -> Pod {
+        let first = crate::testing::pod::FIRST;
+        pod_builder::build(workplan, 0, |_| true, first)
+    }
+
+    async fn create(answers: Vec<Answer>) -> (Result<Created, RequestError>, Vec<String>) {
+        let (requests, workplan, log) = requests(answers);
+        let pod = new_pod(&workplan);
+        let created = requests.create_pod(&workplan, &pod, &Limits::NONE).await;
+        let log = log.lock().unwrap().clone();
+        (created, log)
+    }
+
+    #[tokio::test]
+    async fn existing_pod_is_read() {
+        let exists = rejected(409, "AlreadyExists", "it exists");
+        let (created, log) = create(vec![exists, (200, stored_pod())]).await;
+        let Ok(Created::Exists(pod)) = created else {
+            panic!("{log:?}");
+        };
+        assert_eq!(pod.uid.as_deref(), Some("pod"));
+        assert_eq!(log, ["POST pods", "GET plan-0"]);
+    }
+
+    #[tokio::test]
+    async fn pod_deleted_after_the_conflict_counts_as_created() {
+        let exists = rejected(409, "AlreadyExists", "it exists");
+        let (created, _) = create(vec![exists, (404, Value::Null)]).await;
+        assert!(matches!(created, Ok(Created::Yes)));
+    }
+
+    #[rstest]
+    #[case::server_error(500)]
+    #[case::timeout(504)]
+    #[case::no_answer(NO_ANSWER)]
+    #[tokio::test]
+    async fn failed_creation_is_no_refusal(#[case] code: u16) {
+        let (created, log) = create(vec![(code, Value::Null)]).await;
+        let error = created.err().unwrap().to_string();
+        assert!(error.starts_with("creating a pod: "), "{error}");
+        assert_eq!(log.len(), 1, "{log:?}");
+    }
+
+    #[tokio::test]
+    async fn exceeded_quota_is_a_refusal() {
+        let quota = rejected(403, "Forbidden", "pods is forbidden: exceeded quota: q");
+        let (created, _) = create(vec![quota]).await;
+        let Ok(Created::Refused(refusal)) = created else {
+            panic!("not refused");
+        };
+        assert_eq!(refusal.reason, "QuotaExceeded");
+    }
+
+    #[tokio::test]
+    async fn pod_with_room_is_created_within_the_quota() {
+        let quota = rejected(403, "Forbidden", "pods is forbidden: exceeded quota: q");
+        let quotas = json!({"metadata": {}, "items": [{"spec": {"hard": {"requests.cpu": "1"}}}]});
+        let (requests, workplan, log) = requests(vec![quota, (200, quotas), (201, stored_pod())]);
+        let mut pod = new_pod(&workplan);
+        let room = json!({"requests": {"cpu": "4"}});
+        pod.spec.as_mut().unwrap().resources = serde_json::from_value(room).unwrap();
+        let created = requests.create_pod(&workplan, &pod, &Limits::NONE).await;
+        assert!(matches!(created, Ok(Created::Yes)));
+        let log = log.lock().unwrap();
+        assert_eq!(*log, ["POST pods", "GET resourcequotas", "POST pods"]);
+    }
+
+    #[rstest]
+    #[case::deleted(200, true)]
+    #[case::gone(404, true)]
+    #[case::replaced(409, true)]
+    #[case::server_error(500, false)]
+    #[case::no_answer(NO_ANSWER, false)]
+    #[tokio::test]
+    async fn failed_deletion_is_an_error(#[case] code: u16, #[case] deleted: bool) {
+        let value = if code == 200 {
+            stored_pod()
+        } else {
+            Value::Null
+        };
+        let (requests, workplan, _) = requests(vec![(code, value)]);
+        let pod: Pod = serde_json::from_value(stored_pod()).unwrap();
+        let result = requests.delete_pod(&PodFacts::of(&pod, &workplan)).await;
+        assert_eq!(result.is_ok(), deleted);
+    }
+
+    #[tokio::test]
+    async fn patch_is_bound_to_the_resource_version() {
+        let patch = Arc::new(Mutex::new(Value::Null));
+        let received = Arc::clone(&patch);
+        let client = client(move |request| {
+            *received.lock().unwrap() = request.body.clone();
+            (409, Value::Null)
+        });
+        let mut plan = workplan(kubeci_api::Order::Linear, &["| a"]);
+        plan.metadata.resource_version = Some("7".into());
+        let requests = WorkplanRequests::new(&client, &plan);
+        let error = requests.remove_finalizer(&plan).await.err().unwrap();
+        assert!(error.is_conflict() && !error.is_not_found() && !error.is_too_large());
+        let patch = patch.lock().unwrap();
+        assert_eq!(patch[0]["path"], "/metadata/resourceVersion");
+        assert_eq!(patch[0]["value"], "7");
+        assert_eq!(patch[1]["value"], json!([]));
+    }
 }
