@@ -11,16 +11,14 @@ use k8s_openapi::api::{
     core::v1::{self as core, Namespace},
 };
 use kube::{Api, Client, api::PostParams};
+use kubeci_controller::api_error::message;
 use kubeci_triggers::{AccessDecision, AccessReview, Scope, ServiceAccount};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
 
-use crate::{
-    api_error::message,
-    input::{Input, InputSender},
-};
+use crate::input::{Input, InputSender};
 
 /// The interval of a review that is denied or fails.
 const DENIED_INTERVAL: Duration = Duration::from_secs(10);

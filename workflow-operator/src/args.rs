@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use kubeci_api::names::STEPS_MAX;
-use kubeci_controller::RuntimeArgs;
+use kubeci_controller::ControllerArgs;
 use kubeci_triggers::{HistoryLimits, Settings};
 
 /// Watches the Kubernetes objects that Workflows name in their triggers, and creates a Workplan for each event.
@@ -60,7 +60,7 @@ pub struct Args {
     history_ttl: Duration,
 
     #[command(flatten)]
-    pub runtime: RuntimeArgs,
+    pub controller: ControllerArgs,
 }
 
 impl Args {

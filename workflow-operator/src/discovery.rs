@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::{Client, client::APIGroupDiscovery};
-use kubeci_controller::Tasks;
+use kubeci_controller::{Tasks, api_error::message};
 use kubeci_triggers::{DiscoveryResult, Kind, ServedResource, SimilarKind};
 use tokio::{
     sync::{mpsc::error::SendError, watch},
@@ -16,10 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{
-    api_error::message,
-    input::{Input, InputSender},
-};
+use crate::input::{Input, InputSender};
 
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// A suggestion needs the whole discovery, so that it is searched for once in so many polls.

@@ -1,12 +1,10 @@
 //! The workflow operator: watches the objects that Workflows name, and creates a Workplan for each event.
 
 mod access_reviews;
-mod api_error;
 mod args;
 mod bounded_tasks;
 mod discovery;
 mod input;
-mod metadata_response;
 mod metrics;
 mod object_watches;
 mod operator;
@@ -31,7 +29,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 async fn main() -> ExitCode {
     let args = Args::parse();
     let settings = args.settings();
-    kubeci_controller::run("workflow-operator", args.runtime, move |context| {
+    kubeci_controller::run("workflow-operator", args.controller, move |context| {
         operator::run(context, settings)
     })
     .await

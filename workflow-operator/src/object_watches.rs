@@ -7,14 +7,14 @@ use kube::{
     core::{ApiResource, DynamicObject},
     runtime::watcher::{self, Event},
 };
-use kubeci_controller::{Context, Metrics, Tasks, Watch};
+use kubeci_controller::{
+    Context, Metrics, Tasks, Watch,
+    api_error::{watch_message, watch_status},
+};
 use kubeci_triggers::{ObservedObject, Resource, Scope, Uids, WatchCommand, WatchError, WatchKey};
 use tokio::task::AbortHandle;
 
-use crate::{
-    api_error::{watch_message, watch_status},
-    input::{Input, InputSender, WatchUpdate},
-};
+use crate::input::{Input, InputSender, WatchUpdate};
 
 /// After this many errors in a row a watch counts as failing. Single errors are normal.
 const FAILING_AFTER: u32 = 3;

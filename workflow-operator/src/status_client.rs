@@ -5,16 +5,15 @@ use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
     core::Request,
-    runtime::events::{Event, EventType, Recorder},
 };
 use kubeci_api::Workflow;
+use kubeci_controller::{
+    EventRecorder, Warning,
+    api_error::{is_gone, message},
+    request_metadata,
+};
 use kubeci_triggers::{Problem, StatusUpdate, WorkflowRef};
 use serde_json::{Value, json};
-
-use crate::{
-    api_error::{is_namespace_terminating, message},
-    metadata_response,
-};
 
 /// The result of a status write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub enum WriteResult {
 #[derive(Clone)]
 pub struct StatusClient {
     pub client: Client,
-    pub recorder: Recorder,
+    pub recorder: EventRecorder,
 }
 
 impl StatusClient {
@@ -48,9 +47,7 @@ impl StatusClient {
         };
         match self.patch(&reference, patch).await {
             Ok(()) => WriteResult::Flushed,
-            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => {
-                WriteResult::NotFound
-            }
+            Err(error) if is_gone(&error) => WriteResult::NotFound,
             Err(error) => {
                 tracing::warn!(
                     namespace = reference.namespace,
@@ -74,7 +71,8 @@ impl StatusClient {
             &Patch::Merge(patch),
         );
         let request = request.map_err(kube::Error::BuildRequest)?;
-        metadata_response::send(&self.client, request).await
+        request_metadata(&self.client, request).await?;
+        Ok(())
     }
 
     async fn record_warning(&self, workflow: &WorkflowRef, warning: &Problem) {
@@ -86,37 +84,11 @@ impl StatusClient {
             uid: Some(workflow.uid.to_string()),
             ..ObjectReference::default()
         };
-        let event = Event {
-            type_: EventType::Warning,
-            reason: warning.reason.clone(),
-            note: Some(truncate(&warning.message)),
-            action: "Watch".to_owned(),
-            secondary: None,
+        let warning = Warning {
+            reason: &warning.reason,
+            action: "Watch",
+            note: &warning.message,
         };
-        match self.recorder.publish(&event, &regarding).await {
-            Ok(()) => {}
-            Err(kube::Error::Api(status)) if is_namespace_terminating(&status) => {}
-            Err(error) => tracing::warn!("an Event is not recorded: {}", message(&error)),
-        }
-    }
-}
-
-/// The most bytes of an Event's note.
-const NOTE_MAX: usize = 1000;
-
-fn truncate(message: &str) -> String {
-    match message.char_indices().find(|(at, _)| *at > NOTE_MAX) {
-        Some((at, _)) => format!("{} ...", &message[..at]),
-        None => message.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn note_is_truncated_between_characters() {
-        assert!(truncate(&"ä".repeat(2000)).len() < 1024);
+        self.recorder.warn(&regarding, warning).await;
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kubeci_controller::backoff;
+use kubeci_controller::Backoff;
 use kubeci_triggers::{StatusUpdate, Uid};
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::{
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The least time between two writes of the same status.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::up_to(Duration::from_secs(30));
 const MAX_CONCURRENT: usize = 16;
 
 /// The status writes that are scheduled or run.
@@ -126,7 +126,7 @@ impl StatusWriter {
         };
         let pause = match state.failures {
             0 => MIN_INTERVAL,
-            failures => MIN_INTERVAL.max(backoff(failures, MAX_BACKOFF)),
+            failures => MIN_INTERVAL.max(BACKOFF.delay(failures)),
         };
         state.not_before = Some(Instant::now() + pause);
         if self.dirty.remove(&workflow) || result == WriteResult::Unknown {

@@ -7,10 +7,7 @@ use kubeci_api::Workflow;
 use kubeci_controller::{Metrics, Watch};
 use tokio::sync::Semaphore;
 
-use crate::{
-    api_error::watch_message,
-    input::{Input, InputSender},
-};
+use crate::input::{Input, InputSender};
 
 /// The most Workflows that wait in the input. Each may have more than a megabyte.
 const MAX_WAITING: usize = 4;
@@ -21,14 +18,7 @@ pub async fn run(client: Client, inputs: InputSender, metrics: Metrics) {
     let mut events = Watch::new(api, Config::default(), "workflows", &metrics);
     let waiting = Arc::new(Semaphore::new(MAX_WAITING));
     loop {
-        let event = match events.next().await {
-            Ok(event) => event,
-            Err(error) => {
-                let error = watch_message(&error);
-                tracing::warn!("the watch of workflows fails and is retried: {error}");
-                continue;
-            }
-        };
+        let event = events.next_event().await;
         let event = event.modify(|workflow| workflow.managed_fields_mut().clear());
         let Ok(permit) = waiting.clone().acquire_owned().await else {
             return;

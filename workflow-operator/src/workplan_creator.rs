@@ -4,14 +4,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use kube::{Api, Client, ResourceExt, api::PostParams, core::Request};
 use kubeci_api::Workplan;
-use kubeci_controller::{Due, Outcome, backoff, is_too_large};
+use kubeci_controller::{
+    Backoff, Due, Outcome,
+    api_error::{is_namespace_terminating, is_too_large, message},
+    request_metadata,
+};
 use kubeci_triggers::{CreateError, Creation, Retry, Uid, is_same_event, name_taken};
 use tokio::time::Instant;
 
 use crate::{
-    api_error::{is_namespace_terminating, message},
     bounded_tasks::{BoundedTasks, Limits, Task},
-    metadata_response,
     metrics::Metrics,
 };
 
@@ -20,7 +22,7 @@ const LIMITS: Limits = Limits {
     bytes: 8 << 20,
     interval: Duration::ZERO,
 };
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::up_to(Duration::from_secs(30));
 
 /// The creations that wait or run, and the retries.
 pub struct WorkplanCreator {
@@ -76,7 +78,7 @@ impl WorkplanCreator {
 
     /// Schedules a retry after the backoff of its attempts.
     pub fn schedule_retry(&mut self, retry: Retry) {
-        let due = Instant::now() + backoff(retry.attempts, MAX_BACKOFF);
+        let due = Instant::now() + BACKOFF.delay(retry.attempts);
         self.last_retry += 1;
         self.retries.insert((due, self.last_retry), retry);
     }
@@ -168,5 +170,6 @@ async fn send(
     let body = creation.body(outline).map_err(kube::Error::SerdeError)?;
     let request = Request::new(api.resource_url()).create(&PostParams::default(), body);
     let request = request.map_err(kube::Error::BuildRequest)?;
-    metadata_response::send(client, request).await
+    request_metadata(client, request).await?;
+    Ok(())
 }

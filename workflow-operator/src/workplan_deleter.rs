@@ -7,12 +7,14 @@ use kube::{
     api::{DeleteParams, Preconditions, PropagationPolicy},
 };
 use kubeci_api::Workplan;
-use kubeci_controller::backoff;
+use kubeci_controller::{
+    Backoff,
+    api_error::{is_gone, message},
+};
 use kubeci_triggers::Deletion;
 use tokio::time::sleep;
 
 use crate::{
-    api_error::message,
     bounded_tasks::{BoundedTasks, Limits, Task},
     metrics::Metrics,
 };
@@ -22,7 +24,7 @@ const LIMITS: Limits = Limits {
     bytes: usize::MAX,
     interval: Duration::from_millis(20),
 };
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff::up_to(Duration::from_secs(30));
 
 /// The deletions that wait or run.
 pub struct WorkplanDeleter {
@@ -82,7 +84,7 @@ impl Task for DeleteTask {
         let mut failures = 0;
         while let Err(error) = api.delete(&name, &params).await {
             // 404: it is gone. 409: another Workplan has its name.
-            if matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code)) {
+            if is_gone(&error) {
                 return;
             }
             failures += 1;
@@ -92,7 +94,7 @@ impl Task for DeleteTask {
                 "the Workplan is not deleted; the deletion is retried: {}",
                 message(&error)
             );
-            sleep(backoff(failures, MAX_BACKOFF)).await;
+            sleep(BACKOFF.delay(failures)).await;
         }
         self.metrics.workplan_deleted();
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use jiff::SignedDuration;
-use kubeci_controller::RuntimeArgs;
+use kubeci_controller::ControllerArgs;
 use mimalloc::MiMalloc;
 
 use crate::operator::Settings;
@@ -78,7 +78,7 @@ struct Args {
     sidecar_grace: SignedDuration,
 
     #[command(flatten)]
-    runtime: RuntimeArgs,
+    controller: ControllerArgs,
 }
 
 /// What the operator starts in pods on the nodes; not meant to be started by hand.
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
                 image: args.image,
                 sidecar_grace: args.sidecar_grace,
             };
-            operate(args.runtime, settings)
+            operate(args.controller, settings)
         }
     }
 }
@@ -134,8 +134,8 @@ fn done<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
 }
 
 #[tokio::main]
-async fn operate(runtime: RuntimeArgs, settings: Settings) -> ExitCode {
-    kubeci_controller::run("workplan-operator", runtime, |context| {
+async fn operate(args: ControllerArgs, settings: Settings) -> ExitCode {
+    kubeci_controller::run("workplan-operator", args, |context| {
         operator::operate(context, settings)
     })
     .await

@@ -22,13 +22,13 @@ use crate::queue::Queue;
 use crate::reconcile::Reconciler;
 use crate::status_writer::StatusWriter;
 use crate::sweeper::SweepRounds;
-use crate::testing::api_server::{NO_ANSWER, client, rejected};
 use crate::testing::workplan;
 use crate::worker::reconcile_workplan;
 use crate::workplan_cache::WorkplanCache;
 use crate::workplan_index::WorkplanIndex;
 use crate::workplan_key::WorkplanKey;
 use crate::workplan_state::WorkplanStates;
+use kubeci_controller::testing::{NO_ANSWER, client, rejected};
 
 /// An API server with one Workplan.
 struct Server {

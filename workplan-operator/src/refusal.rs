@@ -2,7 +2,7 @@
 
 use kube::core::Status;
 use kube::core::response::StatusDetails;
-use kubeci_controller::is_too_large;
+use kubeci_controller::api_error::is_too_large;
 
 /// Why a pod could not be created, in words for the Workplan.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -181,7 +181,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::api_server::{NO_ANSWER, client};
+    use kubeci_controller::testing::{NO_ANSWER, client};
 
     fn node() -> Node {
         let ready = json!([{"type": "Ready", "status": "True"}]);

@@ -1,7 +1,6 @@
 //! Workplans for tests, in short: `"a | b:a c:a"` is a task with the serial step `a` and two parallel
 //! steps that depend on it.
 
-pub mod api_server;
 pub mod pod;
 
 use kube::Resource;

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
-use kubeci_controller::{Condition, Watch};
+use kubeci_controller::{ReadinessCondition, Watch};
 use serde::de::DeserializeOwned;
 
 /// A change in a store.
@@ -20,7 +20,7 @@ pub enum Change<'a, K> {
 /// The condition is done after the first list.
 pub async fn pump<E, K>(
     mut events: Watch<E>,
-    listed: Condition,
+    listed: ReadinessCondition,
     read: impl Fn(Event<E>) -> Option<Event<K>>,
     mut trim: impl FnMut(&mut K),
     mut apply: impl FnMut(&Event<K>),
@@ -80,10 +80,10 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::testing::api_server::client;
+    use kubeci_controller::testing::client;
 
     /// Pumps from an API server: its lists fail once, contain an invalid object, and its watches have expired.
-    async fn pumped(duration: Duration) -> (Vec<String>, Condition) {
+    async fn pumped(duration: Duration) -> (Vec<String>, ReadinessCondition) {
         let mut lists = 0;
         let client = client(move |request| {
             if request.query.contains("watch=true") {

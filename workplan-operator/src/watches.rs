@@ -16,7 +16,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use kubeci_api::names::{SWEEP_LABEL, WORKPLAN_LABEL};
 use kubeci_api::{Phase, Workplan};
 use kubeci_controller::api_error::message;
-use kubeci_controller::{Condition, Context, Watch};
+use kubeci_controller::{Context, ReadinessCondition, Watch};
 use serde::de::DeserializeOwned;
 
 use crate::observed::is_ready;
@@ -39,7 +39,7 @@ pub struct Watches {
     pub limit_ranges: Store<LimitRange>,
     pub workplan_queue: Arc<Queue<WorkplanKey>>,
     pub node_queue: Arc<Queue<String>>,
-    listed: Vec<Condition>,
+    listed: Vec<ReadinessCondition>,
 }
 
 impl Watches {
@@ -87,7 +87,7 @@ impl Watches {
     }
 
     /// Watches the metadata of Workplans. Before that it lists those that have ended, which need not be read.
-    fn watch_workplans(&self, context: &Context, listed: Condition) {
+    fn watch_workplans(&self, context: &Context, listed: ReadinessCondition) {
         let (client, metrics) = (context.client.clone(), context.metrics.clone());
         let (workplans, notify) = (Arc::clone(&self.workplans), self.on_workplan());
         let task = async move {
@@ -100,7 +100,7 @@ impl Watches {
         context.tasks.spawn("the watch of workplans", task);
     }
 
-    fn watch_pods(&self, context: &Context, listed: Condition) {
+    fn watch_pods(&self, context: &Context, listed: ReadinessCondition) {
         let config = watcher::Config::default().labels(WORKPLAN_LABEL);
         let events = watch::<Pod>(context, Api::all(context.client.clone()), config);
         let (pods, notify) = (Arc::clone(&self.pods), self.on_pod());
@@ -109,7 +109,12 @@ impl Watches {
         context.tasks.spawn("the watch of pods", task);
     }
 
-    fn watch_sweep_pods(&self, context: &Context, listed: Condition, mut writer: Writer<Pod>) {
+    fn watch_sweep_pods(
+        &self,
+        context: &Context,
+        listed: ReadinessCondition,
+        mut writer: Writer<Pod>,
+    ) {
         let api = Api::namespaced(context.client.clone(), &context.namespace);
         let config = watcher::Config::default().labels(SWEEP_LABEL);
         let events = watch::<Pod>(context, api, config);
@@ -118,7 +123,7 @@ impl Watches {
         context.tasks.spawn("the watch of sweep pods", task);
     }
 
-    fn watch_nodes(&self, context: &Context, listed: Condition, mut writer: Writer<Node>) {
+    fn watch_nodes(&self, context: &Context, listed: ReadinessCondition, mut writer: Writer<Node>) {
         let api = Api::all(context.client.clone());
         let events = watch::<Node>(context, api, watcher::Config::default());
         let apply = move |event: &_| writer.apply_watcher_event(event);
@@ -204,7 +209,11 @@ impl Watches {
 }
 
 /// A change of a limit range queues nothing: refused pods are requested again after their backoff.
-fn watch_limit_ranges(context: &Context, listed: Condition, mut writer: Writer<LimitRange>) {
+fn watch_limit_ranges(
+    context: &Context,
+    listed: ReadinessCondition,
+    mut writer: Writer<LimitRange>,
+) {
     let api = Api::all(context.client.clone());
     let events = watch::<LimitRange>(context, api, watcher::Config::default());
     let apply = move |event: &_| writer.apply_watcher_event(event);

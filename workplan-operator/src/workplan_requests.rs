@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderValue;
-use http::header::ACCEPT;
 use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ObjectMeta, PartialObjectMeta, Request, Status};
@@ -12,6 +10,7 @@ use kubeci_api::names::{TASK_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
 use kubeci_api::{Workplan, WorkplanStatus};
 use kubeci_compiler::Limits;
 use kubeci_controller::api_error::{self, message};
+use kubeci_controller::request_metadata;
 use serde_json::{Value, json};
 
 use crate::observed::PodFacts;
@@ -72,9 +71,6 @@ pub enum Created {
     Exists(Box<PodFacts>),
     Refused(Refusal),
 }
-
-/// The answer has only metadata: a Workplan may be large, and what was written is known.
-const ONLY_METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// Sends requests about one Workplan.
 pub struct WorkplanRequests {
@@ -192,17 +188,10 @@ impl WorkplanRequests {
         let path = Workplan::url_path(&(), workplan.metadata.namespace.as_deref());
         let (name, params) = (workplan.name_any(), PatchParams::default());
         let request = Request::new(path).patch_subresource("status", &name, &params, &unchanged);
-        let mut request =
+        let request =
             request.map_err(|error| RequestError::of(ACTION)(kube::Error::BuildRequest(error)))?;
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static(ONLY_METADATA));
-        let written = self
-            .client
-            .request::<PartialObjectMeta<Workplan>>(request)
-            .await;
-        written
-            .map(|it| it.metadata)
-            .map_err(RequestError::of(ACTION))
+        let written = request_metadata(&self.client, request).await;
+        written.map_err(RequestError::of(ACTION))
     }
 
     pub async fn add_finalizer(&self, workplan: &Workplan) -> Result<ObjectMeta, RequestError> {
@@ -261,8 +250,8 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::testing::api_server::{Answer, NO_ANSWER, client, rejected};
     use crate::testing::workplan;
+    use kubeci_controller::testing::{Answer, NO_ANSWER, client, rejected};
 
     /// Requests to an API server with these answers, and what it received.
     fn requests(answers: Vec<Answer>) -> (WorkplanRequests, Workplan, Arc<Mutex<Vec<String>>>) {

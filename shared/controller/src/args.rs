@@ -7,7 +7,7 @@ use crate::Error;
 
 /// The arguments that all operators share; flatten it into the operator's own parser.
 #[derive(Args, Clone, Debug)]
-pub struct RuntimeArgs {
+pub struct ControllerArgs {
     /// How log lines are written.
     #[arg(long, env = "KUBECI_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -52,7 +52,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl RuntimeArgs {
+impl ControllerArgs {
     pub(crate) fn namespace_or(&self, clients: &str) -> String {
         let given = self.namespace.clone().or_else(|| variable("POD_NAMESPACE"));
         given.unwrap_or_else(|| clients.to_owned())
@@ -90,12 +90,12 @@ mod tests {
     #[derive(Parser)]
     struct Command {
         #[command(flatten)]
-        runtime: RuntimeArgs,
+        controller: ControllerArgs,
     }
 
-    fn parse(args: &[&str]) -> Result<RuntimeArgs, clap::Error> {
+    fn parse(args: &[&str]) -> Result<ControllerArgs, clap::Error> {
         let args = [&["operator"], args].concat();
-        Command::try_parse_from(args).map(|command| command.runtime)
+        Command::try_parse_from(args).map(|command| command.controller)
     }
 
     #[test]

@@ -34,12 +34,6 @@ impl Backoff {
     }
 }
 
-/// The delay of [`Backoff::up_to`] after this many failures in a row.
-#[must_use]
-pub fn backoff(failures: u32, longest: Duration) -> Duration {
-    Backoff::up_to(longest).delay(failures)
-}
-
 /// The failures in a row of one object, and the time of its next attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Failures {

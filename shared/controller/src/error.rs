@@ -36,14 +36,14 @@ pub enum Error {
     },
 
     /// The process has no name to hold the lease with.
-    #[error("cannot tell this host's name; give this process a name with --identity: {0}")]
+    #[error("the name of this host is unknown; give this process a name with --identity: {0}")]
     Hostname(#[source] std::io::Error),
 
     /// Signal handlers cannot be installed.
     #[error("cannot listen for SIGTERM and SIGINT: {0}")]
     Signals(#[source] std::io::Error),
 
-    /// The lease was lost; the process exits so that it cannot act beside the next leader.
+    /// The lease was lost; the process exits so that it does not run beside the next leader.
     #[error("no longer the leader, restarting is safe: {0}")]
     LeaseLost(#[from] LeaseLost),
 
@@ -89,7 +89,7 @@ mod tests {
         let os = std::io::Error::other("no route");
         let http = std::io::Error::other(format!("cannot connect: {os}"));
         let error = Error::Operator(Box::new(Error::Hostname(http)));
-        let text = "cannot tell this host's name; give this process a name with --identity: \
+        let text = "the name of this host is unknown; give this process a name with --identity: \
                     cannot connect: no route";
         assert_eq!(with_causes(&error), text);
     }

@@ -71,17 +71,12 @@ fn truncated(note: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        convert::Infallible,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
-    use http::{Request, Response};
-    use kube::client::Body;
     use serde_json::Value;
-    use tower::service_fn;
 
     use super::*;
+    use crate::testing::client;
 
     #[test]
     fn note_is_cut_between_characters() {
@@ -92,16 +87,12 @@ mod tests {
     #[tokio::test]
     async fn warning_names_its_controller_and_object() {
         let written = Arc::new(Mutex::new(Value::Null));
-        let server = Arc::clone(&written);
-        let service = service_fn(move |request: Request<Body>| {
-            let server = Arc::clone(&server);
-            async move {
-                let body = request.into_body().collect_bytes().await.unwrap();
-                *server.lock().unwrap() = serde_json::from_slice(&body).unwrap();
-                Ok::<_, Infallible>(Response::new(Body::from(body.to_vec())))
-            }
+        let received = Arc::clone(&written);
+        let client = client(move |request| {
+            *received.lock().unwrap() = request.body.clone();
+            (201, request.body.clone())
         });
-        let recorder = EventRecorder::new(Client::new(service, "ns"), "workplan-operator", "pod-1");
+        let recorder = EventRecorder::new(client, "workplan-operator", "pod-1");
         let regarding = ObjectReference {
             name: Some("plan".into()),
             namespace: Some("ns".into()),

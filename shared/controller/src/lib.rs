@@ -3,14 +3,14 @@
 //! the API server's errors mean.
 //!
 //! ```no_run
-//! use kubeci_controller::{Context, RuntimeArgs};
+//! use kubeci_controller::{Context, ControllerArgs};
 //!
 //! # #[derive(clap::Parser)]
-//! # struct Args { #[command(flatten)] runtime: RuntimeArgs }
+//! # struct Args { #[command(flatten)] controller: ControllerArgs }
 //! #[tokio::main]
 //! async fn main() -> std::process::ExitCode {
 //!     let args = <Args as clap::Parser>::parse();
-//!     kubeci_controller::run("workflow-operator", args.runtime, operate).await
+//!     kubeci_controller::run("workflow-operator", args.controller, operate).await
 //! }
 //!
 //! async fn operate(context: Context) -> Result<(), kube::Error> {
@@ -33,23 +33,26 @@ mod error;
 mod events;
 mod lease;
 mod liveness;
+mod metadata_request;
 mod metrics;
 mod readiness;
 mod run;
 mod shutdown;
 mod tasks;
 mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod watch;
 
-pub use api_error::is_too_large;
-pub use args::{LogFormat, RuntimeArgs};
-pub use backoff::{Backoff, Failures, backoff};
+pub use args::{ControllerArgs, LogFormat};
+pub use backoff::{Backoff, Failures};
 pub use clock::now;
 pub use error::Error;
 pub use events::{EventRecorder, Warning};
 pub use liveness::{Heartbeat, Liveness};
+pub use metadata_request::request_metadata;
 pub use metrics::{Due, Metrics, Outcome, Reconciling};
-pub use readiness::{Condition, Readiness};
+pub use readiness::{Readiness, ReadinessCondition};
 pub use run::{Context, run};
 pub use tasks::{EndedTask, Tasks};
 pub use watch::Watch;

@@ -28,9 +28,9 @@ impl Readiness {
     /// Declares a condition of this leader. A leader without conditions is not ready, so declare all conditions before
     /// the first is done.
     #[must_use = "the process is not ready until the condition is done"]
-    pub fn condition(&self, name: &str) -> Condition {
+    pub fn condition(&self, name: &str) -> ReadinessCondition {
         self.set(name, false);
-        Condition {
+        ReadinessCondition {
             name: name.to_owned(),
             readiness: self.clone(),
             done: watch::Sender::new(false),
@@ -94,13 +94,13 @@ fn leading(conditions: &BTreeMap<String, bool>) -> String {
 
 /// A condition of a leader's readiness, such as a list that is complete.
 #[derive(Clone, Debug)]
-pub struct Condition {
+pub struct ReadinessCondition {
     name: String,
     readiness: Readiness,
     done: watch::Sender<bool>,
 }
 
-impl Condition {
+impl ReadinessCondition {
     /// Marks it as done.
     pub fn done(&self) {
         self.readiness.set(&self.name, true);

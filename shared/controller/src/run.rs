@@ -1,15 +1,12 @@
 use std::{process::ExitCode, time::Duration};
 
-use kube::{
-    Client,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::Client;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
 use crate::{
-    EndedTask, Error, EventRecorder, Liveness, Metrics, Readiness, RuntimeArgs, Tasks,
+    ControllerArgs, EndedTask, Error, EventRecorder, Liveness, Metrics, Readiness, Tasks,
     admin::Admin,
     client::Clients,
     error::with_causes,
@@ -45,16 +42,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// kube's recorder of Events of this operator.
-    #[must_use]
-    pub fn recorder(&self) -> Recorder {
-        let reporter = Reporter {
-            controller: format!("kube.ci/{}", self.operator),
-            instance: Some(self.identity.clone()),
-        };
-        Recorder::new(self.client.clone(), reporter)
-    }
-
     /// A recorder of Events of this operator.
     #[must_use]
     pub fn event_recorder(&self) -> EventRecorder {
@@ -68,7 +55,7 @@ impl Context {
 /// A standby serves `/healthz`, `/readyz` (ready) and `/metrics` too. The process must exit with the returned code:
 /// success only after a signal and a clean stop; otherwise a log line says why. It ends when another process has taken
 /// the lease. While the API server does not answer, requests wait.
-pub async fn run<F, Fut, E>(name: &str, args: RuntimeArgs, operate: F) -> ExitCode
+pub async fn run<F, Fut, E>(name: &str, args: ControllerArgs, operate: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<(), E>> + Send + 'static,
@@ -84,7 +71,7 @@ where
     }
 }
 
-async fn lead<F, Fut, E>(name: &str, args: &RuntimeArgs, operate: F) -> Result<(), Error>
+async fn lead<F, Fut, E>(name: &str, args: &ControllerArgs, operate: F) -> Result<(), Error>
 where
     F: FnOnce(Context) -> Fut,
     Fut: Future<Output = Result<(), E>> + Send + 'static,
@@ -114,7 +101,7 @@ where
 
 async fn prepare(
     name: &str,
-    args: &RuntimeArgs,
+    args: &ControllerArgs,
     tasks: Tasks,
     fence: &Fence,
 ) -> Result<(Context, Client), Error> {

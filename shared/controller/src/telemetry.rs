@@ -4,10 +4,10 @@ use tracing_subscriber::{
     Layer, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::{LogFormat, RuntimeArgs};
+use crate::{ControllerArgs, LogFormat};
 
 /// Writes log lines to standard output; no effect if a logger is set already.
-pub fn init(args: &RuntimeArgs) {
+pub fn init(args: &ControllerArgs) {
     let lines = tracing_subscriber::fmt::layer();
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match args.log_format {
         LogFormat::Text => lines.boxed(),

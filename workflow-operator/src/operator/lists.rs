@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use kubeci_controller::{Condition, Readiness};
+use kubeci_controller::{Readiness, ReadinessCondition};
 use kubeci_triggers::WorkflowKey;
 
 /// The lists of Workflows and Workplans.
@@ -14,8 +14,7 @@ pub struct Lists {
 /// The items of the current list of a watch. A watch starts with a list and may list again.
 pub struct List<K> {
     pub items: HashSet<K>,
-    complete: bool,
-    condition: Condition,
+    condition: ReadinessCondition,
 }
 
 impl<K> List<K> {
@@ -23,19 +22,19 @@ impl<K> List<K> {
     pub fn new(readiness: &Readiness, condition: &str) -> Self {
         Self {
             items: HashSet::new(),
-            complete: false,
             condition: readiness.condition(condition),
         }
     }
 
     /// Whether the first list is complete.
     pub fn is_complete(&self) -> bool {
-        self.complete
+        self.condition.is_done()
     }
 
     /// Completes the list. Returns whether it is the first one.
     pub fn complete(&mut self) -> bool {
+        let is_first = !self.condition.is_done();
         self.condition.done();
-        !std::mem::replace(&mut self.complete, true)
+        is_first
     }
 }

@@ -105,7 +105,7 @@ impl Operator {
         context.tasks.spawn("the access reviews", reviews);
         let status_client = StatusClient {
             client: client(),
-            recorder: context.recorder(),
+            recorder: context.event_recorder(),
         };
         let workplans = workplan_watch::run(client(), inputs.clone(), context.metrics.clone());
         let workplans = context.tasks.spawn("the watch of workplans", workplans);

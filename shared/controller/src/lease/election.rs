@@ -236,7 +236,7 @@ pub enum LeaseLost {
         holder: String,
     },
     /// The lease was deleted or released.
-    #[error("the lease was deleted or released by somebody else")]
+    #[error("the lease was deleted or released by another client")]
     Gone,
 }
 
