@@ -180,3 +180,139 @@ impl ObjectWatch {
         std::mem::take(&mut self.failing).then_some(WatchUpdate::Error(None))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kubeci_controller::testing::{Answer, HANGS, NO_ANSWER, client, rejected};
+    use kubeci_triggers::Kind;
+    use serde_json::{Value, json};
+    use tokio::{sync::mpsc, time::timeout};
+
+    use super::*;
+
+    /// The updates of a watch within this time. The API server answers its lists, and then its watches, so; the last
+    /// answer is repeated.
+    async fn updates(lists: Vec<Answer>, watches: Vec<Answer>, duration: Duration) -> Vec<String> {
+        let (mut lists, mut watches) = (repeating(lists), repeating(watches));
+        let client = client(move |request| {
+            if request.query.contains("watch=true") {
+                watches()
+            } else {
+                lists()
+            }
+        });
+        let key = WatchKey {
+            resource: Arc::new(Resource {
+                kind: Kind::new("v1", "ConfigMap"),
+                plural: "configmaps".into(),
+            }),
+            scope: Scope::All,
+        };
+        let metrics = Metrics::default();
+        let api = api(client, &key);
+        let events = Watch::new(api, watcher::Config::default(), "configmaps", &metrics);
+        let (inputs, mut received) = mpsc::channel(100);
+        let watch = ObjectWatch {
+            key,
+            epoch: 1,
+            inputs,
+            listing: Uids::new(),
+            failing: false,
+        };
+        let _ = timeout(duration, watch.run(events)).await;
+        let mut log = Vec::new();
+        while let Some(input) = received.recv().await {
+            if let Input::Watch { update, .. } = input {
+                log.push(line(&update));
+            }
+        }
+        log
+    }
+
+    fn repeating(answers: Vec<Answer>) -> impl FnMut() -> Answer + Send + 'static {
+        let mut at = 0;
+        move || {
+            let answer = answers[at.min(answers.len() - 1)].clone();
+            at += 1;
+            answer
+        }
+    }
+
+    fn line(update: &WatchUpdate) -> String {
+        match update {
+            WatchUpdate::Applied(object) => format!("applied {}", object.uid),
+            WatchUpdate::Deleted(uid, _) => format!("deleted {uid}"),
+            WatchUpdate::Listed(uids) => format!("listed {}", uids.len()),
+            WatchUpdate::Error(error) => format!("error {error:?}"),
+            WatchUpdate::NotServed => "not served".to_owned(),
+        }
+    }
+
+    fn list() -> Answer {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "a", "namespace": "ns", "uid": "1", "resourceVersion": "1"},
+        });
+        (
+            200,
+            json!({"metadata": {"resourceVersion": "1"}, "items": [object]}),
+        )
+    }
+
+    fn failure(code: u16) -> Answer {
+        (code, Value::Null)
+    }
+
+    fn event(type_: &str) -> Answer {
+        let object = list().1["items"][0].clone();
+        (200, json!({"type": type_, "object": object}))
+    }
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn resource_that_is_not_served_is_reported() {
+        let log = updates(vec![failure(404)], vec![failure(HANGS)], MINUTE).await;
+        assert_eq!(log[0], "not served");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forbidden_list_is_reported_until_it_succeeds() {
+        let lists = vec![failure(403), list()];
+        let log = updates(lists, vec![failure(HANGS)], MINUTE).await;
+        assert_eq!(log, ["error Some(Forbidden)", "applied 1", "listed 1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn single_watch_error_is_not_reported() {
+        let watches = vec![failure(500), failure(NO_ANSWER), failure(HANGS)];
+        let log = updates(vec![list()], watches, MINUTE).await;
+        assert_eq!(log, ["applied 1", "listed 1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failing_watch_is_reported_and_recovers() {
+        let watches = vec![failure(500), failure(503), failure(504), failure(HANGS)];
+        let log = updates(vec![list()], watches, MINUTE).await;
+        assert_eq!(log[..2], ["applied 1", "listed 1"]);
+        assert!(log[2].starts_with("error Some(Failing("), "{log:?}");
+        assert_eq!(log[3..], ["error None"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_watch_lists_again() {
+        let expired = rejected(410, "Expired", "too old resource version");
+        let watches = vec![expired, failure(HANGS)];
+        let log = updates(vec![list()], watches, MINUTE).await;
+        assert_eq!(log, ["applied 1", "listed 1", "applied 1", "listed 1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watch_that_ends_is_resumed_without_a_list() {
+        let watches = vec![event("MODIFIED"), event("DELETED"), failure(HANGS)];
+        let log = updates(vec![list()], watches, MINUTE).await;
+        assert_eq!(log, ["applied 1", "listed 1", "applied 1", "deleted 1"]);
+    }
+}

@@ -92,3 +92,82 @@ impl StatusClient {
         self.recorder.warn(&regarding, warning).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use kubeci_controller::testing::{NO_ANSWER, client};
+    use rstest::rstest;
+
+    use super::*;
+
+    /// Writes a status with a warning; the API server answers with these codes. Returns the requested paths.
+    async fn write(
+        patch: Option<Value>,
+        status_code: u16,
+        event_code: u16,
+    ) -> (WriteResult, Vec<String>) {
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let received = Arc::clone(&log);
+        let client = client(move |request| {
+            received.lock().unwrap().push(request.path.clone());
+            let is_event = request.path.ends_with("/events");
+            let code = if is_event { event_code } else { status_code };
+            let stored = if is_event {
+                request.body.clone()
+            } else {
+                json!({"metadata": {}})
+            };
+            (code, if code < 300 { stored } else { Value::Null })
+        });
+        let recorder = EventRecorder::new(client.clone(), "workflow-operator", "test");
+        let update = StatusUpdate {
+            reference: WorkflowRef {
+                uid: "uid".into(),
+                namespace: "ns".into(),
+                name: "w".into(),
+                generation: 1,
+            },
+            patch,
+            warning: Some(Problem::new("Forbidden", "no")),
+        };
+        let result = StatusClient { client, recorder }.write(update).await;
+        let log = log.lock().unwrap().clone();
+        (result, log)
+    }
+
+    #[rstest]
+    #[case::written(200, WriteResult::Flushed)]
+    #[case::deleted(404, WriteResult::NotFound)]
+    #[case::replaced(409, WriteResult::NotFound)]
+    #[case::server_error(500, WriteResult::Unknown)]
+    #[case::timeout(504, WriteResult::Unknown)]
+    #[case::no_answer(NO_ANSWER, WriteResult::Unknown)]
+    #[tokio::test]
+    async fn answer_decides_whether_the_write_is_retried(
+        #[case] code: u16,
+        #[case] expected: WriteResult,
+    ) {
+        let (result, log) = write(Some(json!({"active": 1})), code, 201).await;
+        assert_eq!(result, expected);
+        assert!(log[0].ends_with("/events"), "{log:?}");
+        assert!(log[1].ends_with("/workflows/w/status"), "{log:?}");
+    }
+
+    #[rstest]
+    #[case::forbidden(403)]
+    #[case::no_answer(NO_ANSWER)]
+    #[tokio::test]
+    async fn failed_event_does_not_fail_the_write(#[case] code: u16) {
+        let (result, _) = write(Some(json!({"active": 1})), 200, code).await;
+        assert_eq!(result, WriteResult::Flushed);
+    }
+
+    #[tokio::test]
+    async fn stored_status_is_not_written_again() {
+        let (result, log) = write(None, 500, 201).await;
+        assert_eq!(result, WriteResult::Flushed);
+        assert_eq!(log.len(), 1, "only the Event: {log:?}");
+    }
+}

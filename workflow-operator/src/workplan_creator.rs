@@ -106,7 +106,10 @@ impl Task for CreateTask {
         let reconciling = self.due.begin();
         let outline = self.creation.outline();
         let name = outline.name_any();
-        let created = create(self.client, &self.creation, &outline).await;
+        let created = match self.creation.body(&outline) {
+            Ok(body) => create(&self.client, &outline, body).await,
+            Err(error) => Err(CreateError::Unknown(error.to_string())),
+        };
         let outcome = match &created {
             Ok(()) | Err(CreateError::NamespaceTerminating) => Outcome::Success,
             Err(error) => {
@@ -126,15 +129,11 @@ impl Task for CreateTask {
     }
 }
 
-/// Creates a Workplan. It is not applied, because an earlier attempt may have created it.
-async fn create(
-    client: Client,
-    creation: &Creation,
-    outline: &Workplan,
-) -> Result<(), CreateError> {
+/// Creates the Workplan of an outline. It is not applied, because an earlier attempt may have created it.
+async fn create(client: &Client, outline: &Workplan, body: Vec<u8>) -> Result<(), CreateError> {
     let namespace = outline.namespace().unwrap_or_default();
     let api: Api<Workplan> = Api::namespaced(client.clone(), &namespace);
-    match send(&client, &api, creation, outline).await {
+    match send(client, &api, body).await {
         Ok(()) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             check_existing(&api, outline).await
@@ -161,15 +160,106 @@ async fn check_existing(api: &Api<Workplan>, workplan: &Workplan) -> Result<(), 
     }
 }
 
-async fn send(
-    client: &Client,
-    api: &Api<Workplan>,
-    creation: &Creation,
-    outline: &Workplan,
-) -> kube::Result<()> {
-    let body = creation.body(outline).map_err(kube::Error::SerdeError)?;
+async fn send(client: &Client, api: &Api<Workplan>, body: Vec<u8>) -> kube::Result<()> {
     let request = Request::new(api.resource_url()).create(&PostParams::default(), body);
     let request = request.map_err(kube::Error::BuildRequest)?;
     request_metadata(client, request).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::ObjectMeta;
+    use kubeci_api::{WorkplanSpec, names::HEAD_LABEL};
+    use kubeci_controller::testing::{Answer, NO_ANSWER, client, rejected};
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn metadata(uid: &str) -> ObjectMeta {
+        let owner = json!({
+            "apiVersion": "kube.ci/v1alpha1", "kind": "Workflow", "name": "w", "uid": uid, "controller": true,
+        });
+        let metadata = json!({
+            "name": "w-1", "namespace": "ns", "labels": {HEAD_LABEL: "head"}, "ownerReferences": [owner],
+        });
+        serde_json::from_value(metadata).unwrap()
+    }
+
+    /// The result of a creation with these answers.
+    async fn created(answers: Vec<Answer>) -> Result<(), CreateError> {
+        let mut answers = answers.into_iter();
+        let client = client(move |_| answers.next().unwrap());
+        let mut outline = Workplan::new("w-1", WorkplanSpec::default());
+        outline.metadata = metadata("workflow");
+        create(&client, &outline, b"{}".to_vec()).await
+    }
+
+    fn existing(uid: &str) -> Answer {
+        (200, json!({"metadata": metadata(uid)}))
+    }
+
+    fn already_exists() -> Answer {
+        rejected(409, "AlreadyExists", "it exists")
+    }
+
+    #[tokio::test]
+    async fn existing_workplan_of_the_event_counts_as_created() {
+        let result = created(vec![already_exists(), existing("workflow")]).await;
+        assert_eq!(result, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn existing_workplan_of_another_event_rejects() {
+        let result = created(vec![already_exists(), existing("other")]).await;
+        assert!(
+            matches!(&result, Err(CreateError::Rejected(message)) if message.contains("w-1 is taken")),
+            "{result:?}"
+        );
+    }
+
+    #[rstest]
+    #[case::deleted_since(404)]
+    #[case::server_error(500)]
+    #[case::no_answer(NO_ANSWER)]
+    #[tokio::test]
+    async fn existing_workplan_that_is_not_read_is_unknown(#[case] code: u16) {
+        let result = created(vec![already_exists(), (code, Value::Null)]).await;
+        assert!(matches!(result, Err(CreateError::Unknown(_))), "{result:?}");
+    }
+
+    #[rstest]
+    #[case::created(existing("workflow"), Ok(()))]
+    #[case::invalid(rejected(422, "Invalid", "no"), Err(CreateError::Rejected("no".into())))]
+    #[case::forbidden(rejected(403, "Forbidden", "no"), Err(CreateError::Rejected("no".into())))]
+    #[case::too_large(rejected(413, "", "large"), Err(CreateError::TooLarge("large".into())))]
+    #[case::too_large_for_etcd(
+        rejected(500, "", "etcdserver: request is too large"),
+        Err(CreateError::TooLarge("etcdserver: request is too large".into()))
+    )]
+    #[case::server_error(rejected(500, "", "down"), Err(CreateError::Unknown("down".into())))]
+    #[case::timeout(rejected(504, "Timeout", "slow"), Err(CreateError::Unknown("slow".into())))]
+    #[tokio::test]
+    async fn answer_decides_what_is_known(
+        #[case] answer: Answer,
+        #[case] expected: Result<(), CreateError>,
+    ) {
+        assert_eq!(created(vec![answer]).await, expected);
+    }
+
+    #[tokio::test]
+    async fn creation_without_an_answer_is_unknown() {
+        let result = created(vec![(NO_ANSWER, Value::Null)]).await;
+        assert!(matches!(result, Err(CreateError::Unknown(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn terminating_namespace_ends_the_creation() {
+        let cause = json!({"reason": "NamespaceTerminating", "message": "", "field": ""});
+        let (code, mut answer) = rejected(403, "Forbidden", "it is being terminated");
+        answer["details"] = json!({"kind": "workplans", "causes": [cause]});
+        let result = created(vec![(code, answer)]).await;
+        assert_eq!(result, Err(CreateError::NamespaceTerminating));
+    }
 }

@@ -99,3 +99,58 @@ impl Task for DeleteTask {
         self.metrics.workplan_deleted();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use kubeci_controller::testing::{NO_ANSWER, client};
+    use rstest::rstest;
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Deletes a Workplan with these answers, then successfully; returns the bodies of the requests.
+    async fn delete(codes: Vec<u16>) -> Vec<Value> {
+        let log: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let (received, mut codes) = (Arc::clone(&log), codes.into_iter());
+        let client = client(move |request| {
+            received.lock().unwrap().push(request.body.clone());
+            match codes.next() {
+                Some(code) => (code, Value::Null),
+                None => (200, json!({"kind": "Status", "status": "Success"})),
+            }
+        });
+        let metrics = Metrics::new(kubeci_controller::Metrics::default());
+        let mut deleter = WorkplanDeleter::new(client, metrics);
+        deleter.delete(Deletion {
+            namespace: "ns".into(),
+            name: "plan".into(),
+            uid: "uid".into(),
+        });
+        deleter.next().await;
+        log.lock().unwrap().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deletion_is_retried_with_backoff() {
+        let begun = Instant::now();
+        let requests = delete(vec![500, NO_ANSWER, 429]).await;
+        assert_eq!(requests.len(), 4);
+        assert_eq!(requests[0]["preconditions"]["uid"], "uid");
+        assert!(
+            begun.elapsed() > Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+
+    #[rstest]
+    #[case::deleted_by_another(404)]
+    #[case::replaced(409)]
+    #[tokio::test(start_paused = true)]
+    async fn missing_workplan_is_not_deleted_again(#[case] code: u16) {
+        assert_eq!(delete(vec![code]).await.len(), 1);
+    }
+}

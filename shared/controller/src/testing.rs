@@ -7,8 +7,11 @@ use kube::{Client, client::Body, core::Status};
 use serde_json::Value;
 use tower::BoxError;
 
-/// The code of an answer that never comes.
+/// The code of a request whose connection breaks.
 pub const NO_ANSWER: u16 = 0;
+
+/// The code of a request whose answer never comes.
+pub const HANGS: u16 = 1;
 
 /// A request.
 #[derive(Debug)]
@@ -38,13 +41,19 @@ pub fn client(answer: impl FnMut(&Received) -> Answer + Send + 'static) -> Clien
             if code == NO_ANSWER {
                 return Err(BoxError::from("the API server did not answer"));
             }
+            if code == HANGS {
+                return std::future::pending().await;
+            }
             let status = StatusCode::from_u16(code)?;
             if code >= 300 && value.is_null() {
                 let reason = status.canonical_reason().unwrap_or_default();
                 let reason = reason.replace(' ', "");
                 value = rejected(code, &reason, &reason).1;
             }
-            let body = Body::from(value.to_string().into_bytes());
+            let body = match value {
+                Value::Null => Body::empty(),
+                value => Body::from(value.to_string().into_bytes()),
+            };
             Ok(Response::builder().status(status).body(body)?)
         }
     });
