@@ -5,6 +5,7 @@
 //! The manifests in `crds/` are generated from these types.
 #![deny(missing_docs)]
 
+mod condition;
 mod execution;
 mod history;
 mod manifest;
@@ -20,6 +21,7 @@ mod workspace;
 
 pub mod names;
 
+pub use condition::keep_transition_time;
 pub use execution::Execution;
 pub use history::{History, HistoryStatus};
 pub use manifest::definitions;

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+use kubeci_api::keep_transition_time;
 
 /// The most problems in one message.
 const MESSAGES_MAX: usize = 5;
@@ -170,19 +171,15 @@ pub fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let condition = |state: ConditionState| {
-        let status = state.status.as_str();
-        let before = previous
-            .iter()
-            .find(|before| before.type_ == state.type_ && before.status == status);
-        Condition {
-            last_transition_time: before
-                .map_or(Time(now), |before| before.last_transition_time.clone()),
+        let condition = Condition {
+            last_transition_time: Time(now),
             message: state.message,
             observed_generation: Some(generation),
             reason: state.reason,
-            status: status.to_owned(),
+            status: state.status.as_str().to_owned(),
             type_: state.type_.to_owned(),
-        }
+        };
+        keep_transition_time(condition, previous)
     };
     current.into_iter().map(condition).collect()
 }

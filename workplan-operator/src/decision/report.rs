@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{Resource, ResourceExt};
-use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus, keep_transition_time};
 use kubeci_plan::{Order, Plan};
 
 use super::failure::Failure;
@@ -283,19 +283,15 @@ fn condition(
         .conditions
         .iter()
         .position(|condition| condition.type_ == type_);
-    let since = known
-        .map(|at| &status.conditions[at])
-        .filter(|condition| condition.status == value);
-    let last_transition_time =
-        since.map_or_else(|| seconds(now), |known| known.last_transition_time.clone());
     let condition = Condition {
-        last_transition_time,
+        last_transition_time: seconds(now),
         message: message.to_owned(),
         observed_generation: status.observed_generation,
         reason: reason.to_owned(),
         status: value.to_owned(),
         type_: type_.to_owned(),
     };
+    let condition = keep_transition_time(condition, &status.conditions);
     match known {
         Some(at) => status.conditions[at] = condition,
         None => status.conditions.push(condition),
