@@ -9,10 +9,19 @@ use jiff::SignedDuration;
 use kubeci_runtime::RuntimeArgs;
 use mimalloc::MiMalloc;
 
-use crate::core::workspace::Folder;
 use crate::shell::Settings;
+use crate::workspace::Folder;
 
-mod core;
+// What is to be done. Nothing in these modules talks to a cluster or reads a clock.
+mod decision;
+mod observed;
+mod plan;
+mod pod_builder;
+mod pod_warnings;
+mod refusal;
+mod sweep;
+mod workspace;
+
 mod node;
 mod shell;
 #[cfg(test)]

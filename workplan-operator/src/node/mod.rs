@@ -7,8 +7,8 @@ use std::path::Path;
 
 use kubeci_api::names::WORKSPACE_HOST_PATH;
 
-use crate::core::sweep::report::{self, SweepReport};
-use crate::core::workspace::Folder;
+use crate::sweep::report::{self, SweepReport};
+use crate::workspace::Folder;
 
 pub use open::open;
 

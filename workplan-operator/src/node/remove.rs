@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, mkdirat, openat, renameat, unl
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use crate::core::workspace::Folder;
+use crate::workspace::Folder;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {

@@ -15,9 +15,9 @@ use kubeci_runtime::is_too_large;
 use serde_json::{Value, json};
 
 use super::change::Change;
-use crate::core::observe::PodFacts;
-use crate::core::pod;
-use crate::core::refusal::{Refusal, blames_pod_level, exceeds_quota};
+use crate::observed::PodFacts;
+use crate::pod_builder;
+use crate::refusal::{Refusal, blames_pod_level, exceeds_quota};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -123,7 +123,7 @@ impl Requests {
                 Ok(facts.map_or(Created::Yes, Created::Exists))
             }
             Err(kube::Error::Api(status)) => {
-                match Refusal::of(&status, || pod::is_admitted(pod, limits)) {
+                match Refusal::of(&status, || pod_builder::is_admitted(pod, limits)) {
                     Some(refusal) => Ok(Created::Refused(refusal)),
                     None => Err(failed("creating a pod")(kube::Error::Api(status))),
                 }
@@ -134,14 +134,14 @@ impl Requests {
 
     /// A pod that was refused for the room that it holds for others, with as much as it may hold.
     async fn with_less_room(&self, pod: &Pod, status: &Status) -> Result<Option<Pod>, Error> {
-        if !pod::holds_room(pod) {
+        if !pod_builder::holds_room(pod) {
             Ok(None)
         } else if blames_pod_level(status) {
-            Ok(Some(pod::without_room(pod)))
+            Ok(Some(pod_builder::without_room(pod)))
         } else if exceeds_quota(status) {
             let quotas = self.quotas.list(&ListParams::default()).await;
             let quotas = quotas.map_err(failed("listing quotas"))?;
-            Ok(pod::with_room_within(pod, &quotas.items))
+            Ok(pod_builder::with_room_within(pod, &quotas.items))
         } else {
             Ok(None)
         }

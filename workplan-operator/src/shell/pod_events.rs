@@ -11,8 +11,8 @@ use kube::{Api, Client};
 use tokio::sync::{Mutex, Semaphore};
 
 use super::act::said;
-use crate::core::events::warnings;
-use crate::core::observe::PodWarning;
+use crate::observed::PodWarning;
+use crate::pod_warnings::warnings;
 
 /// How long what was read of a namespace counts.
 const FRESH: Duration = Duration::from_secs(2);

@@ -25,13 +25,13 @@ use super::pods::Pods;
 use super::refused::Refused;
 use super::sweeps::Sweeps;
 use super::workplans::{Known, Workplans};
-use crate::core::decide::{
+use crate::decision::{
     Action, Certainty, Decision, Facts, NodeState, SweepState, decide, fit, holds_folder, home,
     is_stalled,
 };
-use crate::core::observe::{PodFacts, PodWarning, is_ready};
-use crate::core::pod::{self, Placement};
-use crate::core::workspace::Folder;
+use crate::observed::{PodFacts, PodWarning, is_ready};
+use crate::pod_builder::{self, Placement};
+use crate::workspace::Folder;
 
 /// How often a Workplan is read and decided upon anew at once because somebody else wrote it meanwhile.
 const CONFLICTS: usize = 3;
@@ -234,7 +234,7 @@ impl Reconciler {
             .filter(|step| step.phase == StepPhase::Skipped)
             .map(|step| step.name.as_str())
             .collect();
-        pod::build(
+        pod_builder::build(
             &look.workplan,
             task,
             |step| !skipped.contains(step.name.as_str()),
@@ -399,7 +399,7 @@ impl Reconciler {
         let watched = self.pods.of(&Key::of(workplan));
         let tasks = 0..workplan.spec.tasks.len();
         let pods = tasks.filter_map(|task| {
-            let pod = watched.get(&*pod::name(workplan, task))?;
+            let pod = watched.get(&*pod_builder::name(workplan, task))?;
             Some((task, PodFacts::of(pod, workplan)))
         });
         pods.collect()

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::by_workplan::ByWorkplan;
 use super::retry::backoff;
-use crate::core::refusal::{Refusal, Verdict};
+use crate::refusal::{Refusal, Verdict};
 
 /// What was refused, by the uid of the Workplan.
 #[derive(Default)]

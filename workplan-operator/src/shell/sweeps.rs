@@ -16,11 +16,11 @@ use super::metrics::{Metrics, SweepResult};
 use super::pod_events::PodEvents;
 use super::queue::Queue;
 use super::reconcile::now;
-use crate::core::decide::SweepState;
-use crate::core::observe::is_ready;
-use crate::core::sweep::pod::{self, SweepFacts, SweepPodState};
-use crate::core::sweep::round::{Next, Round, Turn};
-use crate::core::workspace::Folder;
+use crate::decision::SweepState;
+use crate::observed::is_ready;
+use crate::sweep::pod::{self, SweepFacts, SweepPodState};
+use crate::sweep::round::{Next, Round, Turn};
+use crate::workspace::Folder;
 
 /// How often is looked at a sweep that is under way, should its pod not start.
 const LOOKS_APART: SignedDuration = SignedDuration::from_secs(6);

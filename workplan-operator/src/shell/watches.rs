@@ -24,7 +24,7 @@ use super::queue::Queue;
 use super::retry::backoff;
 use super::watch::{Change, follow, readable};
 use super::workplans::{Known, Workplans};
-use crate::core::observe::is_ready;
+use crate::observed::is_ready;
 
 /// A page of Workplans' metadata is some 250 KB.
 const WORKPLANS_PAGE: u32 = 250;

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use kubeci_api::Workplan;
 use kubeci_compiler::Limits;
 
-use crate::core::pod::{Placement, build};
+use crate::pod_builder::{Placement, build};
 
 static NO_LIMITS: Limits = Limits::NONE;
 

@@ -9,9 +9,7 @@ use super::failure::{Failure, Stuck};
 use super::trouble::Notice;
 use super::unprepared::{self, Unprepared};
 use super::{Facts, order, relay, sidecar, waiting};
-use crate::core::observe::{
-    ContainerFacts, ContainerKind, ContainerState, Ended, PodFacts, PodPhase,
-};
+use crate::observed::{ContainerFacts, ContainerKind, ContainerState, Ended, PodFacts, PodPhase};
 
 /// Brings the steps of one task up to date with its pod. Steps that are final stay as they are.
 pub fn settle(

@@ -2,7 +2,7 @@
 
 mod cluster;
 mod plans;
-#[path = "../../../../../shared/compiler/tests/reference/outcomes.rs"]
+#[path = "../../../../shared/compiler/tests/reference/outcomes.rs"]
 mod reference;
 mod runner;
 
@@ -13,7 +13,7 @@ use kubeci_api::{StepPhase, StepStatus};
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::plan::validate;
+use crate::plan::validate;
 use cluster::{Cluster, Event};
 use plans::{Outcome, Scenario, compiled, scenario};
 
@@ -242,14 +242,14 @@ impl World {
                 );
                 let left = |step: &kubeci_api::Step| is_left(status, &step.name);
                 let node = home(&self.workplan, &facts.pods);
-                let placement = crate::core::pod::Placement {
+                let placement = crate::pod_builder::Placement {
                     node,
                     fresh: !status.steps.iter().any(|step| step.phase.has_started()),
                     room: None,
                     image: "operator",
                     limits: &facts.limits,
                 };
-                let pod = crate::core::pod::build(&self.workplan, task, left, placement);
+                let pod = crate::pod_builder::build(&self.workplan, task, left, placement);
                 self.cluster.create(task, &pod);
             }
             Action::DeletePod(task) => self.cluster.delete_as_seen(task, &facts.pods[&task]),

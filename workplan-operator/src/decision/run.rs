@@ -11,8 +11,8 @@ use super::{
     Action, Certainty, Decision, Facts, NodeState, has_finalizer, holds_folder, home, order, relay,
     report, unprepared,
 };
-use crate::core::observe::{ContainerFacts, Owner, PodFacts};
-use crate::core::refusal::Verdict;
+use crate::observed::{ContainerFacts, Owner, PodFacts};
+use crate::refusal::Verdict;
 
 pub fn decide(workplan: &Workplan, plan: &Plan, prior: WorkplanStatus, facts: &Facts) -> Decision {
     let mut run = Run {
@@ -117,7 +117,7 @@ impl Run<'_> {
             }
             None if !was_started(steps) => {}
             None if self.facts.certainty == Certainty::Asked => {
-                let name = crate::core::pod::name(workplan, task);
+                let name = crate::pod_builder::name(workplan, task);
                 self.end_rest(task, &Failure::of_missing_pod(&name), Some(self.facts.now));
             }
             None => {

@@ -8,9 +8,7 @@ use super::failure::{Failure, PATIENCE, Stuck};
 use super::scheduling;
 use super::trouble::{Notice, Trouble};
 use super::unprepared::is_ours;
-use crate::core::observe::{
-    ContainerFacts, ContainerKind, ContainerState, Owner, PodFacts, PodWarning,
-};
+use crate::observed::{ContainerFacts, ContainerKind, ContainerState, Owner, PodFacts, PodWarning};
 
 /// How long a pod stands still before its Events are read.
 const STILL: SignedDuration = SignedDuration::from_secs(3);

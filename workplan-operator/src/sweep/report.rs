@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn even_the_longest_report_fits() {
         let mut report = SweepReport::default();
-        for at in 0..crate::core::sweep::round::FOLDERS_MAX {
+        for at in 0..crate::sweep::round::FOLDERS_MAX {
             report.failed(at, &"é".repeat(10_000));
         }
         assert!(serde_json::to_string(&report).unwrap().len() <= 4096);

@@ -43,9 +43,9 @@ use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan, WorkplanStatus, WorkspaceKind};
 use kubeci_compiler::Limits;
 
-use crate::core::observe::{Owner, PodFacts, PodWarning};
-use crate::core::plan;
-use crate::core::refusal::Refusal;
+use crate::observed::{Owner, PodFacts, PodWarning};
+use crate::plan;
+use crate::refusal::Refusal;
 
 /// All that is known of a Workplan beside itself.
 #[derive(Clone, Debug)]

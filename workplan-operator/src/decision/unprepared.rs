@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::relay::came_up;
 use super::settle::{Verdict, verdict};
 use super::trouble::{Notice, Trouble};
-use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts};
+use crate::observed::{ContainerFacts, ContainerState, Ended, PodFacts};
 
 /// What becomes of the steps of a pod that is not prepared.
 pub enum Unprepared {
@@ -86,9 +86,9 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::core::decide::fixtures::{decided, facts, message, phases, pod, reason};
-    use crate::core::decide::{Action, Decision};
-    use crate::core::pod::RUNNER;
+    use crate::decision::fixtures::{decided, facts, message, phases, pod, reason};
+    use crate::decision::{Action, Decision};
+    use crate::pod_builder::RUNNER;
     use crate::testing::{relay, workplan_of};
 
     /// Its steps were started at 00:02, when there was no step runner.
@@ -159,7 +159,7 @@ mod tests {
         #[values("0", "125")] runner: &str,
     ) {
         let mut pod = come_at(started_without(runner), "2026-01-01T00:00:12Z");
-        pod.phase = crate::core::observe::PodPhase::Failed;
+        pod.phase = crate::observed::PodPhase::Failed;
         let decision = decide(pod.clone());
         assert_eq!(phases(&decision.status), "pp");
         assert_eq!(decision.actions, [Action::DeletePod(0)]);

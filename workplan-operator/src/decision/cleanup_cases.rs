@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::fixtures::*;
 use super::*;
-use crate::core::refusal::Verdict;
+use crate::refusal::Verdict;
 use crate::testing::workplan;
 
 /// A plan whose only pod has ended, as its status says.

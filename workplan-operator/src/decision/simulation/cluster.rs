@@ -9,10 +9,10 @@ use kubeci_api::names::RUNNER_CONTAINER;
 
 use super::plans::Outcome;
 use super::runner::{Runners, Turn};
-use crate::core::observe::{
+use crate::observed::{
     ContainerFacts, ContainerKind, ContainerState, Ended, Owner, PodFacts, PodPhase,
 };
-use crate::core::pod::RUNNER;
+use crate::pod_builder::RUNNER;
 
 pub struct Cluster {
     pods: BTreeMap<usize, PodFacts>,

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::pod::{SweepEnd, SweepFacts, SweepPodState};
 use super::report::SweepReport;
-use crate::core::decide::SweepState;
-use crate::core::workspace::Folder;
+use crate::decision::SweepState;
+use crate::workspace::Folder;
 
 /// The most folders that one sweep removes.
 pub const FOLDERS_MAX: usize = 200;

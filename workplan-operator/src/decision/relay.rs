@@ -13,7 +13,7 @@ use super::failure::{Failure, Stuck};
 use super::order::{readiness, skip_for, skip_reason};
 use super::settle::keep;
 use super::trouble::{Notice, Trouble};
-use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
+use crate::observed::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
 
 /// How long step runners may take to end after the last step that they wait for, with what the kubelet
 /// takes to tell of it.

@@ -24,7 +24,7 @@ use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
 use container::some;
 use kubeci_compiler::{Limits, Requests, is_relay};
 
-use crate::core::workspace::{Folder, workflow};
+use crate::workspace::{Folder, workflow};
 
 /// Kubectl's own annotation.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

@@ -8,8 +8,8 @@ use kubeci_plan::{EdgeKind, NamedEdge, Outcome, Readiness, readiness};
 use step_runner::record::{End, Exit, Record, Stage};
 
 use super::plans::Outcome as Fate;
-use crate::core::observe::Ended;
-use crate::core::pod::RUNNER;
+use crate::observed::Ended;
+use crate::pod_builder::RUNNER;
 
 #[derive(Debug)]
 pub struct Runner {

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use kubeci_api::StepStatus;
 use kubeci_api::names::RUNNER_CONTAINER;
 
-use crate::core::observe::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
+use crate::observed::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
 
 /// How long a container may fail to be created before its step fails.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);

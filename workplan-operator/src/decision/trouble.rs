@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::failure::{Failure, Stuck};
-use crate::core::refusal::{Refusal, Verdict};
+use crate::refusal::{Refusal, Verdict};
 
 /// Said of what is given up after [`PATIENCE`](super::failure::PATIENCE).
 const GIVEN_UP: &str = "It fails if this lasts for 5 minutes";

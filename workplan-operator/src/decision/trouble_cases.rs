@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use super::fixtures::*;
 use super::*;
-use crate::core::refusal::Verdict;
+use crate::refusal::Verdict;
 use crate::testing::workplan;
 
 #[rstest]

@@ -9,7 +9,7 @@ use super::{
     Action, Certainty, Decision, Facts, NodeState, SweepState, has_finalizer, holds_folder, home,
     report,
 };
-use crate::core::observe::Owner;
+use crate::observed::Owner;
 
 /// Cleans up after a plan whose steps have all ended.
 pub fn of_ended(
@@ -170,7 +170,7 @@ fn steps_of<'a>(
 fn pods_of<'a>(
     tasks: &[Range<usize>],
     facts: &'a Facts,
-) -> impl Iterator<Item = (usize, &'a crate::core::observe::PodFacts)> {
+) -> impl Iterator<Item = (usize, &'a crate::observed::PodFacts)> {
     let known = tasks.len();
     let pods = facts.pods.iter().map(|(task, pod)| (*task, pod));
     pods.filter(move |(task, pod)| *task < known && pod.owner == Owner::Ours)

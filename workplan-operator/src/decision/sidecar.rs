@@ -8,7 +8,7 @@ use kubeci_api::{StepPhase, StepStatus};
 use super::failure::Failure;
 use super::unprepared::is_ours;
 use super::{Action, Decision, Facts, report};
-use crate::core::observe::{ContainerFacts, ContainerKind, ContainerState, Owner, PodFacts};
+use crate::observed::{ContainerFacts, ContainerKind, ContainerState, Owner, PodFacts};
 
 /// How long a container may outlive the steps of its pod without that being told: most end by themselves.
 const UNTOLD: SignedDuration = SignedDuration::from_secs(5);

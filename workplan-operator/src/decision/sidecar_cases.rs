@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use super::fixtures::*;
 use super::*;
-use crate::core::observe::{ContainerState, PodPhase};
+use crate::observed::{ContainerState, PodPhase};
 use crate::testing::{relay, workplan, workplan_of};
 
 const ENDED: &str = "2026-01-01T00:00:02Z";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::core::observe::{ContainerFacts, ContainerKind, ContainerState, Ended, Owner, PodPhase};
+use crate::observed::{ContainerFacts, ContainerKind, ContainerState, Ended, Owner, PodPhase};
 
 pub fn now() -> Timestamp {
     "2026-01-01T00:10:00Z".parse().unwrap()

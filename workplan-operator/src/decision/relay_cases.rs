@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use super::fixtures::{after, cleaned, decided, facts, phases, pod, reason};
 use super::*;
-use crate::core::observe::{ContainerState, PodPhase};
+use crate::observed::{ContainerState, PodPhase};
 use crate::testing::{relay, workplan_of};
 
 /// `b` after `a`, `c` after both.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 
-use super::observe::PodWarning;
+use crate::observed::PodWarning;
 
 /// Of the warnings of this last time, the one that came most often says best what is wrong: others sum up
 /// that one did not pass.

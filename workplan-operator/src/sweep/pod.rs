@@ -13,9 +13,9 @@ use kubeci_compiler::{Limits, Need};
 use sha2::{Digest, Sha256};
 
 use super::report::SweepReport;
-use crate::core::observe::PodWarning;
-use crate::core::pod::as_root;
-use crate::core::workspace::Folder;
+use crate::observed::PodWarning;
+use crate::pod_builder::as_root;
+use crate::workspace::Folder;
 
 /// It works on one core at most.
 const NEEDS: [Need; 2] = [

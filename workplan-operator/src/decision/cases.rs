@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use super::fixtures::*;
 use super::*;
-use crate::core::observe::{ContainerState, PodPhase};
+use crate::observed::{ContainerState, PodPhase};
 use crate::testing::workplan;
 
 #[test]

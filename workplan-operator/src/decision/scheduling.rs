@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::waiting::Wait;
-use crate::core::observe::PodFacts;
+use crate::observed::PodFacts;
 
 /// What the scheduler says of nodes, and what helps. It has no structure but its words.
 const ADVICE: [(&str, &str); 6] = [
