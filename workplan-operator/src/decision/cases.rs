@@ -95,7 +95,7 @@ fn a_failed_step_skips_what_depends_on_it_and_nothing_else() {
         decision.actions,
         [Action::CreatePod(1), Action::CreatePod(2)]
     );
-    assert_eq!(reason(&decision), "a: exit code 3");
+    assert_eq!(summary(&decision), "a: exit code 3");
     let skipped = decision.status.steps[2].message.as_deref();
     assert_eq!(skipped, Some("a did not complete, which it depends on"));
 }
@@ -128,7 +128,7 @@ fn a_completed_plan_says_so_and_is_swept() {
     let status = &decision.status;
     assert_eq!(status.phase, Some(Phase::Completed));
     assert_eq!(
-        (reason(&decision), message(&decision)),
+        (summary(&decision), message(&decision)),
         ("", "every step has completed")
     );
     assert_eq!(status.progress.as_deref(), Some("2/2"));
@@ -159,7 +159,7 @@ fn a_pods_end_tells_of_containers_that_say_nothing(
     (pod.phase, pod.reason) = (phase, why.map(Into::into));
     let decision = decided(&workplan, &facts([(0, pod)]));
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         (expected, expected_reason)
     );
 }
@@ -175,8 +175,66 @@ fn why_a_container_ended_is_told(#[case] why: &str, #[case] expected: &str, #[ca
         (end.reason, end.message) = (why.into(), "exec: \"nope\" not found".into());
     }
     let decision = decided(&workplan, &facts([(0, pod)]));
-    assert_eq!(reason(&decision), expected);
+    assert_eq!(summary(&decision), expected);
     assert!(message(&decision).contains(text), "{}", message(&decision));
+}
+
+#[rstest]
+#[case::exit_code("Error", "disk full", "Error", Some("disk full"), "a: exit code 137")]
+#[case::without_log("Error", "", "Error", None, "a: exit code 137")]
+#[case::no_command("StartError", "", "StartError", None, "a: StartError")]
+fn step_failure_has_reason_and_message(
+    #[case] why: &str,
+    #[case] log: &str,
+    #[case] expected: &str,
+    #[case] expected_message: Option<&str>,
+    #[case] expected_summary: &str,
+) {
+    let workplan = workplan(Order::Linear, &["a"]);
+    let mut pod = pod(0, "| a=137");
+    if let ContainerState::Ended(end) = &mut pod.containers[0].state {
+        (end.reason, end.message) = (why.into(), log.into());
+    }
+    let decision = decided(&workplan, &facts([(0, pod)]));
+    let step = &decision.status.steps[0];
+    assert_eq!(step.reason.as_deref(), Some(expected));
+    assert_eq!(step.message.as_deref(), expected_message);
+    assert_eq!(step.attempts, [], "one attempt is not listed");
+    assert_eq!(reason(&decision), "StepFailed");
+    assert_eq!(summary(&decision), expected_summary);
+    assert_eq!(decision.status.conditions[0].reason, "StepFailed");
+}
+
+/// Version 0.1.0 wrote no reasons of steps, and no summary.
+#[test]
+fn status_of_earlier_version_is_read() {
+    let mut workplan = workplan(Order::Graph, &["| a b", "c:b"]);
+    workplan.status = serde_json::from_value(serde_json::json!({
+        "phase": "running", "reason": "a: exit code 3", "taskIndex": 0, "node": "n1", "progress": "0/3",
+        "message": "the step a failed: exit code 3: disk full. Its log: kubectl -n ns logs plan-0 -c a",
+        "observedGeneration": 1,
+        "steps": [
+            {"name": "a", "phase": "failed", "pod": "plan-0", "container": "a", "exitCode": 3,
+             "finishedAt": "2026-01-01T00:00:02.000000Z", "message": "exit code 3: disk full"},
+            {"name": "b", "phase": "running", "pod": "plan-0", "container": "b"},
+            {"name": "c", "phase": "pending"},
+        ],
+    }))
+    .unwrap();
+    let decision = decided(&workplan, &facts([(0, pod(0, "| a=3 b=0"))]));
+    assert_eq!(phases(&decision.status), "fcp");
+    assert_eq!(decision.actions, [Action::CreatePod(1)]);
+    let step = &decision.status.steps[0];
+    assert_eq!(step.reason.as_deref(), Some("Error"));
+    assert_eq!(step.message.as_deref(), Some("disk full"));
+    assert_eq!(
+        (reason(&decision), summary(&decision)),
+        ("StepFailed", "a: exit code 3")
+    );
+    assert_eq!(
+        message(&decision),
+        workplan.status.unwrap().message.unwrap()
+    );
 }
 
 #[test]
@@ -196,7 +254,7 @@ fn a_pod_that_goes_is_waited_for_and_then_missed() {
     asked.certainty = Certainty::Asked;
     let gone = decided(&workplan, &asked);
     assert_eq!(
-        (phases(&gone.status).as_str(), reason(&gone)),
+        (phases(&gone.status).as_str(), summary(&gone)),
         ("cfs", "PodDeleted")
     );
     assert_eq!(gone.actions, [Action::Sweep]);
@@ -204,7 +262,7 @@ fn a_pod_that_goes_is_waited_for_and_then_missed() {
     going.containers[1] = container("b=143", false);
     let stopped = decided(&workplan, &facts([(0, going)]));
     assert_eq!(
-        (phases(&stopped.status).as_str(), reason(&stopped)),
+        (phases(&stopped.status).as_str(), summary(&stopped)),
         ("cfs", "PodDeleted")
     );
 }

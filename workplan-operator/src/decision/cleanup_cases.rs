@@ -91,11 +91,11 @@ fn a_node_that_is_gone_ends_the_plan() {
     let workplan = workplan(Order::Linear, &["a", "b"]);
     let mut facts = facts([(0, pod(0, "| a=run"))]);
     facts.node = NodeState::NotReady;
-    assert_eq!(reason(&decided(&workplan, &facts)), "NodeNotReady");
+    assert_eq!(summary(&decided(&workplan, &facts)), "NodeNotReady");
     facts.node = NodeState::Gone;
     let decision = decided(&workplan, &facts);
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         ("ff", "NodeGone")
     );
     assert_eq!(cleaned(&decision), None, "its pod is deleted first");
@@ -113,7 +113,7 @@ fn law_5_a_deleted_plan_stops_its_pods_then_sweeps_then_goes() {
     let mut facts = facts([(0, pod(0, "| a=run"))]);
     let decision = decided(&workplan, &facts);
     assert_eq!(decision.actions, [Action::DeletePod(0), Action::Ask]);
-    assert_eq!(reason(&decision), "Deleting");
+    assert_eq!(summary(&decision), "Deleting");
     assert_eq!(
         decision.status.node.as_deref(),
         Some("n1"),

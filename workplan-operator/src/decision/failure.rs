@@ -1,6 +1,4 @@
-//! Why a step did not complete, as it is written in its status: `<reason>: <text>`.
-
-use std::fmt;
+//! Why a step did not complete, as it is written in its status.
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_api::StepStatus;
@@ -13,6 +11,9 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// The most characters of a container's last log lines that a status repeats.
 const LOG_TAIL: usize = 400;
+
+/// The kubelet's own reason for the end of a command whose exit code is not 0.
+const ERROR: &str = "Error";
 
 /// Reasons for which a container waits its turn, or is being created.
 const IN_TURN: [&str; 3] = ["", "PodInitializing", "ContainerCreating"];
@@ -60,14 +61,13 @@ impl Failure {
     /// What a container says that ended otherwise than with exit code 0.
     #[must_use]
     pub fn of_end(end: &Ended) -> Self {
-        let code = end.exit_code;
         let log = tail(&end.message);
         match end.reason.as_str() {
             "OOMKilled" => {
                 let text = "it used more memory than its limit; raise resources.limits.memory";
                 Self::new("OOMKilled", text)
             }
-            "" | "Error" | "Completed" => Self::new(&format!("exit code {code}"), log),
+            "" | "Error" | "Completed" => Self::new(ERROR, log),
             reason => Self::new(reason, log),
         }
     }
@@ -103,7 +103,7 @@ impl Failure {
 
     /// Why no step of a pod can run in which a container of ours failed.
     #[must_use]
-    pub fn unprepared(container: &str, failure: &Self) -> Self {
+    pub fn unprepared(container: &str, failure: &Self, exit_code: Option<i32>) -> Self {
         let (reason, does, undone) = if container == RUNNER_CONTAINER {
             let undone = "the step runner could not be installed in the pod";
             ("RunnerNotInstalled", "brings the step runner", undone)
@@ -123,7 +123,7 @@ impl Failure {
                     format!("the operator's own image, which {does}, does not start: {text}"),
                 )
             }
-            _ => Self::new(reason, format!("{undone}: {failure}")),
+            _ => Self::new(reason, format!("{undone}: {}", failure.in_full(exit_code))),
         }
     }
 
@@ -143,12 +143,44 @@ impl Failure {
         Self::new("PodDeleted", text)
     }
 
-    /// What is written in a step's message.
+    /// What is written in a step's status.
     #[must_use]
     pub fn recorded(step: &StepStatus) -> Self {
-        let message = step.message.as_deref().unwrap_or("Unknown");
-        let (reason, text) = message.split_once(": ").unwrap_or((message, ""));
-        Self::new(reason, text)
+        let reason = step.reason.as_deref().unwrap_or("Unknown");
+        Self::new(reason, step.message.as_deref().unwrap_or_default())
+    }
+
+    /// Writes it into a step's status.
+    pub fn record(&self, step: &mut StepStatus) {
+        step.reason = Some(self.reason.clone());
+        step.message = (!self.text.is_empty()).then(|| self.text.clone());
+    }
+
+    /// As [`Self::record`], but the message of the same reason stays: the kubelet words each attempt a little anew.
+    pub fn record_again(&self, step: &mut StepStatus) {
+        if step.reason.as_ref() != Some(&self.reason) {
+            self.record(step);
+        }
+    }
+
+    /// The reason in a few words; that of a command that failed is its exit code.
+    #[must_use]
+    pub fn in_short(&self, exit_code: Option<i32>) -> String {
+        match exit_code {
+            Some(code) if self.reason == ERROR => format!("exit code {code}"),
+            _ => self.reason.clone(),
+        }
+    }
+
+    /// The reason and the text in one sentence.
+    #[must_use]
+    pub fn in_full(&self, exit_code: Option<i32>) -> String {
+        let short = self.in_short(exit_code);
+        if self.text.is_empty() {
+            short
+        } else {
+            format!("{short}: {}", self.text)
+        }
     }
 
     /// Whether it is a matter of the container alone, not of its whole pod.
@@ -157,17 +189,6 @@ impl Failure {
         let reason = self.reason.as_str();
         let of_container = [&CURABLE[..], &OF_IMAGE, &HOPELESS].concat();
         step.exit_code.is_some() || of_container.contains(&reason)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)?;
-        if self.text.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ": {}", self.text)
-        }
     }
 }
 
@@ -251,15 +272,13 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case("exit code 1", "boom: no such file")]
-    #[case("exit code 137", "")]
+    #[case("Error", "boom: no such file")]
+    #[case("Error", "")]
     #[case("Evicted", "the pod p failed on its node: low on memory")]
     fn a_failure_is_read_back_from_the_status(#[case] reason: &str, #[case] text: &str) {
         let failure = Failure::new(reason, text);
-        let step = StepStatus {
-            message: Some(failure.to_string()),
-            ..StepStatus::default()
-        };
+        let mut step = StepStatus::default();
+        failure.record(&mut step);
         assert_eq!(Failure::recorded(&step), failure);
     }
 

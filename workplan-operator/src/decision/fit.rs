@@ -44,10 +44,16 @@ pub fn shorten(workplan: &Workplan, status: &mut WorkplanStatus) {
     let room = STORED_MAX.saturating_sub(spec + managed);
     let mut longest = 16 * MESSAGE_BYTES;
     while stored_bytes(status) > room && longest >= MESSAGE_BYTES {
-        let messages = status.steps.iter_mut().filter_map(|it| it.message.as_mut());
+        let messages = status.steps.iter_mut().flat_map(messages);
         messages.for_each(|message| cut(message, longest));
         longest /= 2;
     }
+}
+
+fn messages(step: &mut StepStatus) -> impl Iterator<Item = &mut String> {
+    let attempts = step.attempts.iter_mut();
+    let of_attempts = attempts.filter_map(|it| it.message.as_mut());
+    step.message.iter_mut().chain(of_attempts)
 }
 
 /// What is left of a status that the API server finds too large: all but its steps.
@@ -70,7 +76,11 @@ pub fn least(status: &WorkplanStatus, error: &str) -> WorkplanStatus {
 
 /// About what the status takes that tells the most.
 fn told_bytes(status: &WorkplanStatus) -> usize {
-    let told = |step: &StepStatus| 512 + step.message.as_ref().map_or(0, String::len);
+    let told = |step: &StepStatus| {
+        let attempts = step.attempts.iter();
+        let attempts = attempts.map(|it| 512 + it.message.as_ref().map_or(0, String::len));
+        512 + step.message.as_ref().map_or(0, String::len) + attempts.sum::<usize>()
+    };
     status.steps.iter().map(told).sum()
 }
 
@@ -169,6 +179,7 @@ mod tests {
             started_at: time(),
             finished_at: time(),
             exit_code: Some(137),
+            reason: Some("CreateContainerConfigError".into()),
             message: Some("exit code 137: <".repeat(100)),
             ..StepStatus::default()
         };

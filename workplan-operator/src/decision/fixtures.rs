@@ -97,6 +97,10 @@ pub fn phases(status: &WorkplanStatus) -> String {
         .collect()
 }
 
+pub fn summary(decision: &Decision) -> &str {
+    decision.status.summary.as_deref().unwrap_or_default()
+}
+
 pub fn reason(decision: &Decision) -> &str {
     decision.status.reason.as_deref().unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 //! the actions that bring it on. Pure, and total: every state of the pods has an answer.
 
 mod cleanup;
+mod earlier_status;
 mod failure;
 pub mod fit;
 mod order;

@@ -8,6 +8,7 @@ use kubeci_api::{StepPhase, StepStatus};
 use kubeci_plan::{BrokenEdge, Edge, NamedEdge, Outcome, Plan, PlanStep, Readiness};
 
 use super::failure::Failure;
+use super::settle::say;
 
 /// What a step that has not started does next; one that is skipped names the step because of which.
 pub fn readiness(plan: &Plan, steps: &[StepStatus], at: usize) -> Readiness {
@@ -66,7 +67,7 @@ pub fn end_rest(
 pub fn skip_for(steps: &mut [StepStatus], broken: Edge) {
     let message = skip_reason(steps, broken);
     steps[broken.to].phase = StepPhase::Skipped;
-    steps[broken.to].message = Some(message);
+    say(&mut steps[broken.to], Some(message));
 }
 
 /// Why the step is skipped to which a broken edge goes.
@@ -79,7 +80,7 @@ pub fn skip_reason(steps: &[StepStatus], broken: Edge) -> String {
 fn fail(step: &mut StepStatus, failure: &Failure, now: Option<Timestamp>) {
     step.phase = StepPhase::Failed;
     step.finished_at = step.started_at.as_ref().and(now).map(MicroTime);
-    step.message = Some(failure.to_string());
+    failure.record(step);
 }
 
 fn outcome(phase: StepPhase) -> Option<Outcome> {

@@ -11,7 +11,7 @@ use step_runner::record::{End, Record, Stage};
 
 use super::failure::{Failure, Stuck};
 use super::order::{readiness, skip_for, skip_reason};
-use super::settle::keep;
+use super::settle::say;
 use super::trouble::{Notice, Trouble};
 use crate::observed::{ContainerFacts, ContainerState, Ended, PodFacts, PodPhase};
 
@@ -78,13 +78,13 @@ pub fn settle(
         match (word, readiness(plan, steps, *at)) {
             (Word::NotUp(Some(stuck)), Readiness::Start) => notice.stuck(name, stuck),
             (Word::NotUp(Some(stuck)), Readiness::Wait) => {
-                notice.trouble(Trouble::cannot_start(name, &stuck.failure));
+                notice.trouble(Trouble::cannot_start(name, &stuck.failure.in_full(None)));
             }
             // One that came up has started, and was skipped or stopped.
-            (Word::Over(failure, ..), Readiness::Wait)
+            (Word::Over(failure, _, exit_code), Readiness::Wait)
                 if container(pod, &steps[*at]).is_some_and(|it| !came_up(&it.state)) =>
             {
-                notice.trouble(Trouble::cannot_start(name, failure));
+                notice.trouble(Trouble::cannot_start(name, &failure.in_full(*exit_code)));
             }
             _ => {}
         }
@@ -265,39 +265,40 @@ fn heed(plan: &Plan, steps: &mut [StepStatus], at: usize, word: &Word, pod: &Pod
         Word::Completed(times) => {
             finish(plan, steps, at, StepPhase::Completed, *times);
             steps[at].exit_code = Some(0);
-            steps[at].message = None;
+            say(&mut steps[at], None);
         }
         Word::Failed(failure, times, exit_code) => {
             finish(plan, steps, at, StepPhase::Failed, *times);
             steps[at].exit_code = *exit_code;
-            steps[at].message = Some(failure.to_string());
+            failure.record(&mut steps[at]);
         }
         Word::Over(failure, times, exit_code) => match ready {
             Readiness::Skip { because } => {
                 return skip_for(steps, plan.steps[at].edges[because]);
             }
             Readiness::Wait => {
-                steps[at].message = Some(keep(&steps[at], failure));
+                failure.record_again(&mut steps[at]);
                 return;
             }
             Readiness::Start => {
                 finish(plan, steps, at, StepPhase::Failed, *times);
                 steps[at].exit_code = *exit_code;
-                steps[at].message = Some(failure.to_string());
+                failure.record(&mut steps[at]);
             }
         },
         Word::Up(since) if ready == Readiness::Start => {
             steps[at].started_at = about(plan, steps, at, *since).map(MicroTime);
             steps[at].phase = StepPhase::Running;
-            steps[at].message = None;
+            say(&mut steps[at], None);
         }
         Word::Up(_) | Word::NotUp(_) if steps[at].phase == StepPhase::Running => return,
         Word::NotUp(Some(stuck)) => {
-            steps[at].message = Some(keep(&steps[at], &stuck.failure));
+            stuck.failure.record_again(&mut steps[at]);
             return;
         }
         Word::Up(_) | Word::NotUp(None) => {
-            steps[at].message = Some(waits_for(plan, steps, at, ready, pod));
+            let message = waits_for(plan, steps, at, ready, pod);
+            say(&mut steps[at], Some(message));
             return;
         }
     }

@@ -4,7 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus, WorkspaceKind};
 use rstest::rstest;
 
-use super::fixtures::{after, cleaned, decided, facts, phases, pod, reason};
+use super::failure::Failure;
+use super::fixtures::{after, cleaned, decided, facts, phases, pod, summary};
 use super::*;
 use crate::observed::{ContainerState, PodPhase};
 use crate::testing::{relay, workplan_of};
@@ -36,8 +37,13 @@ fn step<'a>(status: &'a WorkplanStatus, name: &str) -> &'a StepStatus {
     steps.find(|step| step.name == name).unwrap()
 }
 
-fn said<'a>(status: &'a WorkplanStatus, name: &str) -> &'a str {
-    step(status, name).message.as_deref().unwrap_or_default()
+/// The exit code or the reason of a step, and its message.
+fn said(status: &WorkplanStatus, name: &str) -> String {
+    let step = step(status, name);
+    match step.reason {
+        Some(_) => Failure::recorded(step).in_full(step.exit_code),
+        None => step.message.clone().unwrap_or_default(),
+    }
 }
 
 fn time(text: &str) -> MicroTime {
@@ -222,7 +228,7 @@ fn a_skip_that_is_told_before_its_reason_waits_for_it() {
     let workplan = after(workplan, &early);
     let late = decided(&workplan, &facts([(0, saying("| a=1 b=77", &skipped))]));
     assert_eq!(
-        (phases(&late.status).as_str(), reason(&late)),
+        (phases(&late.status).as_str(), summary(&late)),
         ("fs", "a: exit code 1")
     );
     assert_eq!(late.status.phase, Some(Phase::Failed));
@@ -256,7 +262,7 @@ fn what_waits_for_a_container_that_never_came_up_is_skipped_and_its_pod_deleted(
     facts.now = "2026-01-01T00:05:02Z".parse().unwrap();
     let decision = decided(&workplan, &facts);
     assert_eq!(phases(&decision.status), "fssc");
-    assert_eq!(reason(&decision), format!("a: {why}"));
+    assert_eq!(summary(&decision), format!("a: {why}"));
     assert_eq!(decision.actions, [Action::DeletePod(0)]);
 }
 
@@ -284,7 +290,7 @@ fn law_1_a_container_that_cannot_start_decides_at_its_steps_turn(#[case] why: (&
     };
     let early = decided(&workplan, &facts([(0, looks("run"))]));
     assert_eq!(
-        (phases(&early.status).as_str(), reason(&early)),
+        (phases(&early.status).as_str(), summary(&early)),
         ("rppr", "ContainerCannotStart")
     );
     let told = early.status.message.as_deref().unwrap();
@@ -300,7 +306,7 @@ fn law_1_a_container_that_cannot_start_decides_at_its_steps_turn(#[case] why: (&
         "{}",
         phases(&lost.status)
     );
-    assert_eq!(reason(&lost), "a: exit code 3");
+    assert_eq!(summary(&lost), "a: exit code 3");
 
     let mut pod = looks("0");
     pod.containers.retain(|it| it.name != "x");
@@ -350,7 +356,7 @@ fn a_deleted_pod_says_what_ran_and_what_never_did() {
     pod.deleting = true;
     let decision = decided(&workplan, &facts([(0, pod)]));
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         ("cfs", "PodDeleted")
     );
     assert_eq!(step(&decision.status, "b").exit_code, None);
@@ -367,7 +373,7 @@ fn of_a_pod_that_is_gone_the_last_look_counts() {
     asked.certainty = Certainty::Asked;
     let gone = decided(&workplan, &asked);
     assert_eq!(
-        (phases(&gone.status).as_str(), reason(&gone)),
+        (phases(&gone.status).as_str(), summary(&gone)),
         ("cfs", "PodDeleted")
     );
 }
@@ -385,7 +391,7 @@ fn a_pods_end_tells_of_containers_that_say_nothing(
     pod.reason = (phase == PodPhase::Failed).then(|| "Evicted".into());
     let decision = decided(&plan(&[CHAIN]), &facts([(0, pod)]));
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         (expected, why)
     );
     assert!(step(&decision.status, "b").started_at.is_some());

@@ -25,6 +25,7 @@ pub fn refused(
 ) -> WorkplanStatus {
     status.phase = Some(Phase::Failed);
     status.reason = Some(reason.into());
+    status.summary = Some(reason.into());
     status.message = Some(message.into());
     status.finished_at = Some(MicroTime(now));
     status.observed_generation = workplan.meta().generation;
@@ -63,7 +64,8 @@ pub fn running(
         ..prior
     };
     let said = say(workplan, &status, trouble);
-    status.reason = said.reason;
+    status.reason = said.summary.is_some().then(|| said.word.clone());
+    status.summary = said.summary;
     status.message = Some(said.message);
     if phase.is_final() {
         let ends = status
@@ -110,6 +112,7 @@ pub fn deleting(
     let message = "the Workplan is deleted; its pods are stopped, then its folder is removed";
     status.node = node.map(ToOwned::to_owned);
     status.reason = Some("Deleting".into());
+    status.summary = Some("Deleting".into());
     status.message = Some(message.into());
     status.observed_generation = workplan.meta().generation;
     condition(status, SUCCEEDED, "Unknown", "Deleting", message, now);
@@ -149,8 +152,8 @@ fn has_condition(status: &WorkplanStatus, type_: &str) -> bool {
 /// What a status says of its phase.
 struct Said {
     /// For the column; a completed plan or one without trouble needs none.
-    reason: Option<String>,
-    /// For the condition, which must have one, in one word.
+    summary: Option<String>,
+    /// In one word. A condition must have one.
     word: String,
     message: String,
 }
@@ -162,7 +165,7 @@ fn say(workplan: &Workplan, status: &WorkplanStatus, trouble: Option<Trouble>) -
             reason, message, ..
         } = trouble;
         return Said {
-            reason: Some(reason.clone()),
+            summary: Some(reason.clone()),
             word: reason,
             message,
         };
@@ -177,7 +180,7 @@ fn say(workplan: &Workplan, status: &WorkplanStatus, trouble: Option<Trouble>) -
         Phase::Pending => ("Pending", "no step has started"),
     };
     Said {
-        reason: None,
+        summary: None,
         word: word.into(),
         message: message.into(),
     }
@@ -187,14 +190,13 @@ fn say(workplan: &Workplan, status: &WorkplanStatus, trouble: Option<Trouble>) -
 fn say_failed(workplan: &Workplan, status: &WorkplanStatus, step: &StepStatus) -> Said {
     let failure = Failure::recorded(step);
     let name = &step.name;
-    let (reason, word, sentence) = if failure.is_of_container(step) {
+    let (summary, word, sentence) = if failure.is_of_container(step) {
         let last_line = failure.text.lines().last().unwrap_or_default();
         let last = Failure::new(&failure.reason, last_line);
-        let reason = format!("{name}: {}", failure.reason);
         (
-            reason,
+            format!("{name}: {}", failure.in_short(step.exit_code)),
             "StepFailed".into(),
-            format!("the step {name} failed: {last}"),
+            format!("the step {name} failed: {}", last.in_full(step.exit_code)),
         )
     } else {
         (failure.reason.clone(), failure.reason, failure.text)
@@ -202,7 +204,7 @@ fn say_failed(workplan: &Workplan, status: &WorkplanStatus, step: &StepStatus) -
     let full_stop = if sentence.ends_with('.') { "" } else { "." };
     let (log, skipped) = (log_of(workplan, step), skipped(&status.steps));
     Said {
-        reason: Some(reason),
+        summary: Some(summary),
         word,
         message: format!("{sentence}{full_stop}{log}{skipped}"),
     }

@@ -8,8 +8,8 @@ use super::failure::{Failure, PATIENCE};
 use super::settle::settle;
 use super::trouble::{Notice, Trouble};
 use super::{
-    Action, Certainty, Decision, Facts, NodeState, has_finalizer, holds_folder, home, order, relay,
-    report, unprepared,
+    Action, Certainty, Decision, Facts, NodeState, earlier_status, has_finalizer, holds_folder,
+    home, order, relay, report, unprepared,
 };
 use crate::observed::{ContainerFacts, Owner, PodFacts};
 use crate::refusal::Verdict;
@@ -255,10 +255,11 @@ fn steps(plan: &Plan, prior: &WorkplanStatus) -> Vec<StepStatus> {
     let steps = plan.steps.iter().enumerate().map(|(at, step)| {
         let name = step.name;
         let recorded = prior.steps.get(at).filter(|step| step.name == name);
-        recorded.cloned().unwrap_or_else(|| StepStatus {
+        let unrecorded = || StepStatus {
             name: name.to_owned(),
             ..StepStatus::default()
-        })
+        };
+        recorded.map_or_else(unrecorded, earlier_status::with_reason)
     });
     steps.collect()
 }

@@ -37,7 +37,7 @@ pub fn settle(
                 .iter_mut()
                 .filter(|it| !it.phase.is_final());
             for step in open {
-                step.message = Some(keep(step, &failure));
+                failure.record_again(step);
             }
         }
         None if plan.is_relay(task) => relay::settle(plan, steps, task, pod, now, notice),
@@ -133,11 +133,12 @@ fn update(step: &mut StepStatus, container: &ContainerFacts, pod: &PodFacts, ver
         step.container = Some(container.name.clone());
     }
     match verdict {
-        Verdict::Waits(failure) => step.message = failure.map(|failure| keep(step, &failure)),
+        Verdict::Waits(Some(failure)) => failure.record_again(step),
+        Verdict::Waits(None) => say(step, None),
         Verdict::Runs(since) => {
             step.phase = StepPhase::Running;
             step.started_at = since.map(MicroTime).or(step.started_at.take());
-            step.message = None;
+            say(step, None);
         }
         Verdict::Completed(end) => finish(step, StepPhase::Completed, Some(&end), None),
         Verdict::Failed(failure, end) => {
@@ -150,18 +151,18 @@ fn update(step: &mut StepStatus, container: &ContainerFacts, pod: &PodFacts, ver
     }
 }
 
-/// The message that is there if it has the same reason: the kubelet words each attempt a little anew.
-pub fn keep(step: &StepStatus, failure: &Failure) -> String {
-    let there = step
-        .message
-        .as_ref()
-        .filter(|_| Failure::recorded(step).reason == failure.reason);
-    there.cloned().unwrap_or_else(|| failure.to_string())
+/// Says of a step what is no failure.
+pub fn say(step: &mut StepStatus, message: Option<String>) {
+    step.reason = None;
+    step.message = message;
 }
 
 fn finish(step: &mut StepStatus, phase: StepPhase, end: Option<&Ended>, failure: Option<&Failure>) {
     step.phase = phase;
-    step.message = failure.map(ToString::to_string);
+    match failure {
+        Some(failure) => failure.record(step),
+        None => say(step, None),
+    }
     let Some(end) = end else {
         return;
     };
@@ -172,9 +173,8 @@ fn finish(step: &mut StepStatus, phase: StepPhase, end: Option<&Ended>, failure:
 
 fn skip_after(step: &mut StepStatus, failed: &str) {
     step.phase = StepPhase::Skipped;
-    step.message = Some(format!(
-        "{failed} did not complete, an earlier serial step of the same pod"
-    ));
+    let message = format!("{failed} did not complete, an earlier serial step of the same pod");
+    say(step, Some(message));
 }
 
 /// What the pod's phase adds where containers say nothing: all ran well, or none will run any more.
@@ -188,11 +188,11 @@ fn settle_pod(steps: &mut [StepStatus], pod: &PodFacts, now: Timestamp) {
             PodPhase::Succeeded => {
                 step.phase = StepPhase::Completed;
                 step.exit_code = Some(0);
-                step.message = None;
+                say(step, None);
             }
             PodPhase::Failed => {
                 step.phase = StepPhase::Failed;
-                step.message = Some(Failure::of_pod(pod).to_string());
+                Failure::of_pod(pod).record(step);
             }
         }
         step.pod = Some(pod.name.clone());

@@ -25,7 +25,7 @@ pub fn failed_init(steps: &[StepStatus], pod: &PodFacts) -> Option<Failure> {
                 "the init container {}, which is no step, failed in the pod {}: {}. Correct what adds it to pods",
                 it.name,
                 pod.name,
-                Failure::of_end(end)
+                Failure::of_end(end).in_full(Some(end.exit_code))
             );
             Some(Failure::new("InitContainerFailed", text))
         }

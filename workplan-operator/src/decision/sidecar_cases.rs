@@ -146,7 +146,7 @@ fn an_init_container_of_others_that_fails_is_named(
     }
     let decision = decided(&plan, &facts([(0, pod)]));
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         (expected, "InitContainerFailed")
     );
     let said = message(&decision);
@@ -162,14 +162,14 @@ fn an_init_container_of_others_that_never_ends_is_given_up() {
     facts.now = "2026-01-01T00:00:09Z".parse().unwrap();
     let told = decided(&plan, &facts);
     assert_eq!(
-        (phases(&told.status).as_str(), reason(&told)),
+        (phases(&told.status).as_str(), summary(&told)),
         ("pp", "InitContainerRuns")
     );
     assert!(message(&told).contains("mesh-init, which is no step"));
     facts.now = "2026-01-01T00:05:01Z".parse().unwrap();
     let given_up = decided(&after(plan, &told), &facts);
     assert_eq!(
-        (phases(&given_up.status).as_str(), reason(&given_up)),
+        (phases(&given_up.status).as_str(), summary(&given_up)),
         ("fs", "InitContainerRuns")
     );
     assert_eq!(given_up.actions, [Action::DeletePod(0)]);
@@ -181,7 +181,7 @@ fn an_init_container_of_others_without_an_image_is_given_up() {
     let mut facts = facts([(0, pod(0, "mesh-init=wait:ErrImagePull | a"))]);
     facts.now = "2026-01-01T00:00:03Z".parse().unwrap();
     let told = decided(&plan, &facts);
-    assert_eq!(reason(&told), "ImagePullBackOff");
+    assert_eq!(summary(&told), "ImagePullBackOff");
     assert!(message(&told).contains("mesh-init, which is no step"));
     facts.now = "2026-01-01T00:05:00Z".parse().unwrap();
     assert_eq!(phases(&decided(&plan, &facts).status), "f");

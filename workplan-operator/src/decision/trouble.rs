@@ -110,8 +110,7 @@ impl Trouble {
 
     /// A container of a relay that cannot start though its step's turn has not come.
     #[must_use]
-    pub fn cannot_start(step: &str, failure: &Failure) -> Self {
-        let failure = failure.to_string();
+    pub fn cannot_start(step: &str, failure: &str) -> Self {
         Self {
             rank: 3,
             reason: "ContainerCannotStart".into(),

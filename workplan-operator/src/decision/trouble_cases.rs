@@ -18,7 +18,7 @@ fn a_pod_of_others_is_not_ours(#[case] owner: Owner, #[case] expected: &str, #[c
     pod.owner = owner;
     let decision = decided(&workplan, &facts([(0, pod)]));
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         (expected, why)
     );
     assert!(!decision.actions.contains(&Action::CreatePod(0)));
@@ -31,7 +31,7 @@ fn an_image_that_cannot_be_pulled_fails_after_five_minutes() {
     facts.now = "2026-01-01T00:05:01Z".parse().unwrap();
     let early = decided(&workplan, &facts);
     assert_eq!(
-        (phases(&early.status).as_str(), reason(&early)),
+        (phases(&early.status).as_str(), summary(&early)),
         ("cpp", "ImagePullBackOff")
     );
     assert!(message(&early).contains("b: the image \"alpine\" cannot be pulled: said so"));
@@ -43,7 +43,7 @@ fn an_image_that_cannot_be_pulled_fails_after_five_minutes() {
     facts.now = "2026-01-01T00:05:02Z".parse().unwrap();
     let late = decided(&workplan, &facts);
     assert_eq!(
-        (phases(&late.status).as_str(), reason(&late)),
+        (phases(&late.status).as_str(), summary(&late)),
         ("cfs", "b: ImagePullBackOff")
     );
     assert_eq!(late.actions, [Action::DeletePod(0)]);
@@ -87,7 +87,7 @@ fn what_cannot_be_cured_fails_at_once(
     facts.now = "2026-01-01T00:01:00Z".parse().unwrap();
     let decision = decided(&workplan, &facts);
     assert_eq!(
-        (reason(&decision), phases(&decision.status).as_str()),
+        (summary(&decision), phases(&decision.status).as_str()),
         (expected, expected_phases)
     );
     assert_eq!(decision.wake_at.iter().count(), wakes);
@@ -101,13 +101,13 @@ fn a_pod_that_fits_nowhere_is_told_and_waited_for() {
     pod.unschedulable = Some("0/1 nodes are available: 1 Insufficient cpu.".into());
     let decision = decided(&workplan, &facts([(0, pod.clone())]));
     assert_eq!(decision.status.phase, Some(Phase::Pending));
-    assert_eq!(reason(&decision), "Unschedulable");
+    assert_eq!(summary(&decision), "Unschedulable");
     assert!(message(&decision).contains("Insufficient cpu. It starts once one has room"));
     assert_eq!(decision.status.conditions[0].status, "Unknown");
 
     let workplan = after(workplan, &decision);
     let placed = facts([(0, fixtures::pod(0, "| a=run"))]);
-    assert_eq!(reason(&decided(&workplan, &placed)), "");
+    assert_eq!(summary(&decided(&workplan, &placed)), "");
 }
 
 #[rstest]
@@ -135,7 +135,7 @@ fn a_refused_pod(
     let decision = decided(&workplan, &facts);
     assert_eq!(decision.status.phase, phase);
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         (expected, why)
     );
     assert!(!decision.actions.contains(&Action::CreatePod(0)));
@@ -162,7 +162,7 @@ fn a_pod_that_a_policy_refuses_fails_after_five_minutes() {
     facts.now = early.wake_at.unwrap();
     let late = decided(&workplan, &facts);
     assert_eq!(
-        (phases(&late.status).as_str(), reason(&late)),
+        (phases(&late.status).as_str(), summary(&late)),
         ("fs", "PodRefused")
     );
 }
@@ -172,7 +172,7 @@ fn a_folder_that_cannot_be_opened_fails_the_steps() {
     let workplan = workplan(Order::Linear, &["a | b"]);
     let decision = decided(&workplan, &facts([(0, pod(0, "kubeci-workspace=1 a | b"))]));
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         ("ff", "WorkspaceNotOpened")
     );
 }
@@ -183,7 +183,7 @@ fn a_plan_that_cannot_run_fails_without_a_pod() {
     workplan.finalizers_mut().clear();
     let decision = decided(&workplan, &facts([]));
     assert_eq!(
-        (decision.status.phase, reason(&decision)),
+        (decision.status.phase, summary(&decision)),
         (Some(Phase::Failed), "InvalidPlan")
     );
     assert!(message(&decision).starts_with("spec.tasks[0].SerialSteps[0].dependency[0]: "));

@@ -34,8 +34,14 @@ pub fn why(
         return Some(Unprepared::Waits);
     }
     match verdict(ours, pod, now, notice) {
-        Verdict::Failed(failure, _) | Verdict::Removed(failure, _) => {
-            Some(Unprepared::Fails(Failure::unprepared(&ours.name, &failure)))
+        Verdict::Failed(failure, end) => {
+            let exit_code = end.map(|end| end.exit_code);
+            let failure = Failure::unprepared(&ours.name, &failure, exit_code);
+            Some(Unprepared::Fails(failure))
+        }
+        Verdict::Removed(failure, _) => {
+            let failure = Failure::unprepared(&ours.name, &failure, None);
+            Some(Unprepared::Fails(failure))
         }
         Verdict::Waits(Some(_)) if without_runner(known, pod).next().is_some() => {
             Some(Unprepared::Waits)
@@ -86,7 +92,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::decision::fixtures::{decided, facts, message, phases, pod, reason};
+    use crate::decision::fixtures::{decided, facts, message, phases, pod, summary};
     use crate::decision::{Action, Decision};
     use crate::pod_builder::RUNNER;
     use crate::testing::{relay, workplan_of};
@@ -123,7 +129,7 @@ mod tests {
     fn without_the_step_runner_no_step_runs() {
         let decision = decide(pod(0, "| kubeci-runner=wait:ErrImageNeverPull a b"));
         assert_eq!(
-            (phases(&decision.status).as_str(), reason(&decision)),
+            (phases(&decision.status).as_str(), summary(&decision)),
             ("fs", "RunnerNotInstalled")
         );
         let said = message(&decision);
@@ -137,10 +143,9 @@ mod tests {
         assert_eq!(phases(&decision.status), "pp");
         assert_eq!(decision.actions, []);
         assert!(decision.wake_at.is_some(), "it is not waited for for ever");
-        assert_eq!(reason(&decision), "ImagePullBackOff");
+        assert_eq!(summary(&decision), "ImagePullBackOff");
         for step in decision.status.steps {
-            let said = step.message.unwrap();
-            assert!(said.starts_with("RunnerNotInstalled"), "{said}");
+            assert_eq!(step.reason.as_deref(), Some("RunnerNotInstalled"));
         }
     }
 

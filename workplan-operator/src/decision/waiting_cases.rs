@@ -80,7 +80,7 @@ fn law_7_what_a_pods_events_say_is_told_and_given_up(
 ) {
     let warning = Some(warning(why, said, 2));
     let told = looked(&unmounted(), warning.clone(), 3);
-    assert_eq!((phases(&told.status).as_str(), reason(&told)), ("p", why));
+    assert_eq!((phases(&told.status).as_str(), summary(&told)), ("p", why));
     let message = message(&told);
     for word in [
         said,
@@ -94,7 +94,7 @@ fn law_7_what_a_pods_events_say_is_told_and_given_up(
     assert_eq!(told.status.conditions[0].reason, why);
     let given_up = looked(&unmounted(), warning, 300);
     assert_eq!(
-        (phases(&given_up.status).as_str(), reason(&given_up)),
+        (phases(&given_up.status).as_str(), summary(&given_up)),
         ("f", why)
     );
     assert_eq!(given_up.actions, [Action::DeletePod(0)]);
@@ -120,7 +120,7 @@ fn what_is_merely_slow_is_told_and_not_given_up() {
     for second in [8, 3600] {
         let told = looked(&unmounted(), None, second);
         assert_eq!(
-            (phases(&told.status).as_str(), reason(&told)),
+            (phases(&told.status).as_str(), summary(&told)),
             ("p", "PodStarting")
         );
         assert!(message(&told).contains("its volumes are being mounted"));
@@ -134,9 +134,9 @@ fn what_was_wrong_before_the_pod_went_on_does_not_count() {
     let mut pod = unmounted();
     pod.prepared = Some(at(20));
     let past = Some(warning("FailedMount", "past", 19));
-    assert_eq!(reason(&looked(&pod, past, 30)), "PodStarting");
+    assert_eq!(summary(&looked(&pod, past, 30)), "PodStarting");
     let now = Some(warning("FailedPostStartHook", "now", 29));
-    assert_eq!(reason(&looked(&pod, now, 30)), "FailedPostStartHook");
+    assert_eq!(summary(&looked(&pod, now, 30)), "FailedPostStartHook");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_node_that_does_not_take_a_pod_is_told() {
     let mut pod = unmounted();
     pod.started = None;
     let told = looked(&pod, None, 9);
-    assert_eq!(reason(&told), "PodNotTaken");
+    assert_eq!(summary(&told), "PodNotTaken");
     assert!(message(&told).contains("the kubelet of the node n1"));
 }
 
@@ -156,7 +156,7 @@ fn a_pod_that_runs_is_not_given_up_for_what_its_events_say() {
     facts.warnings = BTreeMap::from([(0, warning("FailedMount", "no", 400))]);
     let decision = decided(&plan, &facts);
     assert_eq!(
-        (phases(&decision.status).as_str(), reason(&decision)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         ("rp", "PodStarting")
     );
 }
@@ -178,12 +178,12 @@ fn a_volume_claim_that_is_missing_is_told_as_such(
     #[case] advice: &str,
 ) {
     let told = looked(&unschedulable(said), None, 1);
-    assert_eq!((phases(&told.status).as_str(), reason(&told)), ("p", why));
+    assert_eq!((phases(&told.status).as_str(), summary(&told)), ("p", why));
     assert!(message(&told).contains(advice), "{}", message(&told));
     assert!(!message(&told).contains("resources.requests"));
     let given_up = looked(&unschedulable(said), None, 300);
     assert_eq!(
-        (phases(&given_up.status).as_str(), reason(&given_up)),
+        (phases(&given_up.status).as_str(), summary(&given_up)),
         ("f", why)
     );
     assert_eq!(given_up.actions, [Action::DeletePod(0)]);
@@ -205,7 +205,7 @@ fn who_fits_on_no_node_is_told_what_helps_and_waited_for(
     let pod = unschedulable(&format!("0/2 nodes are available: {said}"));
     let told = looked(&pod, None, 10_000);
     assert_eq!(
-        (phases(&told.status).as_str(), reason(&told)),
+        (phases(&told.status).as_str(), summary(&told)),
         ("p", "Unschedulable")
     );
     let (_, advice) = message(&told).split_once("once one has room").unwrap();
@@ -222,7 +222,7 @@ fn scheduling_gates_are_named_and_given_up() {
     let mut pod = unplaced();
     pod.gates = vec!["example.com/quota".into()];
     let told = looked(&pod, None, 1);
-    assert_eq!(reason(&told), "SchedulingGated");
+    assert_eq!(summary(&told), "SchedulingGated");
     assert!(message(&told).contains("example.com/quota"));
     assert_eq!(told.wake_at, Some(at(8)));
     let given_up = looked(&pod, None, 300);
@@ -237,7 +237,7 @@ fn a_scheduler_that_says_nothing_is_told() {
     assert_eq!(looked(&unplaced(), None, 7).wake_at, Some(at(8)));
     let told = looked(&unplaced(), None, 8);
     assert_eq!(
-        (reason(&told), told.wake_at, told.status.phase),
+        (summary(&told), told.wake_at, told.status.phase),
         ("NotScheduled", None, Some(Phase::Pending))
     );
 }
@@ -246,7 +246,7 @@ fn a_scheduler_that_says_nothing_is_told() {
 fn any_reason_to_wait_that_the_kubelet_gives_is_told() {
     let told = looked(&pod(0, "| a=wait:SomethingNew"), None, 1);
     assert_eq!(
-        (phases(&told.status).as_str(), reason(&told)),
+        (phases(&told.status).as_str(), summary(&told)),
         ("p", "SomethingNew")
     );
     let given_up = looked(&pod(0, "| a=wait:SomethingNew"), None, 300);

@@ -107,7 +107,9 @@ impl Linger {
 
 /// Whether it merely tells how far a plan is: that it runs is written soon, and what keeps it waiting too.
 fn is_progress(written: &WorkplanStatus, status: &WorkplanStatus) -> bool {
-    written.phase == status.phase && written.reason == status.reason
+    written.phase == status.phase
+        && written.reason == status.reason
+        && written.summary == status.summary
 }
 
 #[cfg(test)]
