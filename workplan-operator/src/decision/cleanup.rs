@@ -4,23 +4,27 @@ use std::ops::Range;
 
 use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
 
-use super::run::given_up;
-use super::{
-    Action, Certainty, Decision, Facts, NodeState, SweepState, has_finalizer, holds_folder, home,
-    report,
+use kube::Resource;
+use kubeci_engine::deleting_status;
+
+use super::action::{Action, Decision};
+use super::conditions;
+use super::stuck_pod::is_stuck;
+use super::workplan::{has_finalizer, holds_folder};
+use crate::observed::{
+    Certainty, NodeState, ObservedPod, ObservedState, Owner, SweepState, assigned_node,
 };
-use crate::observed::Owner;
 
 /// Cleans up after a plan whose steps have all ended.
 pub fn of_ended(
     workplan: &Workplan,
     tasks: &[Range<usize>],
     mut status: WorkplanStatus,
-    facts: &Facts,
+    facts: &ObservedState,
 ) -> Decision {
     let stuck: Vec<Action> = pods_of(tasks, facts)
         .filter(|(task, pod)| {
-            steps_of(tasks, &status, *task).is_some_and(|steps| given_up(steps, pod))
+            steps_of(tasks, &status, *task).is_some_and(|steps| is_stuck(steps, pod))
         })
         .map(|(task, _)| Action::DeletePod(task))
         .collect();
@@ -31,11 +35,11 @@ pub fn of_ended(
         stuck
     } else if !has_finalizer(workplan) {
         // The finalizer comes before the first pod.
-        if home(workplan, &facts.pods).is_none() && !report::is_cleaned(&status) {
+        if assigned_node(workplan, &facts.pods).is_none() && !conditions::is_cleaned(&status) {
             never_placed(&mut status, facts);
         }
         Vec::new()
-    } else if report::is_cleaned(&status) {
+    } else if conditions::is_cleaned(&status) {
         vec![Action::RemoveFinalizer]
     } else {
         clean(workplan, tasks, &mut status, facts)
@@ -51,17 +55,17 @@ pub fn of_deleted(
     workplan: &Workplan,
     tasks: &[Range<usize>],
     prior: WorkplanStatus,
-    facts: &Facts,
+    facts: &ObservedState,
 ) -> Decision {
     if !has_finalizer(workplan) {
         return Decision::wait(prior);
     }
     let mut status = prior.clone();
     if !status.phase.is_some_and(Phase::is_final) {
-        report::deleting(
-            workplan,
+        deleting_status(
             &mut status,
-            home(workplan, &facts.pods),
+            assigned_node(workplan, &facts.pods),
+            workplan.meta().generation,
             facts.now,
         );
     }
@@ -69,7 +73,7 @@ pub fn of_deleted(
         .filter(|(_, pod)| !pod.deleting)
         .map(|(task, _)| Action::DeletePod(task))
         .collect();
-    let mut actions = if report::is_cleaned(&status) || !holds_folder(workplan) {
+    let mut actions = if conditions::is_cleaned(&status) || !holds_folder(workplan) {
         vec![Action::RemoveFinalizer]
     } else {
         clean(workplan, tasks, &mut status, facts)
@@ -89,12 +93,12 @@ fn clean(
     workplan: &Workplan,
     tasks: &[Range<usize>],
     status: &mut WorkplanStatus,
-    facts: &Facts,
+    facts: &ObservedState,
 ) -> Vec<Action> {
-    let node = home(workplan, &facts.pods).map(ToOwned::to_owned);
+    let node = assigned_node(workplan, &facts.pods).map(ToOwned::to_owned);
     let gone = node.is_some() && facts.node == NodeState::Gone;
     if !gone && may_have_more_pods(tasks, status, facts) {
-        return vec![Action::Ask];
+        return vec![Action::ListPods];
     }
     let waits = pods_of(tasks, facts).any(|(_, pod)| !pod.is_quiet());
     let Some(node) = node else {
@@ -117,7 +121,7 @@ fn clean(
             let message = format!(
                 "the node {node} is not ready; the folder is removed when it is back, or let go when it is deleted"
             );
-            report::uncleaned(status, facts.now, "NodeNotReady", &message);
+            conditions::uncleaned(status, facts.now, "NodeNotReady", &message);
             Vec::new()
         }
         (NodeState::Ready, _) if waits => Vec::new(),
@@ -125,7 +129,7 @@ fn clean(
             let message = format!(
                 "the folder could not be removed from the node {node}: {said}. It is tried again"
             );
-            report::uncleaned(status, facts.now, "SweepFailed", &message);
+            conditions::uncleaned(status, facts.now, "SweepFailed", &message);
             Vec::new()
         }
         (NodeState::Ready, SweepState::NotAsked) => vec![Action::Sweep],
@@ -133,23 +137,32 @@ fn clean(
     }
 }
 
-fn never_placed(status: &mut WorkplanStatus, facts: &Facts) {
+fn never_placed(status: &mut WorkplanStatus, facts: &ObservedState) {
     let message = "no pod of it was ever placed on a node";
-    report::cleaned(status, facts.now, "NeverPlaced", message);
+    conditions::cleaned(status, facts.now, "NeverPlaced", message);
 }
 
-fn gone_with_its_pod(status: &mut WorkplanStatus, facts: &Facts) {
+fn gone_with_its_pod(status: &mut WorkplanStatus, facts: &ObservedState) {
     let message = "the folder was the pod's own, and goes with its containers";
-    report::cleaned(status, facts.now, "NothingOnNode", message);
+    conditions::cleaned(status, facts.now, "NothingOnNode", message);
 }
 
-fn done(status: &mut WorkplanStatus, facts: &Facts, reason: &str, message: &str) -> Vec<Action> {
-    report::cleaned(status, facts.now, reason, message);
+fn done(
+    status: &mut WorkplanStatus,
+    facts: &ObservedState,
+    reason: &str,
+    message: &str,
+) -> Vec<Action> {
+    conditions::cleaned(status, facts.now, reason, message);
     vec![Action::RemoveFinalizer]
 }
 
 /// Whether a task may have a pod that has not been seen; one whose steps were all skipped never had any.
-fn may_have_more_pods(tasks: &[Range<usize>], status: &WorkplanStatus, facts: &Facts) -> bool {
+fn may_have_more_pods(
+    tasks: &[Range<usize>],
+    status: &WorkplanStatus,
+    facts: &ObservedState,
+) -> bool {
     let skipped = |step: &StepStatus| step.phase == StepPhase::Skipped;
     let may_have = |task: usize| {
         let steps = steps_of(tasks, status, task);
@@ -169,8 +182,8 @@ fn steps_of<'a>(
 
 fn pods_of<'a>(
     tasks: &[Range<usize>],
-    facts: &'a Facts,
-) -> impl Iterator<Item = (usize, &'a crate::observed::PodFacts)> {
+    facts: &'a ObservedState,
+) -> impl Iterator<Item = (usize, &'a ObservedPod)> {
     let known = tasks.len();
     let pods = facts.pods.iter().map(|(task, pod)| (*task, pod));
     pods.filter(move |(task, pod)| *task < known && pod.owner == Owner::Ours)

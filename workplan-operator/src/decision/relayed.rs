@@ -13,7 +13,7 @@ pub struct Relayed {
     pub message: String,
 }
 
-pub fn say(tasks: &[Task], limits: &Limits) -> Relayed {
+pub fn relayed(tasks: &[Task], limits: &Limits) -> Relayed {
     let relays = || {
         let relays = tasks.iter().enumerate();
         relays.filter(|(_, task)| is_relay(Order::Relay, task))
@@ -96,7 +96,7 @@ mod tests {
                 step.commands.clear();
             }
         }
-        let said = say(&tasks, &Limits::NONE);
+        let said = relayed(&tasks, &Limits::NONE);
         assert_eq!((said.reason, said.message.as_str()), (reason, message));
     }
 }

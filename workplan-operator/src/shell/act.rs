@@ -15,7 +15,7 @@ use kubeci_runtime::is_too_large;
 use serde_json::{Value, json};
 
 use super::change::Change;
-use crate::observed::PodFacts;
+use crate::observed::ObservedPod;
 use crate::pod_builder;
 use crate::refusal::{Refusal, blames_pod_level, exceeds_quota};
 
@@ -76,7 +76,7 @@ pub fn failed(doing: &'static str) -> impl FnOnce(kube::Error) -> Error {
 pub enum Created {
     Yes,
     /// There is one of its name.
-    Exists(Box<PodFacts>),
+    Exists(Box<ObservedPod>),
     Refused(Refusal),
 }
 
@@ -119,7 +119,7 @@ impl Requests {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let there = self.pods.get_opt(&pod.name_any()).await;
                 let there = there.map_err(failed("getting a pod"))?;
-                let facts = there.map(|there| Box::new(PodFacts::of(&there, workplan)));
+                let facts = there.map(|there| Box::new(ObservedPod::of(&there, workplan)));
                 Ok(facts.map_or(Created::Yes, Created::Exists))
             }
             Err(kube::Error::Api(status)) => {
@@ -148,7 +148,10 @@ impl Requests {
     }
 
     /// All pods of the Workplan that there are, by their tasks.
-    pub async fn list_pods(&self, workplan: &Workplan) -> Result<BTreeMap<usize, PodFacts>, Error> {
+    pub async fn list_pods(
+        &self,
+        workplan: &Workplan,
+    ) -> Result<BTreeMap<usize, ObservedPod>, Error> {
         let of_workplan = format!("{WORKPLAN_LABEL}={}", workplan.name_any());
         let pods = self
             .pods
@@ -157,13 +160,13 @@ impl Requests {
         let pods = pods.map_err(failed("listing pods"))?.items;
         let facts = pods.iter().filter_map(|pod| {
             let task = pod.labels().get(TASK_LABEL)?.parse().ok()?;
-            Some((task, PodFacts::of(pod, workplan)))
+            Some((task, ObservedPod::of(pod, workplan)))
         });
         Ok(facts.collect())
     }
 
     /// Deletes a pod. One that was not placed when it was seen is deleted only if it still is not.
-    pub async fn delete_pod(&self, pod: &PodFacts) -> Result<(), Error> {
+    pub async fn delete_pod(&self, pod: &ObservedPod) -> Result<(), Error> {
         let unplaced = pod.node.is_none().then(|| pod.version.clone()).flatten();
         let params = DeleteParams {
             preconditions: Some(Preconditions {

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::act::said;
 use crate::observed::PodWarning;
-use crate::pod_warnings::warnings;
+use crate::observed::warnings;
 
 /// How long what was read of a namespace counts.
 const FRESH: Duration = Duration::from_secs(2);

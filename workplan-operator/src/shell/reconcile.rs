@@ -25,12 +25,13 @@ use super::pods::Pods;
 use super::refused::Refused;
 use super::sweeps::Sweeps;
 use super::workplans::{Known, Workplans};
-use crate::decision::{
-    Action, Certainty, Decision, Facts, NodeState, SweepState, decide, fit, holds_folder, home,
-    is_stalled,
+use crate::decision::{Action, Decision, decide, fit, holds_folder};
+use crate::observed::{
+    Certainty, NodeState, ObservedPod, ObservedState, PodWarning, SweepState, assigned_node,
+    is_ready,
 };
-use crate::observed::{PodFacts, PodWarning, is_ready};
 use crate::pod_builder::{self, Placement};
+use crate::pod_reader::is_stalled;
 use crate::workspace::Folder;
 
 /// How often a Workplan is read and decided upon anew at once because somebody else wrote it meanwhile.
@@ -149,10 +150,11 @@ impl Reconciler {
     async fn decide(&self, look: &mut Look) -> Result<Decision, Error> {
         loop {
             let decision = decide(&look.workplan, &look.facts);
-            if decision.actions.contains(&Action::Ask) && look.facts.certainty == Certainty::Watched
+            if decision.actions.contains(&Action::ListPods)
+                && look.facts.certainty == Certainty::Watched
             {
                 look.facts.pods = look.requests.list_pods(&look.workplan).await?;
-                look.facts.certainty = Certainty::Asked;
+                look.facts.certainty = Certainty::Listed;
                 look.facts.node = self.node_state(&look.workplan, &look.facts.pods).await?;
                 look.facts.sweep = self.sweep_state(&look.workplan, &look.facts.pods);
             } else if decision.actions.contains(&Action::AddFinalizer) {
@@ -211,7 +213,7 @@ impl Reconciler {
     }
 
     fn build(&self, look: &Look, decision: &Decision, task: usize) -> Pod {
-        let node = home(&look.workplan, &look.facts.pods);
+        let node = assigned_node(&look.workplan, &look.facts.pods);
         let limits = &look.facts.limits;
         let room = || {
             let spec = look.workplan.spec.clone();
@@ -324,30 +326,30 @@ impl Reconciler {
                 None => Ok(()),
             },
             Action::Sweep => {
-                if let Some(node) = home(&look.workplan, &look.facts.pods) {
+                if let Some(node) = assigned_node(&look.workplan, &look.facts.pods) {
                     self.sweeps.ask(node, Folder::of(&look.workplan));
                 }
                 Ok(())
             }
             Action::RemoveFinalizer => self.let_go(look).await,
-            Action::AddFinalizer | Action::CreatePod(_) | Action::Ask => Ok(()),
+            Action::AddFinalizer | Action::CreatePod(_) | Action::ListPods => Ok(()),
         }
     }
 
     async fn let_go(&self, look: &mut Look) -> Result<(), Error> {
         let written = look.requests.remove_finalizer(&look.workplan).await?;
-        if let Some(node) = home(&look.workplan, &look.facts.pods) {
+        if let Some(node) = assigned_node(&look.workplan, &look.facts.pods) {
             self.sweeps.forget(node, &Folder::of(&look.workplan));
         }
         look.wrote(written);
         Ok(())
     }
 
-    async fn facts(&self, workplan: &Workplan) -> Result<Facts, Error> {
+    async fn facts(&self, workplan: &Workplan) -> Result<ObservedState, Error> {
         let pods = self.watched_pods(workplan);
         let now = now();
         let uid = workplan.uid().unwrap_or_default();
-        Ok(Facts {
+        Ok(ObservedState {
             certainty: Certainty::Watched,
             refusals: self.refused.held(&uid, now),
             refused_since: self.refused.since(&uid),
@@ -372,7 +374,7 @@ impl Reconciler {
     async fn warnings(
         &self,
         workplan: &Workplan,
-        pods: &BTreeMap<usize, PodFacts>,
+        pods: &BTreeMap<usize, ObservedPod>,
         now: Timestamp,
     ) -> BTreeMap<usize, PodWarning> {
         let namespace = workplan.namespace().unwrap_or_default();
@@ -391,16 +393,16 @@ impl Reconciler {
         let mut owner = Workplan::new(&key.name, WorkplanSpec::default());
         owner.metadata.uid = Some(uid.to_owned());
         let pods = self.pods.of(key);
-        let mut pods = pods.values().map(|pod| PodFacts::of(pod, &owner));
+        let mut pods = pods.values().map(|pod| ObservedPod::of(pod, &owner));
         pods.any(|pod| !pod.is_quiet() && !pod.deleting)
     }
 
-    fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, PodFacts> {
+    fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, ObservedPod> {
         let watched = self.pods.of(&Key::of(workplan));
         let tasks = 0..workplan.spec.tasks.len();
         let pods = tasks.filter_map(|task| {
             let pod = watched.get(&*pod_builder::name(workplan, task))?;
-            Some((task, PodFacts::of(pod, workplan)))
+            Some((task, ObservedPod::of(pod, workplan)))
         });
         pods.collect()
     }
@@ -408,9 +410,9 @@ impl Reconciler {
     async fn node_state(
         &self,
         workplan: &Workplan,
-        pods: &BTreeMap<usize, PodFacts>,
+        pods: &BTreeMap<usize, ObservedPod>,
     ) -> Result<NodeState, Error> {
-        let Some(name) = home(workplan, pods) else {
+        let Some(name) = assigned_node(workplan, pods) else {
             return Ok(NodeState::Ready);
         };
         let state = |node: &Node| {
@@ -428,8 +430,8 @@ impl Reconciler {
         Ok(asked.as_ref().map_or(NodeState::Gone, state))
     }
 
-    fn sweep_state(&self, workplan: &Workplan, pods: &BTreeMap<usize, PodFacts>) -> SweepState {
-        let node = home(workplan, pods);
+    fn sweep_state(&self, workplan: &Workplan, pods: &BTreeMap<usize, ObservedPod>) -> SweepState {
+        let node = assigned_node(workplan, pods);
         node.map_or(SweepState::NotAsked, |node| {
             self.sweeps.state(node, &Folder::of(workplan))
         })
@@ -446,7 +448,7 @@ struct Look {
     size: usize,
     /// The resource versions that were replaced here.
     replaced: Vec<String>,
-    facts: Facts,
+    facts: ObservedState,
     /// The tasks whose pods were created, or not, in this look.
     created: HashSet<usize>,
     /// What failed on the way, and does not keep the rest from being done.

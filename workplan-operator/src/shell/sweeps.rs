@@ -16,9 +16,8 @@ use super::metrics::{Metrics, SweepResult};
 use super::pod_events::PodEvents;
 use super::queue::Queue;
 use super::reconcile::now;
-use crate::decision::SweepState;
-use crate::observed::is_ready;
-use crate::sweep::pod::{self, SweepFacts, SweepPodState};
+use crate::observed::{SweepState, is_ready};
+use crate::sweep::pod::{self, ObservedSweepPod, SweepPodState};
 use crate::sweep::round::{Next, Round, Turn};
 use crate::workspace::Folder;
 
@@ -94,7 +93,7 @@ impl Sweeper {
             }
             _ => None,
         };
-        let facts = pod.map(|pod| SweepFacts::of(&pod, warning.as_ref()));
+        let facts = pod.map(|pod| ObservedSweepPod::of(&pod, warning.as_ref()));
         let is_underway =
             matches!(&facts, Some(facts) if matches!(facts.state, SweepPodState::Underway(_)));
         let turn = |round: &mut Round| round.turn(facts.as_ref(), is_ready(node), now());

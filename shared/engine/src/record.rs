@@ -1,0 +1,137 @@
+//! Steps as a status records them.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kubeci_api::{StepAttempt, StepPhase, StepStatus};
+
+use crate::cause::Cause;
+use crate::earlier_status::with_reason;
+use crate::observation::Place;
+use crate::step::{Attempt, Pending, State, Step};
+
+impl Step {
+    /// A step as it was last recorded.
+    pub(crate) fn read(name: &str, recorded: Option<&StepStatus>) -> Self {
+        let unrecorded = || StepStatus {
+            name: name.to_owned(),
+            ..StepStatus::default()
+        };
+        let status = recorded.map_or_else(unrecorded, with_reason);
+        let earlier = status.attempts.len().saturating_sub(1);
+        let earlier = status.attempts.iter().take(earlier);
+        Self {
+            earlier: earlier.map(read_attempt).collect(),
+            attempt: Attempt {
+                place: place(status.pod, status.container),
+                started: time(status.started_at.as_ref()),
+                ended: time(status.finished_at.as_ref()),
+                exit_code: status.exit_code,
+            },
+            state: state(status.phase, status.reason, status.message),
+            name: status.name,
+        }
+    }
+
+    /// What is recorded of the step. Attempts are listed if there is more than one.
+    pub(crate) fn status(&self) -> StepStatus {
+        let (reason, message) = self.words();
+        let now = attempt(self.attempt_number(), &self.attempt, reason, message);
+        let mut attempts = Vec::new();
+        if !self.earlier.is_empty() {
+            let earlier = (1..).zip(&self.earlier).map(|(number, (earlier, cause))| {
+                let (reason, message) = words_of(cause);
+                attempt(number, earlier, reason, message)
+            });
+            attempts.extend(earlier.chain([now.clone()]));
+        }
+        StepStatus {
+            name: self.name.clone(),
+            phase: self.phase(),
+            pod: now.pod,
+            container: now.container,
+            started_at: now.started_at,
+            finished_at: now.finished_at,
+            exit_code: now.exit_code,
+            reason: now.reason,
+            message: now.message,
+            attempts,
+        }
+    }
+
+    fn words(&self) -> (Option<String>, Option<String>) {
+        match &self.state {
+            State::Pending(Pending::Blocked(cause)) | State::Failed(cause) => words_of(cause),
+            State::Pending(Pending::Message(message)) | State::Skipped(message) => {
+                (None, Some(message.clone()))
+            }
+            State::Pending(Pending::Turn) | State::Running | State::Completed => (None, None),
+        }
+    }
+}
+
+fn words_of(cause: &Cause) -> (Option<String>, Option<String>) {
+    let message = Some(cause.message.clone()).filter(|it| !it.is_empty());
+    (Some(cause.reason.clone()), message)
+}
+
+fn state(phase: StepPhase, reason: Option<String>, message: Option<String>) -> State {
+    match phase {
+        StepPhase::Pending => State::Pending(match (reason, message) {
+            (Some(reason), message) => {
+                Pending::Blocked(Cause::new(reason, message.unwrap_or_default()))
+            }
+            (None, Some(message)) => Pending::Message(message),
+            (None, None) => Pending::Turn,
+        }),
+        StepPhase::Running => State::Running,
+        StepPhase::Completed => State::Completed,
+        StepPhase::Failed => State::Failed(cause(reason, message)),
+        StepPhase::Skipped => State::Skipped(message.unwrap_or_default()),
+    }
+}
+
+fn cause(reason: Option<String>, message: Option<String>) -> Cause {
+    let reason = reason.unwrap_or_else(|| "Unknown".into());
+    Cause::new(reason, message.unwrap_or_default())
+}
+
+fn attempt(
+    number: u32,
+    attempt: &Attempt,
+    reason: Option<String>,
+    message: Option<String>,
+) -> StepAttempt {
+    let place = attempt.place.as_ref();
+    StepAttempt {
+        number,
+        pod: place.map(|place| place.pod.clone()),
+        container: place.map(|place| place.container.clone()),
+        started_at: attempt.started.map(MicroTime),
+        finished_at: attempt.ended.map(MicroTime),
+        exit_code: attempt.exit_code,
+        reason,
+        message,
+    }
+}
+
+fn read_attempt(recorded: &StepAttempt) -> (Attempt, Cause) {
+    let attempt = Attempt {
+        place: place(recorded.pod.clone(), recorded.container.clone()),
+        started: time(recorded.started_at.as_ref()),
+        ended: time(recorded.finished_at.as_ref()),
+        exit_code: recorded.exit_code,
+    };
+    let cause = cause(recorded.reason.clone(), recorded.message.clone());
+    (attempt, cause)
+}
+
+fn place(pod: Option<String>, container: Option<String>) -> Option<Place> {
+    Some(Place {
+        pod: pod?,
+        container: container?,
+    })
+}
+
+fn time(time: Option<&MicroTime>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+}

@@ -1,0 +1,113 @@
+//! Pods in which a container of kubeci's own has not done its work.
+
+use rstest::rstest;
+
+use super::fixtures::{decided, facts, message, phases, pod, summary};
+use super::*;
+use crate::pod_builder::RUNNER;
+use crate::testing::{relay, workplan_of};
+
+/// Its steps were started at 00:02, when there was no step runner.
+fn started_without(runner: &str) -> ObservedPod {
+    let mut pod = pod(0, &format!("| kubeci-runner={runner} a=128 b=128"));
+    for step in &mut pod.containers[1..] {
+        let ContainerState::Ended(end) = &mut step.state else {
+            unreachable!()
+        };
+        end.reason = "StartError".into();
+        end.started = None;
+        end.message = format!("exec: {RUNNER:?}: stat {RUNNER}: no such file or directory");
+    }
+    pod
+}
+
+fn come_at(mut pod: ObservedPod, time: &str) -> ObservedPod {
+    if let ContainerState::Ended(end) = &mut pod.containers[0].state {
+        end.started = Some(time.parse().unwrap());
+    }
+    pod
+}
+
+fn decide(pod: ObservedPod) -> Decision {
+    let plan = workplan_of(relay(&["| a b:a"]));
+    let mut facts = facts([(0, pod)]);
+    facts.now = "2026-01-01T00:00:13Z".parse().unwrap();
+    decided(&plan, &facts)
+}
+
+#[test]
+fn without_the_step_runner_no_step_runs() {
+    let decision = decide(pod(0, "| kubeci-runner=wait:ErrImageNeverPull a b"));
+    assert_eq!(
+        (phases(&decision.status).as_str(), summary(&decision)),
+        ("fs", "RunnerNotInstalled")
+    );
+    let said = message(&decision);
+    assert!(said.contains("the operator's own image, which brings the step runner"));
+    assert_eq!(decision.actions, [Action::DeletePod(0)]);
+}
+
+#[test]
+fn steps_that_were_started_without_the_step_runner_wait_for_it() {
+    let decision = decide(started_without("wait:ErrImagePull"));
+    assert_eq!(phases(&decision.status), "pp");
+    assert_eq!(decision.actions, []);
+    assert!(decision.wake_at.is_some(), "it is not waited for for ever");
+    assert_eq!(summary(&decision), "ImagePullBackOff");
+    for step in decision.status.steps {
+        assert_eq!(step.reason.as_deref(), Some("RunnerNotInstalled"));
+    }
+}
+
+/// Its steps have ended, but the kubelet tries for the step runner for ever.
+#[test]
+fn law_5_a_pod_whose_step_runner_never_comes_is_deleted() {
+    let plan = workplan_of(relay(&["| a b:a"]));
+    let facts = facts([(0, started_without("wait:ErrImagePull"))]);
+    let given_up = decided(&plan, &facts);
+    assert_eq!(phases(&given_up.status), "fs");
+    assert_eq!(given_up.actions, [Action::DeletePod(0)]);
+}
+
+#[rstest]
+fn law_6_a_pod_in_which_nothing_ran_for_want_of_the_step_runner_is_made_again(
+    #[values("0", "125")] runner: &str,
+) {
+    let mut pod = come_at(started_without(runner), "2026-01-01T00:00:12Z");
+    pod.phase = PodPhase::Failed;
+    let decision = decide(pod.clone());
+    assert_eq!(phases(&decision.status), "pp");
+    assert_eq!(decision.actions, [Action::DeletePod(0)]);
+    assert_eq!(
+        decision.status.node.as_deref(),
+        Some("n1"),
+        "where its folder lies"
+    );
+    pod.deleting = true;
+    let decision = decide(pod);
+    assert_eq!(
+        (phases(&decision.status).as_str(), decision.actions),
+        ("pp", vec![])
+    );
+}
+
+/// Where a node does not hold containers back as it should, a new pod would end no better.
+#[test]
+fn a_step_runner_that_came_in_time_is_not_waited_for_again() {
+    let decision = decide(come_at(started_without("0"), "2026-01-01T00:00:01Z"));
+    assert_eq!(phases(&decision.status), "fs");
+    assert!(
+        message(&decision).contains("no such file"),
+        "{}",
+        message(&decision)
+    );
+}
+
+#[test]
+fn what_some_step_did_stands() {
+    let mut pod = come_at(started_without("0"), "2026-01-01T00:00:12Z");
+    if let ContainerState::Ended(end) = &mut pod.containers[1].state {
+        (end.exit_code, end.reason) = (0, "Completed".into());
+    }
+    assert_eq!(phases(&decide(pod).status), "cf");
+}
