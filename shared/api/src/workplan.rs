@@ -277,6 +277,14 @@ pub struct StepStatus {
     pub attempts: Vec<StepAttempt>,
 }
 
+impl StepStatus {
+    /// The number of the attempt that the other fields are about; the first one has 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempts.last().map_or(1, |attempt| attempt.number)
+    }
+}
+
 /// One attempt to run a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

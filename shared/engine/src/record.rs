@@ -135,3 +135,76 @@ fn place(pod: Option<String>, container: Option<String>) -> Option<Place> {
 fn time(time: Option<&MicroTime>) -> Option<Timestamp> {
     time.map(|time| time.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_cause() -> impl Strategy<Value = Cause> {
+        ("[A-Z][a-z]{1,4}", "[a-z: ]{0,9}").prop_map(|(reason, message)| Cause { reason, message })
+    }
+
+    fn any_time() -> impl Strategy<Value = Option<Timestamp>> {
+        let second = |second: i64| Timestamp::from_second(second).unwrap();
+        prop::option::of((1..1000_i64).prop_map(second))
+    }
+
+    fn any_attempt() -> impl Strategy<Value = Attempt> {
+        let place = Place {
+            pod: "plan-0".into(),
+            container: "a".into(),
+        };
+        let place = prop::option::of(Just(place));
+        let parts = (place, any_time(), any_time(), prop::option::of(0..256));
+        parts.prop_map(|(place, started, ended, exit_code)| Attempt {
+            place,
+            started,
+            ended,
+            exit_code,
+        })
+    }
+
+    fn any_state() -> impl Strategy<Value = State> {
+        prop_oneof![
+            Just(State::Pending(Pending::Turn)),
+            "[a-z]{1,9}".prop_map(|message| State::Pending(Pending::Message(message))),
+            any_cause().prop_map(|cause| State::Pending(Pending::Blocked(cause))),
+            Just(State::Running),
+            Just(State::Completed),
+            any_cause().prop_map(State::Failed),
+            "[a-z]{0,9}".prop_map(State::Skipped),
+        ]
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let earlier = prop::collection::vec((any_attempt(), any_cause()), 0..3);
+        let parts = (any_state(), any_attempt(), earlier);
+        parts.prop_map(|(state, attempt, earlier)| Step {
+            name: "a".into(),
+            state,
+            attempt,
+            earlier,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn recorded_step_is_read_back(step in any_step()) {
+            let recorded = step.status();
+            let written = serde_json::to_string(&recorded).unwrap();
+            let stored: StepStatus = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(&Step::read("a", Some(&stored)).status(), &recorded);
+            prop_assert_eq!(Step::read("a", Some(&stored)), step);
+        }
+
+        #[test]
+        fn only_several_attempts_are_listed(step in any_step()) {
+            let recorded = step.status();
+            prop_assert_eq!(recorded.attempt(), step.attempt_number());
+            let listed = if step.earlier.is_empty() { 0 } else { step.earlier.len() + 1 };
+            prop_assert_eq!(recorded.attempts.len(), listed);
+        }
+    }
+}

@@ -217,3 +217,143 @@ impl Step {
         self.state = State::Skipped(message);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn time(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn place() -> Place {
+        Place {
+            pod: "plan-0".into(),
+            container: "a".into(),
+        }
+    }
+
+    fn run() -> Run {
+        Run {
+            place: place(),
+            start: Start::At(time(2)),
+            ended: Some(time(3)),
+            exit_code: Some(1),
+        }
+    }
+
+    fn cause() -> Cause {
+        Cause::new("Error", "no")
+    }
+
+    fn not_started() -> Observation {
+        Observation::NotStarted {
+            cause: cause(),
+            run: run(),
+            came_up: true,
+        }
+    }
+
+    fn up() -> Observation {
+        Observation::Standby(Standby::Up {
+            place: place(),
+            since: Some(time(1)),
+        })
+    }
+
+    fn edges(turn: Turn) -> Edges {
+        Edges {
+            turn,
+            ended: Some(time(5)),
+        }
+    }
+
+    fn wait() -> Edges {
+        edges(Turn::Wait("waiting for b".into()))
+    }
+
+    fn start() -> Edges {
+        edges(Turn::Start)
+    }
+
+    fn skip() -> Edges {
+        edges(Turn::Skip("b did not complete".into()))
+    }
+
+    fn observed(observations: &[(Observation, Edges)]) -> Step {
+        let mut step = Step::read("a", None);
+        for (observation, edges) in observations {
+            step.observe(observation, edges);
+        }
+        step
+    }
+
+    #[rstest]
+    #[case::waits_for_its_turn(up(), wait(), StepPhase::Pending)]
+    #[case::starts_by_itself(up(), start(), StepPhase::Running)]
+    #[case::is_told_to_skip(up(), skip(), StepPhase::Pending)]
+    #[case::cannot_start_yet(not_started(), wait(), StepPhase::Pending)]
+    #[case::cannot_start_at_its_turn(not_started(), start(), StepPhase::Failed)]
+    #[case::need_not_start(not_started(), skip(), StepPhase::Skipped)]
+    #[case::ran_all_the_same(Observation::Completed(run()), skip(), StepPhase::Completed)]
+    #[case::failed(Observation::Failed(cause(), run()), start(), StepPhase::Failed)]
+    #[case::excluded(Observation::Excluded("b".into()), start(), StepPhase::Skipped)]
+    fn pending_step_follows_observation_and_edges(
+        #[case] observation: Observation,
+        #[case] edges: Edges,
+        #[case] expected: StepPhase,
+    ) {
+        assert_eq!(observed(&[(observation, edges)]).phase(), expected);
+    }
+
+    #[test]
+    fn step_starts_when_up_and_edges_have_ended() {
+        let step = observed(&[(up(), start())]);
+        assert_eq!(step.attempt().started, Some(time(5)));
+    }
+
+    #[test]
+    fn running_step_does_not_wait_again() {
+        let before = observed(&[(up(), start())]);
+        let step = observed(&[(up(), start()), (Observation::Waiting, start())]);
+        assert_eq!(step, before);
+    }
+
+    #[test]
+    fn ended_step_stays_as_it_is() {
+        let failed = (Observation::Failed(cause(), run()), start());
+        let completed = (Observation::Completed(run()), start());
+        let before = observed(&[(Observation::Failed(cause(), run()), start())]);
+        assert_eq!(observed(&[failed, completed]), before);
+    }
+
+    #[test]
+    fn message_of_same_reason_stays() {
+        let blocked = |reason: &str, message: &str| {
+            let cause = Cause::new(reason, message);
+            (Observation::Held(cause), start())
+        };
+        let step = observed(&[blocked("ErrImagePull", "1"), blocked("ErrImagePull", "2")]);
+        let expected = Pending::Blocked(Cause::new("ErrImagePull", "1"));
+        assert_eq!(step.state(), &State::Pending(expected));
+        let step = observed(&[blocked("ErrImagePull", "1"), blocked("StartError", "2")]);
+        let expected = Pending::Blocked(Cause::new("StartError", "2"));
+        assert_eq!(step.state(), &State::Pending(expected));
+    }
+
+    #[test]
+    fn lost_step_ends_only_if_it_ran() {
+        let lost = Lost {
+            cause: cause(),
+            ended: Some(time(9)),
+        };
+        let mut pending = Step::read("a", None);
+        pending.lose(&lost);
+        assert_eq!(pending.attempt().ended, None);
+        let mut running = observed(&[(up(), start())]);
+        running.lose(&lost);
+        assert_eq!(running.attempt().ended, Some(time(9)));
+    }
+}
