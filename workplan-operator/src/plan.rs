@@ -214,14 +214,14 @@ mod tests {
     #[case::later_in_the_chain(&["a:b b |"], "spec.tasks[0].SerialSteps[0].dependency[0]: \"b\" does not end before")]
     #[case::serial_on_parallel(&["a:b | b"], "spec.tasks[0].SerialSteps[0].dependency[0]: \"b\" does not end before")]
     #[case::later_task(&["a | b c:d", "d |"], "spec.tasks[0].ParallelSteps[1].dependency[0]: \"d\" is in a later task, spec.tasks[1]")]
-    fn what_cannot_run_is_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
+    fn invalid_plan_is_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
         let spec = spec(Order::Linear, tasks);
         let error = validate(&spec).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]
-    fn graph_tasks_may_look_ahead_but_not_in_circles() {
+    fn graph_tasks_may_not_form_a_cycle() {
         let ahead = spec(Order::Graph, &["a:b |", "b |"]);
         assert!(validate(&ahead).is_ok());
 
@@ -253,13 +253,13 @@ mod tests {
     #[case::tasks(&["| a b:c", "| c:a d"], "spec.tasks[0]: tasks wait for each other: spec.tasks[0] -> spec.tasks[1] -> spec.tasks[0]")]
     #[case::serial(&["a | b"], "spec.tasks[0].SerialSteps[0].name: with order: Relay all steps stand in ParallelSteps")]
     #[case::taken(&["| kubeci-runner a"], "spec.tasks[0].ParallelSteps[0].name: the name \"kubeci-runner\" is taken")]
-    fn a_relay_that_cannot_run_is_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
+    fn invalid_relay_is_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
         let error = validate(&relay(tasks)).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]
-    fn a_step_of_a_relay_needs_a_command_unless_it_is_alone() {
+    fn relay_step_needs_commands_unless_alone() {
         let mut alone = relay(&["| a"]);
         alone.tasks[0].parallel_steps[0].commands.clear();
         assert!(validate(&alone).is_ok());
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_has_as_many_steps_as_a_workflow_at_most() {
+    fn plan_with_too_many_steps_is_refused() {
         let task = |task: usize| {
             let chain = (0..500).map(|at| format!("s{task}-{at}:s{task}-{}", at + 1));
             format!("| {} s{task}-500", chain.collect::<Vec<_>>().join(" "))
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_named_twice_counts_once() {
+    fn repeated_dependency_counts_once() {
         let mut twice = step("b");
         twice.dependency = vec!["a".into(), "a".into()];
         let mut spec = spec(Order::Linear, &["a |"]);

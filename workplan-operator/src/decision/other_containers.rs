@@ -1,4 +1,5 @@
-//! Containers that others have put into a pod: they neither fail nor keep a plan unsaid, and not for ever.
+//! Pods that are kept by containers that others have put into them. Such containers neither fail a plan nor keep its
+//! pods for ever.
 
 use std::ops::Range;
 
@@ -9,45 +10,45 @@ use super::action::{Action, Decision};
 use super::conditions;
 use crate::observed::{ContainerState, ObservedContainer, ObservedPod, ObservedState, Owner};
 
-/// How long a container may outlive the steps of its pod without that being told: most end by themselves.
-const UNTOLD: SignedDuration = SignedDuration::from_secs(5);
+/// How long a container may outlive the steps of its pod before that is reported. Most end by themselves.
+const UNREPORTED: SignedDuration = SignedDuration::from_secs(5);
 
 /// The most pods that are named.
 const NAMED_MAX: usize = 5;
 
-/// Ends the pods that are kept by nothing but such containers, once their logs could be had for a while, and says
-/// so. Whatever the kubelet ends with a pod keeps none.
-pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, facts: &ObservedState) {
+/// Ends the pods that are kept by nothing but such containers, once their logs could be had for a while, and
+/// reports it. Whatever the kubelet ends with a pod keeps none.
+pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, state: &ObservedState) {
     let steps_of = |task: usize| decision.status.steps.get(tasks.get(task)?.clone());
-    let pods = facts.pods.iter().filter(|(task, pod)| {
-        pod.owner == Owner::Ours && !decision.actions.contains(&Action::DeletePod(**task))
+    let pods = state.pods.iter().filter(|(task, pod)| {
+        pod.owner == Owner::Workplan && !decision.actions.contains(&Action::DeletePod(**task))
     });
     let kept: Vec<(usize, Kept)> = pods
         .filter_map(|(task, pod)| Some((*task, Kept::of(steps_of(*task)?, pod)?)))
         .collect();
     let (due, early): (Vec<_>, Vec<_>) = kept
         .into_iter()
-        .partition(|(_, kept)| kept.since + facts.sidecar_grace <= facts.now);
-    let told = |kept: &Kept| kept.since + UNTOLD <= facts.now;
+        .partition(|(_, kept)| kept.since + state.sidecar_grace <= state.now);
+    let is_reported = |kept: &Kept| kept.since + UNREPORTED <= state.now;
     for (_, kept) in &early {
-        let until = kept.since + facts.sidecar_grace;
+        let until = kept.since + state.sidecar_grace;
         wake_at(
             decision,
-            if told(kept) {
+            if is_reported(kept) {
                 until
             } else {
-                until.min(kept.since + UNTOLD)
+                until.min(kept.since + UNREPORTED)
             },
         );
     }
     let early: Vec<_> = early
         .iter()
         .map(|(_, kept)| kept)
-        .filter(|it| told(it))
+        .filter(|it| is_reported(it))
         .collect();
     if !early.is_empty() {
         let pods = listed(early.iter().map(|kept| {
-            let until = kept.since + facts.sidecar_grace;
+            let until = kept.since + state.sidecar_grace;
             format!(
                 "the pod {} is kept by {} until {until:.0}",
                 kept.pod, kept.by
@@ -56,7 +57,7 @@ pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, facts: &Observe
         let message = format!(
             "{pods}. Its steps have ended, and what keeps it is no step: then it is deleted, and its logs with it"
         );
-        conditions::pods_kept(&mut decision.status, facts.now, &message);
+        conditions::pods_kept(&mut decision.status, state.now, &message);
     } else if !due.is_empty() {
         let pods =
             listed(due.iter().map(|(_, kept)| {
@@ -64,12 +65,12 @@ pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, facts: &Observe
             }));
         let message = format!(
             "{pods}. Its steps had ended {:#} before, and what kept it is no step",
-            facts.sidecar_grace
+            state.sidecar_grace
         );
-        conditions::pods_ended(&mut decision.status, facts.now, "PodDeleted", &message);
+        conditions::pods_ended(&mut decision.status, state.now, "PodDeleted", &message);
     } else if conditions::has_kept_pods(&decision.status) {
         let message = "the containers that kept pods have ended";
-        conditions::pods_ended(&mut decision.status, facts.now, "Ended", message);
+        conditions::pods_ended(&mut decision.status, state.now, "Ended", message);
     }
     let deleted = due.into_iter().map(|(task, _)| Action::DeletePod(task));
     decision.actions.extend(deleted);

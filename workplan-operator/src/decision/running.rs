@@ -17,20 +17,20 @@ pub fn decide(
     workplan: &Workplan,
     plan: &Plan,
     prior: WorkplanStatus,
-    facts: &ObservedState,
+    state: &ObservedState,
 ) -> Decision {
-    let node = assigned_node(workplan, &facts.pods);
+    let node = assigned_node(workplan, &state.pods);
     let mut steps = Steps::read(plan, &prior.steps);
     let mut actions = Vec::new();
-    if may_have_unseen_pods(plan, &steps, facts) {
+    if may_have_unseen_pods(plan, &steps, state) {
         actions.push(Action::ListPods);
     }
-    let observed = pod_reader::observe(workplan, plan, &steps, facts, node);
-    let waiting = steps.settle(&observed, facts.now);
-    actions.extend(deleted_pods(plan, &steps.status(), facts));
-    let mut refusals = facts.refusals.values();
+    let observed = pod_reader::observe(workplan, plan, &steps, state, node);
+    let waiting = steps.settle(&observed, state.now);
+    actions.extend(deleted_pods(plan, &steps.status(), state));
+    let mut refusals = state.refusals.values();
     if refusals.all(|refusal| refusal.verdict != Verdict::Over) {
-        actions.extend(start(workplan, &steps, facts, node));
+        actions.extend(start(workplan, &steps, state, node));
     }
     let mut status = derive_status(
         prior,
@@ -42,13 +42,13 @@ pub fn decide(
             },
             node,
             generation: workplan.meta().generation,
-            is_disturbed: facts.pods.values().any(|pod| pod.deleting),
-            now: facts.now,
+            is_disturbed: state.pods.values().any(|pod| pod.deleting),
+            now: state.now,
         },
     );
     if plan.order == Order::Relay && status.phase.is_some() {
         let tasks = &workplan.spec.tasks;
-        conditions::relayed_once(&mut status, tasks, &facts.limits, facts.now);
+        conditions::relayed_once(&mut status, tasks, &state.limits, state.now);
     }
     Decision {
         status,
@@ -74,16 +74,16 @@ impl Executor for Pods {
 }
 
 /// Whether a step has run whose pod the watch does not show.
-fn may_have_unseen_pods(plan: &Plan, steps: &Steps, facts: &ObservedState) -> bool {
+fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bool {
     let is_known =
-        |task: usize| facts.pods.contains_key(&task) || facts.refusals.contains_key(&task);
+        |task: usize| state.pods.contains_key(&task) || state.refusals.contains_key(&task);
     let mut unknown = (0..plan.tasks.len()).filter(|&task| !is_known(task));
-    facts.certainty == Certainty::Watched
+    state.certainty == Certainty::Watched
         && unknown.any(|task| steps.was_started(task) && steps.is_open(task))
 }
 
 /// The pods that wait in vain.
-fn deleted_pods(plan: &Plan, steps: &[StepStatus], facts: &ObservedState) -> Vec<Action> {
+fn deleted_pods(plan: &Plan, steps: &[StepStatus], state: &ObservedState) -> Vec<Action> {
     let is_deleted = |task: usize, pod: &ObservedPod| {
         let range = plan.tasks.get(task).cloned();
         range.is_some_and(|range| {
@@ -93,8 +93,10 @@ fn deleted_pods(plan: &Plan, steps: &[StepStatus], facts: &ObservedState) -> Vec
             is_stuck(steps, pod) || again()
         })
     };
-    let pods = facts.pods.iter().filter(|(task, pod)| {
-        pod.owner == Owner::Ours && !facts.refusals.contains_key(task) && is_deleted(**task, pod)
+    let pods = state.pods.iter().filter(|(task, pod)| {
+        pod.owner == Owner::Workplan
+            && !state.refusals.contains_key(task)
+            && is_deleted(**task, pod)
     });
     pods.map(|(task, _)| Action::DeletePod(*task)).collect()
 }
@@ -103,14 +105,14 @@ fn deleted_pods(plan: &Plan, steps: &[StepStatus], facts: &ObservedState) -> Vec
 fn start(
     workplan: &Workplan,
     steps: &Steps,
-    facts: &ObservedState,
+    state: &ObservedState,
     node: Option<&str>,
 ) -> Vec<Action> {
-    let mut ready = steps.ready_tasks(|task| facts.pods.contains_key(&task));
+    let mut ready = steps.ready_tasks(|task| state.pods.contains_key(&task));
     if node.is_none() {
-        ready.truncate(usize::from(!awaits_node(steps, facts)));
+        ready.truncate(usize::from(!awaits_node(steps, state)));
     }
-    ready.retain(|task| !facts.refusals.contains_key(task));
+    ready.retain(|task| !state.refusals.contains_key(task));
     if ready.is_empty() {
         Vec::new()
     } else if has_finalizer(workplan) || !holds_folder(workplan) {
@@ -121,7 +123,7 @@ fn start(
 }
 
 /// Whether a pod of an open task is still to be placed.
-fn awaits_node(steps: &Steps, facts: &ObservedState) -> bool {
-    let mut pods = facts.pods.iter();
-    pods.any(|(task, pod)| pod.owner == Owner::Ours && steps.is_open(*task))
+fn awaits_node(steps: &Steps, state: &ObservedState) -> bool {
+    let mut pods = state.pods.iter();
+    pods.any(|(task, pod)| pod.owner == Owner::Workplan && steps.is_open(*task))
 }

@@ -32,7 +32,7 @@ pub struct ObservedPod {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The Workplan itself.
-    Ours,
+    Workplan,
     /// A Workplan of the same name that is no more; the garbage collector will remove the pod.
     Former,
     Foreign,

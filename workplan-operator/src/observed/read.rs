@@ -37,12 +37,12 @@ impl ObservedPod {
 }
 
 fn owner(pod: &Pod, workplan: &Workplan) -> Owner {
-    let ours = |owner: &&OwnerReference| owner.controller == Some(true);
-    let Some(owner) = pod.owner_references().iter().find(ours) else {
+    let is_controller = |owner: &&OwnerReference| owner.controller == Some(true);
+    let Some(owner) = pod.owner_references().iter().find(is_controller) else {
         return Owner::Foreign;
     };
     if Some(&owner.uid) == workplan.meta().uid.as_ref() {
-        Owner::Ours
+        Owner::Workplan
     } else if owner.kind == Workplan::kind(&()) && owner.name == workplan.name_any() {
         Owner::Former
     } else {
@@ -114,7 +114,7 @@ fn containers(pod: &Pod) -> Vec<ObservedContainer> {
         let status = statuses.find(|status| status.name == container.name)?;
         status.state.as_ref().map(state)
     };
-    let facts = |container: &v1::Container, statuses, kind| ObservedContainer {
+    let observed = |container: &v1::Container, statuses, kind| ObservedContainer {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
         kind,
@@ -125,9 +125,9 @@ fn containers(pod: &Pod) -> Vec<ObservedContainer> {
         _ => ContainerKind::Init,
     };
     let inits = spec.init_containers.iter().flatten();
-    let inits = inits.map(|container| facts(container, init, kind(container)));
+    let inits = inits.map(|container| observed(container, init, kind(container)));
     let mains = spec.containers.iter();
-    let mains = mains.map(|container| facts(container, main, ContainerKind::Main));
+    let mains = mains.map(|container| observed(container, main, ContainerKind::Main));
     let ephemerals = ephemeral
         .into_iter()
         .flatten()
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::testing::workplan;
 
-    fn facts(change: &Value) -> ObservedPod {
+    fn observed(change: &Value) -> ObservedPod {
         let mut pod = json!({
             "metadata": {"name": "plan-0", "ownerReferences": [
                 {"apiVersion": "kube.ci/v1alpha1", "kind": "Workplan", "name": "plan", "uid": "uid", "controller": true},
@@ -198,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_without_status_has_waiting_containers() {
-        let pod = facts(&json!({}));
-        assert_eq!(pod.owner, Owner::Ours);
+    fn pod_without_status_has_unknown_containers() {
+        let pod = observed(&json!({}));
+        assert_eq!(pod.owner, Owner::Workplan);
         assert_eq!(pod.phase, PodPhase::Pending);
         assert_eq!(pod.containers[0].state, ContainerState::Unknown);
         let kinds: Vec<_> = pod.containers.iter().map(|it| it.kind).collect();
@@ -209,8 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_told_apart_by_name() {
-        let pod = facts(&json!({"status": {
+    fn containers_are_matched_by_name() {
+        let pod = observed(&json!({"status": {
             "initContainerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"terminated": {"exitCode": 0, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}}}],
             "containerStatuses": [{"name": "b", "image": "", "imageID": "", "ready": false, "restartCount": 0,
@@ -231,8 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_init_container_ends_the_pod_before_its_phase_says_so() {
-        let pod = facts(&json!({"status": {"phase": "Pending",
+    fn failed_init_container_ends_the_pod_early() {
+        let pod = observed(&json!({"status": {"phase": "Pending",
             "initContainerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"terminated": {"exitCode": 1}}}],
             "containerStatuses": [{"name": "b", "image": "", "imageID": "", "ready": false, "restartCount": 0,
@@ -243,8 +243,8 @@ mod tests {
 
     /// As long as steps run the kubelet starts it again, and its end is none of the pod's.
     #[test]
-    fn a_native_sidecar_that_fails_ends_no_pod() {
-        let pod = facts(&json!({
+    fn failed_native_sidecar_ends_no_pod() {
+        let pod = observed(&json!({
             "spec": {
                 "initContainers": [{"name": "mesh", "image": "i", "restartPolicy": "Always"}],
                 "containers": [{"name": "b", "image": "i"}],
@@ -262,9 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn an_ephemeral_container_keeps_a_pod_until_it_has_ended() {
+    fn ephemeral_container_keeps_a_pod() {
         let pod = |state: Value| {
-            facts(&json!({
+            observed(&json!({
                 "spec": {"containers": [{"name": "a", "image": "i"}]},
                 "status": {
                     "containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0,
@@ -282,9 +282,9 @@ mod tests {
     #[case::evicted(json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}), Some("Evicted"))]
     #[case::preempted(json!({"phase": "Running", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]}), Some("PreemptionByScheduler"))]
     #[case::none(json!({"phase": "Running"}), None)]
-    fn the_pods_own_reason_is_kept(#[case] status: Value, #[case] expected: Option<&str>) {
+    fn pod_reason_is_kept(#[case] status: Value, #[case] expected: Option<&str>) {
         assert_eq!(
-            facts(&json!({ "status": status })).reason.as_deref(),
+            observed(&json!({ "status": status })).reason.as_deref(),
             expected
         );
     }
@@ -293,8 +293,8 @@ mod tests {
     #[case::placed(json!([{"type": "PodScheduled", "status": "True"}]), false)]
     #[case::not_yet_looked_at(json!([]), false)]
     #[case::refused(json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1"}]), true)]
-    fn the_scheduler_is_heard(#[case] conditions: Value, #[case] expected: bool) {
-        let pod = facts(&json!({"status": {"conditions": conditions}}));
+    fn unschedulable_condition_is_read(#[case] conditions: Value, #[case] expected: bool) {
+        let pod = observed(&json!({"status": {"conditions": conditions}}));
         assert_eq!(pod.unschedulable.is_some(), expected);
     }
 
@@ -302,8 +302,8 @@ mod tests {
     #[case::none(json!([]), Owner::Foreign)]
     #[case::other(json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "plan", "uid": "x", "controller": true}]), Owner::Foreign)]
     #[case::earlier(json!([{"apiVersion": "kube.ci/v1alpha1", "kind": "Workplan", "name": "plan", "uid": "old", "controller": true}]), Owner::Former)]
-    fn pods_of_others_are_known(#[case] owners: Value, #[case] expected: Owner) {
-        let pod = facts(&json!({"metadata": {"name": "plan-0", "ownerReferences": owners}}));
+    fn foreign_pods_are_recognized(#[case] owners: Value, #[case] expected: Owner) {
+        let pod = observed(&json!({"metadata": {"name": "plan-0", "ownerReferences": owners}}));
         assert_eq!(pod.owner, expected);
     }
 }

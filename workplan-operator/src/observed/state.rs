@@ -66,6 +66,6 @@ pub fn assigned_node<'a>(
         .status
         .as_ref()
         .and_then(|status| status.node.as_deref());
-    let mut ours = pods.values().filter(|pod| pod.owner == Owner::Ours);
-    recorded.or_else(|| ours.find_map(|pod| pod.node.as_deref()))
+    let mut own = pods.values().filter(|pod| pod.owner == Owner::Workplan);
+    recorded.or_else(|| own.find_map(|pod| pod.node.as_deref()))
 }

@@ -92,21 +92,21 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_counts_and_not_its_summary() {
+    fn most_frequent_warning_counts() {
         let cause = event("FailedMount", "configmap not found", "02:00", 8);
         let summary = event("FailedMount", "timed out", "02:03", 1);
         assert_eq!(said(&[cause, summary]).unwrap(), "configmap not found");
     }
 
     #[test]
-    fn what_has_passed_does_not_count() {
+    fn old_warning_does_not_count() {
         let past = event("FailedMount", "past", "01:00", 8);
         let now = event("FailedCreatePodSandBox", "now", "09:00", 1);
         assert_eq!(said(&[past, now]).unwrap(), "now");
     }
 
     #[test]
-    fn normal_events_and_placement_do_not_count() {
+    fn normal_and_scheduling_events_do_not_count() {
         let mut normal = event("Pulling", "pulling", "01:00", 1);
         normal["type"] = json!("Normal");
         let placement = event("FailedScheduling", "no room", "01:00", 1);

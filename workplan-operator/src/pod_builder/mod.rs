@@ -257,7 +257,7 @@ mod tests {
         {"matchExpressions": [{"key": "disk", "operator": "Exists"}]},
         {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["x"]}]},
     ]}}}), 2)]
-    fn law_4_later_pods_go_to_the_node_of_the_first(#[case] affinity: Value, #[case] terms: usize) {
+    fn law_4_later_pods_require_the_first_node(#[case] affinity: Value, #[case] terms: usize) {
         let mut workplan = workplan(Order::Linear, &["a", "b"]);
         workplan.spec.pod.affinity = serde_json::from_value(affinity).unwrap();
         assert_eq!(
@@ -281,9 +281,7 @@ mod tests {
     }
 
     #[rstest]
-    fn the_token_is_the_accounts_matter_unless_the_plan_says(
-        #[values(None, Some(false), Some(true))] said: Option<bool>,
-    ) {
+    fn token_mount_follows_the_plan(#[values(None, Some(false), Some(true))] said: Option<bool>) {
         let mut plan = workplan(Order::Linear, &["a"]);
         plan.spec.pod.automount_service_account_token = said;
         let spec = spec(&plan, 0, FIRST);
@@ -291,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_the_pod_is_nowhere_on_the_node_and_open_to_all() {
+    fn empty_dir_is_open_to_all_users() {
         let mut plan = workplan(Order::Linear, &["a | b"]);
         plan.spec.workspace = WorkspaceKind::EmptyDir;
         plan.spec.pod.security_context = Some(PodSecurityContext {
@@ -305,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_pod_asks_for_the_widest_moment() {
+    fn first_pod_requests_the_widest_moment() {
         let mut workplan = workplan(Order::Linear, &["a"]);
         workplan.spec.tasks[0].serial_steps[0].resources =
             serde_json::from_value(json!({"requests": {"cpu": "1", "memory": "1Mi"}})).unwrap();

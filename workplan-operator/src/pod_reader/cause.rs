@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_end_of_a_log_is_repeated() {
+    fn log_is_cut_to_its_end() {
         assert_eq!(tail(" short\n"), "short");
         let long = "x".repeat(1000) + "\nlast line é";
         assert_eq!(tail(&long), "… last line é");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_cannot_take_hold_of_a_terminal() {
+    fn log_loses_its_control_characters() {
         let log = "50 %\r\u{1b}[2J\u{9b}2Ja\tb\u{0}\u{7}\nend";
         assert_eq!(tail(log), "50 %[2J2Ja\tb\nend");
     }

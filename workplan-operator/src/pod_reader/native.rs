@@ -8,7 +8,7 @@ use super::task_steps::TaskSteps;
 use super::{cause, container};
 use crate::observed::{ContainerKind, ObservedContainer, ObservedPod, PodPhase};
 
-/// What the containers and the phase of the pod say.
+/// What is observed of the containers and of the pod's phase.
 pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usize, Observation)> {
     let mut observed = observe_containers(steps, pod, now);
     for (at, observation) in &mut observed {
@@ -23,7 +23,7 @@ pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usiz
     observed
 }
 
-/// What the containers say.
+/// What is observed of the containers.
 pub fn observe_containers(
     steps: TaskSteps,
     pod: &ObservedPod,
@@ -60,7 +60,7 @@ fn is_init(container: &ObservedContainer) -> bool {
     container.kind == ContainerKind::Init
 }
 
-/// What the pod's phase adds where a container says nothing: all ran well, or none will run any more.
+/// What the pod's phase adds about containers whose end is not known: all ran well, or none will run any more.
 fn with_phase(
     observation: &mut Observation,
     place: impl Fn() -> Place,

@@ -16,7 +16,7 @@ use super::task_steps::TaskSteps;
 use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod, PodPhase};
 
 /// How long step runners may take to end after the last step that they wait for, with what the kubelet
-/// takes to tell of it.
+/// takes to report it.
 const HAND_OVER_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 /// Reasons of the kubelet's own for the end of a container whose process was started.
@@ -83,7 +83,7 @@ fn observe_container(
     }
 }
 
-/// What the end of a whole pod says of a container whose end is not known.
+/// A container whose end is not known, in a pod that has ended.
 fn observe_pod_end(
     container: &ObservedContainer,
     pod: &ObservedPod,
@@ -106,8 +106,8 @@ fn observe_pod_end(
     }
 }
 
-/// What an ended container says. A step can write what it likes into its own termination message, so that
-/// counts for no more than the container's exit code allows.
+/// An ended container. A step can write anything into its own termination message, so the record counts only as far
+/// as the container's exit code allows.
 fn observe_end(container: &ObservedContainer, end: &Ended, pod: &ObservedPod) -> Observation {
     let record = end.message.parse::<Record>().ok();
     let times = Times::of(record.as_ref(), end);
@@ -230,12 +230,13 @@ pub fn came_up(state: &ContainerState) -> bool {
     }
 }
 
-/// Whether the process of an ended container was started, as its step runner or the kubelet tells. A runtime that
+/// Whether the process of an ended container was started, as its step runner or the kubelet reports. A runtime that
 /// cannot execute it, as for arguments that are too long, lets the container end like a process that failed,
 /// and says why in its log; the step runner says something before all else, unless it is killed.
 fn has_run(end: &Ended) -> bool {
-    let is_told = [0, SKIPPED].contains(&end.exit_code) || end.message.parse::<Record>().is_ok();
-    RAN.contains(&end.reason.as_str()) && (is_told || end.exit_code > SIGNALLED)
+    let is_reported =
+        [0, SKIPPED].contains(&end.exit_code) || end.message.parse::<Record>().is_ok();
+    RAN.contains(&end.reason.as_str()) && (is_reported || end.exit_code > SIGNALLED)
 }
 
 /// What a container waits for that is not up. The kubelet starts containers one after the other, and pulls their images in between.

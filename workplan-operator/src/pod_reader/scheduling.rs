@@ -12,7 +12,7 @@ pub enum Wait {
     Slow(Cause),
 }
 
-/// What the scheduler says of nodes, and what helps. It has no structure but its words.
+/// Parts of what the scheduler says about nodes, and what helps. Its condition is a text without structure.
 const ADVICE: [(&str, &str); 6] = [
     (
         "Insufficient",
@@ -42,7 +42,7 @@ pub fn wait(pod: &ObservedPod, is_slow: bool) -> Option<Wait> {
         return Some(Wait::Wrong(gated(pod)));
     }
     match &pod.unschedulable {
-        Some(said) => Some(unschedulable(pod, said.trim_end_matches('.'))),
+        Some(condition) => Some(unschedulable(pod, condition.trim_end_matches('.'))),
         None => is_slow.then(|| {
             let message = format!(
                 "no scheduler has said anything of the pod {} yet; see to the scheduler if this lasts",
@@ -62,24 +62,24 @@ fn gated(pod: &ObservedPod) -> Cause {
     Cause::new("SchedulingGated", message)
 }
 
-fn unschedulable(pod: &ObservedPod, said: &str) -> Wait {
+fn unschedulable(pod: &ObservedPod, condition: &str) -> Wait {
     let name = &pod.name;
-    if said.contains("persistentvolumeclaim") && said.contains("not found") {
+    if condition.contains("persistentvolumeclaim") && condition.contains("not found") {
         let message = format!(
-            "the pod {name} names a volume that is not there: {said}. Create the PersistentVolumeClaim, or correct \
+            "the pod {name} names a volume that is not there: {condition}. Create the PersistentVolumeClaim, or correct \
              the Workflow's volumes"
         );
         return Wait::Wrong(Cause::new("VolumeClaimNotFound", message));
     }
-    if said.contains("unbound immediate PersistentVolumeClaims") {
+    if condition.contains("unbound immediate PersistentVolumeClaims") {
         let message = format!(
-            "the pod {name} waits for a volume: {said}. Its PersistentVolumeClaim is not bound: see to its \
+            "the pod {name} waits for a volume: {condition}. Its PersistentVolumeClaim is not bound: see to its \
              StorageClass, or create a PersistentVolume for it"
         );
         return Wait::Wrong(Cause::new("VolumeClaimNotBound", message));
     }
     // What follows is about making room by ending other pods.
-    let nodes = said.split(" preemption: ").next().unwrap_or(said);
+    let nodes = condition.split(" preemption: ").next().unwrap_or(condition);
     let fitting = ADVICE.iter().filter(|(word, _)| nodes.contains(word));
     let fitting: Vec<&str> = fitting.map(|(_, advice)| *advice).collect();
     let advice = if fitting.is_empty() {
@@ -87,7 +87,8 @@ fn unschedulable(pod: &ObservedPod, said: &str) -> Wait {
     } else {
         fitting.join("; ")
     };
-    let message =
-        format!("the pod {name} fits on no node: {said}. It starts once one has room; {advice}");
+    let message = format!(
+        "the pod {name} fits on no node: {condition}. It starts once one has room; {advice}"
+    );
     Wait::Slow(Cause::new("Unschedulable", message))
 }

@@ -66,7 +66,7 @@ impl Reader<'_> {
             }
             (None, None) => TaskObservation::default(),
         };
-        if let Some(pod) = pod.filter(|pod| pod.owner == Owner::Ours) {
+        if let Some(pod) = pod.filter(|pod| pod.owner == Owner::Workplan) {
             self.add_held(task, pod, &mut observed);
         }
         observed
@@ -99,7 +99,7 @@ impl Reader<'_> {
 
     fn pod(&self, task: usize, pod: &ObservedPod) -> TaskObservation {
         match pod.owner {
-            Owner::Ours => self.own_pod(task, pod),
+            Owner::Workplan => self.own_pod(task, pod),
             Owner::Foreign if !pod.deleting => lost(name_taken(&pod.name), None),
             Owner::Former | Owner::Foreign => {
                 let mut observed = TaskObservation::default();

@@ -1,6 +1,6 @@
-//! What keeps a pod from starting its next container, whoever says so: the scheduler, the pod's conditions, its
-//! containers or its Events. It is told within ten seconds. What somebody says is wrong is given up after the same
-//! time as an image; what is merely slow is not.
+//! What keeps a pod from starting its next container, by the scheduler, the pod's conditions, its containers or its
+//! Events. It is reported within ten seconds. What is wrong is given up after the same time as an image; what is
+//! slow is not.
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_engine::{Cause, PATIENCE, Severity, Waiting, WaitingCause};
@@ -14,12 +14,12 @@ use crate::observed::{
 
 /// How long a pod stands still before its Events are read.
 const STILL: SignedDuration = SignedDuration::from_secs(3);
-/// How long it stands still before that is told, though nobody says why.
+/// How long it stands still before that is reported without a known cause.
 const SLOW: SignedDuration = SignedDuration::from_secs(8);
-/// The shortest time between two looks at its Events; they grow with the time that it stands still.
-const LOOKS_APART: SignedDuration = SignedDuration::from_secs(5);
+/// The shortest time between two reads of its Events; it grows with the time that the pod stands still.
+const READS_APART: SignedDuration = SignedDuration::from_secs(5);
 
-/// Takes note of what keeps a pod waiting. Returns why it is given up, if it is.
+/// Adds what keeps a pod waiting. Returns why it is given up, if it is.
 pub fn observe(
     steps: TaskSteps,
     pod: &ObservedPod,
@@ -29,10 +29,10 @@ pub fn observe(
 ) -> Option<Cause> {
     let is_other = |it: &ObservedContainer| !steps.has(&it.name) && !it.is_own();
     let waits_for = waits_for(pod)?;
-    let since = stirred(pod).unwrap_or(now);
+    let since = last_change(pod).unwrap_or(now);
     let is_slow = now >= since + SLOW;
     if pod.node.is_some() {
-        waiting.wake_at(next_look(since, now));
+        waiting.wake_at(next_read(since, now));
     } else if !is_slow {
         waiting.wake_at(since + SLOW);
     }
@@ -63,7 +63,7 @@ pub fn observe(
 /// Whether a pod has stood still for a while for a reason that its Events may tell.
 pub fn is_stalled(pod: &ObservedPod, now: Timestamp) -> bool {
     let waits = pod.node.is_some() && waits_for(pod).is_some();
-    waits && stirred(pod).is_some_and(|since| since + STILL <= now)
+    waits && last_change(pod).is_some_and(|since| since + STILL <= now)
 }
 
 /// What comes next in a pod that goes on.
@@ -76,7 +76,7 @@ enum WaitsFor<'a> {
 }
 
 fn waits_for(pod: &ObservedPod) -> Option<WaitsFor<'_>> {
-    if pod.owner != Owner::Ours || pod.deleting || pod.is_quiet() {
+    if pod.owner != Owner::Workplan || pod.deleting || pod.is_quiet() {
         return None;
     }
     if pod.node.is_none() {
@@ -100,7 +100,7 @@ fn waits_for(pod: &ObservedPod) -> Option<WaitsFor<'_>> {
 }
 
 /// When something last happened in a pod.
-fn stirred(pod: &ObservedPod) -> Option<Timestamp> {
+fn last_change(pod: &ObservedPod) -> Option<Timestamp> {
     let once = pod.containers.iter().filter(|it| it.runs_once());
     let starts = once.filter_map(|it| match it.state {
         ContainerState::Running { since } => since,
@@ -110,14 +110,14 @@ fn stirred(pod: &ObservedPod) -> Option<Timestamp> {
     last.or(pod.created)
 }
 
-fn next_look(since: Timestamp, now: Timestamp) -> Timestamp {
+fn next_read(since: Timestamp, now: Timestamp) -> Timestamp {
     let still = now.duration_since(since);
     if still < STILL {
         since + STILL
     } else if still < SLOW {
         since + SLOW
     } else {
-        now + LOOKS_APART.max(still / 2)
+        now + READS_APART.max(still / 2)
     }
 }
 
@@ -137,7 +137,7 @@ fn wait_for_kubelet(
     is_slow.then(|| Wait::Slow(Cause::new("PodNotTaken", message)))
 }
 
-/// What a container itself waits for is said of it.
+/// What a container itself waits for is observed of its step.
 fn wait_for_start(pod: &ObservedPod, warning: Option<&PodWarning>, is_slow: bool) -> Option<Wait> {
     if pod.containers.iter().any(|it| is_blocked(&it.state)) {
         return None;
@@ -179,7 +179,7 @@ fn never_ends(container: &ObservedContainer, pod: &ObservedPod) -> Cause {
     Cause::new("InitContainerRuns", message)
 }
 
-/// Whether a warning is about what a pod waits for now. The kubelet tells whole seconds.
+/// Whether a warning is about what a pod waits for now. The kubelet writes whole seconds.
 fn is_of_now(pod: &ObservedPod, warning: &PodWarning) -> bool {
     let since = pod.last_progress().max(pod.prepared);
     since <= pod.started || since.is_none_or(|since| since < warning.at)
@@ -197,9 +197,9 @@ fn warned(pod: &ObservedPod, warning: &PodWarning) -> Cause {
         _ => "Correct what it names",
     };
     let node = pod.node.as_deref().unwrap_or_default();
-    let said = warning.message.trim_end_matches(['.', '\n']);
+    let text = warning.message.trim_end_matches(['.', '\n']);
     let message = format!(
-        "the pod {} does not start on the node {node}: {said}. {advice}",
+        "the pod {} does not start on the node {node}: {text}. {advice}",
         pod.name
     );
     Cause::new(&warning.reason, message)

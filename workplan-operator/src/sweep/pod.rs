@@ -239,9 +239,9 @@ mod tests {
             &Limits::NONE,
             &folders,
         );
-        let facts = ObservedSweepPod::of(&pod, None);
-        assert_eq!(facts.folders, folders);
-        assert_eq!(facts.state, SweepPodState::Underway(None));
+        let observed = ObservedSweepPod::of(&pod, None);
+        assert_eq!(observed.folders, folders);
+        assert_eq!(observed.state, SweepPodState::Underway(None));
         assert_eq!(pod.name_any(), name("node-1"));
         assert_ne!(name("node-1"), name("node-2"));
     }

@@ -13,9 +13,9 @@ use crate::testing::workplan;
 /// A plan whose only pod has ended, as its status says.
 fn ended() -> (Workplan, ObservedState) {
     let workplan = workplan(Order::Linear, &["a"]);
-    let facts = facts([(0, pod(0, "| a=0"))]);
-    let decision = decide(&workplan, &facts);
-    (after(workplan, &decision), facts)
+    let state = observed([(0, pod(0, "| a=0"))]);
+    let decision = decide(&workplan, &state);
+    (after(workplan, &decision), state)
 }
 
 #[rstest]
@@ -25,15 +25,15 @@ fn ended() -> (Workplan, ObservedState) {
 #[case::done(NodeState::Ready, SweepState::Done, Some(("True", "Removed")), &[Action::RemoveFinalizer])]
 #[case::away(NodeState::NotReady, SweepState::NotAsked, Some(("False", "NodeNotReady")), &[])]
 #[case::gone(NodeState::Gone, SweepState::NotAsked, Some(("True", "NodeGone")), &[Action::RemoveFinalizer])]
-fn law_5_the_folder_is_removed(
+fn law_5_folder_of_ended_plan_is_removed(
     #[case] node: NodeState,
     #[case] sweep: SweepState,
     #[case] expected: Option<(&str, &str)>,
     #[case] actions: &[Action],
 ) {
-    let (workplan, mut facts) = ended();
-    (facts.node, facts.sweep) = (node, sweep);
-    let decision = decided(&workplan, &facts);
+    let (workplan, mut state) = ended();
+    (state.node, state.sweep) = (node, sweep);
+    let decision = decided(&workplan, &state);
     assert_eq!(
         (cleaned(&decision), decision.actions.as_slice()),
         (expected, actions)
@@ -42,36 +42,36 @@ fn law_5_the_folder_is_removed(
 }
 
 #[test]
-fn law_5_a_folder_that_was_removed_frees_the_workplan() {
-    let (workplan, mut facts) = ended();
-    facts.sweep = SweepState::Done;
-    let mut workplan = after(workplan.clone(), &decide(&workplan, &facts));
-    facts.sweep = SweepState::NotAsked;
+fn law_5_removed_folder_frees_the_workplan() {
+    let (workplan, mut state) = ended();
+    state.sweep = SweepState::Done;
+    let mut workplan = after(workplan.clone(), &decide(&workplan, &state));
+    state.sweep = SweepState::NotAsked;
     assert_eq!(
-        decided(&workplan, &facts).actions,
+        decided(&workplan, &state).actions,
         [Action::RemoveFinalizer]
     );
     workplan.finalizers_mut().clear();
-    assert_eq!(decided(&workplan, &facts).actions, []);
+    assert_eq!(decided(&workplan, &state).actions, []);
 }
 
 #[test]
-fn law_5_nothing_is_swept_while_a_container_may_run() {
-    let (workplan, mut facts) = ended();
-    facts.pods = BTreeMap::from([(0, pod(0, "| a=run"))]);
-    assert_eq!(decided(&workplan, &facts).actions, []);
-    facts.pods.clear();
-    assert_eq!(decided(&workplan, &facts).actions, [Action::ListPods]);
-    facts.certainty = Certainty::Listed;
-    assert_eq!(decided(&workplan, &facts).actions, [Action::Sweep]);
+fn law_5_folder_stays_while_a_container_may_run() {
+    let (workplan, mut state) = ended();
+    state.pods = BTreeMap::from([(0, pod(0, "| a=run"))]);
+    assert_eq!(decided(&workplan, &state).actions, []);
+    state.pods.clear();
+    assert_eq!(decided(&workplan, &state).actions, [Action::ListPods]);
+    state.certainty = Certainty::Listed;
+    assert_eq!(decided(&workplan, &state).actions, [Action::Sweep]);
 }
 
 #[test]
-fn a_plan_that_was_never_placed_leaves_nothing() {
+fn unplaced_plan_leaves_nothing() {
     let workplan = workplan(Order::Linear, &["a"]);
-    let mut facts = facts([]);
+    let mut state = observed([]);
     let message = "no".to_owned();
-    facts.refusals.insert(
+    state.refusals.insert(
         0,
         Refusal {
             verdict: Verdict::Never,
@@ -79,21 +79,21 @@ fn a_plan_that_was_never_placed_leaves_nothing() {
             message,
         },
     );
-    assert_eq!(decided(&workplan, &facts).actions, [Action::ListPods]);
-    facts.certainty = Certainty::Listed;
-    let decision = decided(&workplan, &facts);
+    assert_eq!(decided(&workplan, &state).actions, [Action::ListPods]);
+    state.certainty = Certainty::Listed;
+    let decision = decided(&workplan, &state);
     assert_eq!(cleaned(&decision), Some(("True", "NeverPlaced")));
     assert_eq!(decision.actions, [Action::RemoveFinalizer]);
 }
 
 #[test]
-fn a_node_that_is_gone_ends_the_plan() {
+fn gone_node_fails_the_plan() {
     let workplan = workplan(Order::Linear, &["a", "b"]);
-    let mut facts = facts([(0, pod(0, "| a=run"))]);
-    facts.node = NodeState::NotReady;
-    assert_eq!(summary(&decided(&workplan, &facts)), "NodeNotReady");
-    facts.node = NodeState::Gone;
-    let decision = decided(&workplan, &facts);
+    let mut state = observed([(0, pod(0, "| a=run"))]);
+    state.node = NodeState::NotReady;
+    assert_eq!(summary(&decided(&workplan, &state)), "NodeNotReady");
+    state.node = NodeState::Gone;
+    let decision = decided(&workplan, &state);
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
         ("ff", "NodeGone")
@@ -108,10 +108,10 @@ fn deleted(mut workplan: Workplan) -> Workplan {
 }
 
 #[test]
-fn law_5_a_deleted_plan_stops_its_pods_then_sweeps_then_goes() {
+fn law_5_deleted_plan_stops_pods_then_is_swept() {
     let workplan = deleted(workplan(Order::Linear, &["a", "b"]));
-    let mut facts = facts([(0, pod(0, "| a=run"))]);
-    let decision = decided(&workplan, &facts);
+    let mut state = observed([(0, pod(0, "| a=run"))]);
+    let decision = decided(&workplan, &state);
     assert_eq!(decision.actions, [Action::DeletePod(0), Action::ListPods]);
     assert_eq!(summary(&decision), "Deleting");
     assert_eq!(
@@ -121,13 +121,13 @@ fn law_5_a_deleted_plan_stops_its_pods_then_sweeps_then_goes() {
     );
     let workplan = after(workplan, &decision);
 
-    facts.certainty = Certainty::Listed;
-    facts.pods.get_mut(&0).unwrap().deleting = true;
-    assert_eq!(decided(&workplan, &facts).actions, []);
-    facts.pods.clear();
-    assert_eq!(decided(&workplan, &facts).actions, [Action::Sweep]);
-    facts.sweep = SweepState::Done;
-    let done = decided(&workplan, &facts);
+    state.certainty = Certainty::Listed;
+    state.pods.get_mut(&0).unwrap().deleting = true;
+    assert_eq!(decided(&workplan, &state).actions, []);
+    state.pods.clear();
+    assert_eq!(decided(&workplan, &state).actions, [Action::Sweep]);
+    state.sweep = SweepState::Done;
+    let done = decided(&workplan, &state);
     assert_eq!(done.actions, [Action::RemoveFinalizer]);
     assert_eq!(
         Some(done.status),
@@ -137,24 +137,24 @@ fn law_5_a_deleted_plan_stops_its_pods_then_sweeps_then_goes() {
 }
 
 #[test]
-fn a_deleted_plan_says_that_it_waits_for_its_node() {
+fn deleted_plan_waits_for_unready_node() {
     let workplan = deleted(workplan(Order::Linear, &["a"]));
-    let mut facts = facts([(0, pod(0, "| a=run"))]);
-    facts.pods.get_mut(&0).unwrap().deleting = true;
-    facts.node = NodeState::NotReady;
-    let decision = decided(&workplan, &facts);
+    let mut state = observed([(0, pod(0, "| a=run"))]);
+    state.pods.get_mut(&0).unwrap().deleting = true;
+    state.node = NodeState::NotReady;
+    let decision = decided(&workplan, &state);
     assert_eq!(cleaned(&decision), Some(("False", "NodeNotReady")));
     assert_eq!(decision.actions, []);
 }
 
 #[test]
-fn a_deleted_plan_creates_no_pod() {
+fn deleted_plan_creates_no_pod() {
     let workplan = deleted(workplan(Order::Linear, &["a"]));
-    let mut facts = facts([]);
-    assert_eq!(decided(&workplan, &facts).actions, [Action::ListPods]);
-    facts.certainty = Certainty::Listed;
+    let mut state = observed([]);
+    assert_eq!(decided(&workplan, &state).actions, [Action::ListPods]);
+    state.certainty = Certainty::Listed;
     assert_eq!(
-        decided(&workplan, &facts).actions,
+        decided(&workplan, &state).actions,
         [Action::RemoveFinalizer]
     );
 }

@@ -12,11 +12,11 @@ use crate::testing::workplan;
 #[rstest]
 #[case::foreign(Owner::Foreign, "f", "PodNameTaken")]
 #[case::former(Owner::Former, "p", "PodNameInUse")]
-fn a_pod_of_others_is_not_ours(#[case] owner: Owner, #[case] expected: &str, #[case] why: &str) {
+fn foreign_pod_is_left_alone(#[case] owner: Owner, #[case] expected: &str, #[case] why: &str) {
     let workplan = workplan(Order::Linear, &["a"]);
     let mut pod = pod(0, "| a=run");
     pod.owner = owner;
-    let decision = decided(&workplan, &facts([(0, pod)]));
+    let decision = decided(&workplan, &observed([(0, pod)]));
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
         (expected, why)
@@ -25,11 +25,11 @@ fn a_pod_of_others_is_not_ours(#[case] owner: Owner, #[case] expected: &str, #[c
 }
 
 #[test]
-fn an_image_that_cannot_be_pulled_fails_after_five_minutes() {
+fn missing_image_fails_after_five_minutes() {
     let workplan = workplan(Order::Linear, &["a | b", "c:b"]);
-    let mut facts = facts([(0, pod(0, "a=0 | b=wait:ErrImagePull"))]);
-    facts.now = "2026-01-01T00:05:01Z".parse().unwrap();
-    let early = decided(&workplan, &facts);
+    let mut state = observed([(0, pod(0, "a=0 | b=wait:ErrImagePull"))]);
+    state.now = "2026-01-01T00:05:01Z".parse().unwrap();
+    let early = decided(&workplan, &state);
     assert_eq!(
         (phases(&early.status).as_str(), summary(&early)),
         ("cpp", "ImagePullBackOff")
@@ -38,10 +38,10 @@ fn an_image_that_cannot_be_pulled_fails_after_five_minutes() {
     assert_eq!(early.wake_at, Some("2026-01-01T00:05:02Z".parse().unwrap()));
 
     let workplan = after(workplan, &early);
-    facts.pods = BTreeMap::from([(0, pod(0, "a=0 | b=wait:ImagePullBackOff"))]);
-    assert_eq!(decided(&workplan, &facts).status, early.status);
-    facts.now = "2026-01-01T00:05:02Z".parse().unwrap();
-    let late = decided(&workplan, &facts);
+    state.pods = BTreeMap::from([(0, pod(0, "a=0 | b=wait:ImagePullBackOff"))]);
+    assert_eq!(decided(&workplan, &state).status, early.status);
+    state.now = "2026-01-01T00:05:02Z".parse().unwrap();
+    let late = decided(&workplan, &state);
     assert_eq!(
         (phases(&late.status).as_str(), summary(&late)),
         ("cfs", "b: ImagePullBackOff")
@@ -50,11 +50,11 @@ fn an_image_that_cannot_be_pulled_fails_after_five_minutes() {
 }
 
 #[test]
-fn a_pod_given_up_in_part_goes_on_with_the_rest() {
+fn pod_with_blocked_container_runs_the_others() {
     let workplan = workplan(Order::Linear, &["| a b"]);
     let decision = decided(
         &workplan,
-        &facts([(0, pod(0, "| a=run b=wait:ImagePullBackOff"))]),
+        &observed([(0, pod(0, "| a=run b=wait:ImagePullBackOff"))]),
     );
     assert_eq!(
         (
@@ -66,7 +66,7 @@ fn a_pod_given_up_in_part_goes_on_with_the_rest() {
     let workplan = after(workplan, &decision);
     let decision = decided(
         &workplan,
-        &facts([(0, pod(0, "| a=0 b=wait:ImagePullBackOff"))]),
+        &observed([(0, pod(0, "| a=0 b=wait:ImagePullBackOff"))]),
     );
     assert_eq!(decision.actions, [Action::DeletePod(0)]);
 }
@@ -76,16 +76,16 @@ fn a_pod_given_up_in_part_goes_on_with_the_rest() {
 #[case("ErrImageNeverPull", "a: ErrImageNeverPull", "fs", 0)]
 #[case("CreateContainerConfigError", "CreateContainerConfigError", "pp", 1)]
 #[case("CreateContainerError", "CreateContainerError", "pp", 1)]
-fn what_cannot_be_cured_fails_at_once(
+fn hopeless_container_fails_at_once(
     #[case] why: &str,
     #[case] expected: &str,
     #[case] expected_phases: &str,
     #[case] wakes: usize,
 ) {
     let workplan = workplan(Order::Linear, &["a | b"]);
-    let mut facts = facts([(0, pod(0, &format!("a=wait:{why} | b")))]);
-    facts.now = "2026-01-01T00:01:00Z".parse().unwrap();
-    let decision = decided(&workplan, &facts);
+    let mut state = observed([(0, pod(0, &format!("a=wait:{why} | b")))]);
+    state.now = "2026-01-01T00:01:00Z".parse().unwrap();
+    let decision = decided(&workplan, &state);
     assert_eq!(
         (summary(&decision), phases(&decision.status).as_str()),
         (expected, expected_phases)
@@ -94,19 +94,19 @@ fn what_cannot_be_cured_fails_at_once(
 }
 
 #[test]
-fn a_pod_that_fits_nowhere_is_told_and_waited_for() {
+fn unschedulable_pod_is_waited_for() {
     let workplan = workplan(Order::Linear, &["a"]);
     let mut pod = pod(0, "| a");
     pod.node = None;
     pod.unschedulable = Some("0/1 nodes are available: 1 Insufficient cpu.".into());
-    let decision = decided(&workplan, &facts([(0, pod.clone())]));
+    let decision = decided(&workplan, &observed([(0, pod.clone())]));
     assert_eq!(decision.status.phase, Some(Phase::Pending));
     assert_eq!(summary(&decision), "Unschedulable");
     assert!(message(&decision).contains("Insufficient cpu. It starts once one has room"));
     assert_eq!(decision.status.conditions[0].status, "Unknown");
 
     let workplan = after(workplan, &decision);
-    let placed = facts([(0, super::fixtures::pod(0, "| a=run"))]);
+    let placed = observed([(0, super::fixtures::pod(0, "| a=run"))]);
     assert_eq!(summary(&decided(&workplan, &placed)), "");
 }
 
@@ -115,16 +115,16 @@ fn a_pod_that_fits_nowhere_is_told_and_waited_for() {
 #[case::perhaps(Verdict::Perhaps, Some(Phase::Pending), "pp", "PodRefused")]
 #[case::later(Verdict::Later, Some(Phase::Pending), "pp", "PodRefused")]
 #[case::over(Verdict::Over, None, "", "")]
-fn a_refused_pod(
+fn refused_pod_fails_or_waits_by_verdict(
     #[case] verdict: Verdict,
     #[case] phase: Option<Phase>,
     #[case] expected: &str,
     #[case] why: &str,
 ) {
     let workplan = workplan(Order::Linear, &["a", "b:a"]);
-    let mut facts = facts([]);
+    let mut state = observed([]);
     let message = "no".to_owned();
-    facts.refusals.insert(
+    state.refusals.insert(
         0,
         Refusal {
             verdict,
@@ -132,7 +132,7 @@ fn a_refused_pod(
             message,
         },
     );
-    let decision = decided(&workplan, &facts);
+    let decision = decided(&workplan, &state);
     assert_eq!(decision.status.phase, phase);
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
@@ -142,25 +142,25 @@ fn a_refused_pod(
 }
 
 #[test]
-fn a_pod_that_a_policy_refuses_fails_after_five_minutes() {
+fn pod_refused_by_policy_fails_after_five_minutes() {
     let workplan = workplan(Order::Linear, &["a", "b:a"]);
-    let mut facts = facts([]);
+    let mut state = observed([]);
     let refusal = Refusal {
         verdict: Verdict::Perhaps,
         reason: "PodRefused",
         message: "no".into(),
     };
-    facts.refusals.insert(0, refusal);
-    let first = decided(&workplan, &facts);
+    state.refusals.insert(0, refusal);
+    let first = decided(&workplan, &state);
     assert!(message(&first).contains("fails if this lasts for 5 minutes"));
-    let since = facts.now;
-    facts.refused_since = Some(since);
-    facts.now = "2026-01-01T00:14:59Z".parse().unwrap();
-    let early = decided(&workplan, &facts);
+    let since = state.now;
+    state.refused_since = Some(since);
+    state.now = "2026-01-01T00:14:59Z".parse().unwrap();
+    let early = decided(&workplan, &state);
     assert_eq!(phases(&early.status), "pp");
     assert_eq!(early.wake_at, Some("2026-01-01T00:15:00Z".parse().unwrap()));
-    facts.now = early.wake_at.unwrap();
-    let late = decided(&workplan, &facts);
+    state.now = early.wake_at.unwrap();
+    let late = decided(&workplan, &state);
     assert_eq!(
         (phases(&late.status).as_str(), summary(&late)),
         ("fs", "PodRefused")
@@ -168,9 +168,12 @@ fn a_pod_that_a_policy_refuses_fails_after_five_minutes() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_opened_fails_the_steps() {
+fn unopened_folder_fails_the_steps() {
     let workplan = workplan(Order::Linear, &["a | b"]);
-    let decision = decided(&workplan, &facts([(0, pod(0, "kubeci-workspace=1 a | b"))]));
+    let decision = decided(
+        &workplan,
+        &observed([(0, pod(0, "kubeci-workspace=1 a | b"))]),
+    );
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
         ("ff", "WorkspaceNotOpened")
@@ -178,10 +181,10 @@ fn a_folder_that_cannot_be_opened_fails_the_steps() {
 }
 
 #[test]
-fn a_plan_that_cannot_run_fails_without_a_pod() {
+fn invalid_plan_fails_without_a_pod() {
     let mut workplan = workplan(Order::Linear, &["a:x"]);
     workplan.finalizers_mut().clear();
-    let decision = decided(&workplan, &facts([]));
+    let decision = decided(&workplan, &observed([]));
     assert_eq!(
         (decision.status.phase, summary(&decision)),
         (Some(Phase::Failed), "InvalidPlan")

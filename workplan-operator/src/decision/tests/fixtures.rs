@@ -1,4 +1,4 @@
-//! Pods and facts in short, for the tables of cases.
+//! Pods and observed states in short, for the tables of cases.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ pub fn now() -> Timestamp {
     "2026-01-01T00:10:00Z".parse().unwrap()
 }
 
-pub fn facts(pods: impl IntoIterator<Item = (usize, ObservedPod)>) -> ObservedState {
+pub fn observed(pods: impl IntoIterator<Item = (usize, ObservedPod)>) -> ObservedState {
     ObservedState {
         pods: pods.into_iter().collect(),
         certainty: Certainty::Watched,
@@ -38,7 +38,7 @@ pub fn pod(task: usize, containers: &str) -> ObservedPod {
         name: format!("plan-{task}"),
         uid: None,
         version: None,
-        owner: Owner::Ours,
+        owner: Owner::Workplan,
         node: Some("n1".into()),
         deleting: false,
         phase: PodPhase::Pending,
@@ -115,12 +115,12 @@ pub fn after(mut workplan: Workplan, decision: &Decision) -> Workplan {
     workplan
 }
 
-pub fn decided(workplan: &Workplan, facts: &ObservedState) -> Decision {
-    let decision = decide(workplan, facts);
-    let again = decide(&after(workplan.clone(), &decision), facts);
+pub fn decided(workplan: &Workplan, state: &ObservedState) -> Decision {
+    let decision = decide(workplan, state);
+    let again = decide(&after(workplan.clone(), &decision), state);
     assert_eq!(
         again.status, decision.status,
-        "the same facts say the same again"
+        "the same state is decided alike again"
     );
     decision
 }

@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 
-use super::fixtures::{decided, facts, message, phases, pod, summary};
+use super::fixtures::{decided, message, observed, phases, pod, summary};
 use super::*;
 use crate::pod_builder::RUNNER;
 use crate::testing::{relay, workplan_of};
@@ -30,25 +30,25 @@ fn come_at(mut pod: ObservedPod, time: &str) -> ObservedPod {
 
 fn decide(pod: ObservedPod) -> Decision {
     let plan = workplan_of(relay(&["| a b:a"]));
-    let mut facts = facts([(0, pod)]);
-    facts.now = "2026-01-01T00:00:13Z".parse().unwrap();
-    decided(&plan, &facts)
+    let mut state = observed([(0, pod)]);
+    state.now = "2026-01-01T00:00:13Z".parse().unwrap();
+    decided(&plan, &state)
 }
 
 #[test]
-fn without_the_step_runner_no_step_runs() {
+fn missing_step_runner_fails_the_steps() {
     let decision = decide(pod(0, "| kubeci-runner=wait:ErrImageNeverPull a b"));
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
         ("fs", "RunnerNotInstalled")
     );
-    let said = message(&decision);
-    assert!(said.contains("the operator's own image, which brings the step runner"));
+    let text = message(&decision);
+    assert!(text.contains("the operator's own image, which brings the step runner"));
     assert_eq!(decision.actions, [Action::DeletePod(0)]);
 }
 
 #[test]
-fn steps_that_were_started_without_the_step_runner_wait_for_it() {
+fn steps_wait_for_a_late_step_runner() {
     let decision = decide(started_without("wait:ErrImagePull"));
     assert_eq!(phases(&decision.status), "pp");
     assert_eq!(decision.actions, []);
@@ -61,18 +61,16 @@ fn steps_that_were_started_without_the_step_runner_wait_for_it() {
 
 /// Its steps have ended, but the kubelet tries for the step runner for ever.
 #[test]
-fn law_5_a_pod_whose_step_runner_never_comes_is_deleted() {
+fn law_5_pod_without_step_runner_is_deleted() {
     let plan = workplan_of(relay(&["| a b:a"]));
-    let facts = facts([(0, started_without("wait:ErrImagePull"))]);
-    let given_up = decided(&plan, &facts);
+    let state = observed([(0, started_without("wait:ErrImagePull"))]);
+    let given_up = decided(&plan, &state);
     assert_eq!(phases(&given_up.status), "fs");
     assert_eq!(given_up.actions, [Action::DeletePod(0)]);
 }
 
 #[rstest]
-fn law_6_a_pod_in_which_nothing_ran_for_want_of_the_step_runner_is_made_again(
-    #[values("0", "125")] runner: &str,
-) {
+fn law_6_pod_with_late_step_runner_is_recreated(#[values("0", "125")] runner: &str) {
     let mut pod = come_at(started_without(runner), "2026-01-01T00:00:12Z");
     pod.phase = PodPhase::Failed;
     let decision = decide(pod.clone());
@@ -93,7 +91,7 @@ fn law_6_a_pod_in_which_nothing_ran_for_want_of_the_step_runner_is_made_again(
 
 /// Where a node does not hold containers back as it should, a new pod would end no better.
 #[test]
-fn a_step_runner_that_came_in_time_is_not_waited_for_again() {
+fn step_runner_in_time_is_final() {
     let decision = decide(come_at(started_without("0"), "2026-01-01T00:00:01Z"));
     assert_eq!(phases(&decision.status), "fs");
     assert!(
@@ -104,7 +102,7 @@ fn a_step_runner_that_came_in_time_is_not_waited_for_again() {
 }
 
 #[test]
-fn what_some_step_did_stands() {
+fn completed_step_outlasts_late_step_runner() {
     let mut pod = come_at(started_without("0"), "2026-01-01T00:00:12Z");
     if let ContainerState::Ended(end) = &mut pod.containers[1].state {
         (end.exit_code, end.reason) = (0, "Completed".into());

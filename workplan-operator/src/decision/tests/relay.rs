@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus, WorkspaceKind};
 use rstest::rstest;
 
-use super::fixtures::{after, cleaned, decided, facts, phases, pod, summary};
+use super::fixtures::{after, cleaned, decided, observed, phases, pod, summary};
 use super::*;
 use crate::testing::{relay, workplan_of};
 use kubeci_engine::Cause;
@@ -16,15 +16,15 @@ fn plan(tasks: &[&str]) -> Workplan {
     workplan_of(relay(tasks))
 }
 
-/// The pod of the first task, in which containers have said something at their end.
-fn saying(containers: &str, records: &[(&str, &str)]) -> ObservedPod {
+/// The pod of the first task, in which step runners have left records.
+fn with_records(containers: &str, records: &[(&str, &str)]) -> ObservedPod {
     let mut pod = pod(0, containers);
-    for (name, said) in records {
+    for (name, record) in records {
         let mut named = pod.containers.iter_mut().filter(|it| it.name == *name);
         let Some(ContainerState::Ended(end)) = named.next().map(|it| &mut it.state) else {
             panic!("{name} has not ended");
         };
-        let (head, message) = said.split_once(": ").unwrap_or((said, ""));
+        let (head, message) = record.split_once(": ").unwrap_or((record, ""));
         let (stage, rest) = head.split_once(' ').unwrap_or((head, ""));
         end.message = format!("kubeci/1 {stage} up=2026-01-01T00:00:01Z {rest}: {message}");
     }
@@ -37,7 +37,7 @@ fn step<'a>(status: &'a WorkplanStatus, name: &str) -> &'a StepStatus {
 }
 
 /// The exit code or the reason of a step, and its message.
-fn said(status: &WorkplanStatus, name: &str) -> String {
+fn sentence(status: &WorkplanStatus, name: &str) -> String {
     let step = step(status, name);
     match &step.reason {
         Some(reason) => {
@@ -60,29 +60,29 @@ fn time(text: &str) -> MicroTime {
 #[case::held_up("| a=0 c b", "cpp", ["", "its container is not up yet: the node starts one after the other, and is at that of c", "waiting for b"])]
 #[case::has_no_image("| a=run b=wait:ErrImagePull c=run", "rpp", ["", "ImagePullBackOff: the image \"alpine\" cannot be pulled", "waiting for a, b"])]
 #[case::lost("| a=137 b=run c", "fpp", ["exit code 137", "a did not complete", "a did not complete"])]
-fn a_waiting_step_says_for_what(
+fn waiting_step_names_what_it_waits_for(
     #[case] containers: &str,
     #[case] expected: &str,
     #[case] messages: [&str; 3],
 ) {
-    let mut facts = facts([(0, pod(0, containers))]);
-    facts.now = "2026-01-01T00:00:03Z".parse().unwrap();
-    let status = decided(&plan(&[CHAIN]), &facts).status;
+    let mut state = observed([(0, pod(0, containers))]);
+    state.now = "2026-01-01T00:00:03Z".parse().unwrap();
+    let status = decided(&plan(&[CHAIN]), &state).status;
     assert_eq!(phases(&status), expected);
     for (name, expected) in ["a", "b", "c"].into_iter().zip(messages) {
-        let said = said(&status, name);
-        assert!(said.starts_with(expected), "{name}: {said}");
-        assert_eq!(said.is_empty(), expected.is_empty(), "{name}: {said}");
+        let text = sentence(&status, name);
+        assert!(text.starts_with(expected), "{name}: {text}");
+        assert_eq!(text.is_empty(), expected.is_empty(), "{name}: {text}");
     }
 }
 
 #[test]
-fn a_step_starts_about_when_the_last_that_it_needs_has_ended() {
-    let pod = saying(
+fn step_start_is_estimated_from_its_dependencies() {
+    let pod = with_records(
         "| a=0 b=run c=run",
         &[("a", "completed started=0.250000 ended=4.500000")],
     );
-    let status = decided(&plan(&[CHAIN]), &facts([(0, pod)])).status;
+    let status = decided(&plan(&[CHAIN]), &observed([(0, pod)])).status;
     assert_eq!(step(&status, "a").started_at, Some(time("01.25")));
     assert_eq!(step(&status, "a").finished_at, Some(time("05.5")));
     assert_eq!(step(&status, "b").started_at, Some(time("05.5")));
@@ -172,7 +172,7 @@ fn a_step_starts_about_when_the_last_that_it_needs_has_ended() {
     Some("02.5"),
     Some("03.25")
 )]
-fn the_record_tells_how_a_step_ended_as_far_as_its_exit_code_allows(
+fn record_counts_as_far_as_exit_code_allows(
     #[case] exit_code: &str,
     #[case] reason: &str,
     #[case] record: &str,
@@ -181,15 +181,15 @@ fn the_record_tells_how_a_step_ended_as_far_as_its_exit_code_allows(
     #[case] started: Option<&str>,
     #[case] ended: Option<&str>,
 ) {
-    let mut pod = saying(&format!("| a={exit_code} b=run"), &[("a", record)]);
+    let mut pod = with_records(&format!("| a={exit_code} b=run"), &[("a", record)]);
     if let ContainerState::Ended(end) = &mut pod.containers[0].state {
         end.reason = reason.into();
     }
-    let status = decided(&plan(&["| a b"]), &facts([(0, pod)])).status;
+    let status = decided(&plan(&["| a b"]), &observed([(0, pod)])).status;
     assert_eq!(phases(&status), format!("{expected}r"));
     let step = step(&status, "a");
     assert!(
-        said(&status, "a").starts_with(message),
+        sentence(&status, "a").starts_with(message),
         "{:?}",
         step.message
     );
@@ -208,27 +208,33 @@ fn the_record_tells_how_a_step_ended_as_far_as_its_exit_code_allows(
 #[case::killed_while_it_waited("137", "waiting", "s", "a did not complete, which it depends on")]
 #[case::forged("77", "forged", "s", "a did not complete, which it depends on")]
 #[case::ran_all_the_same("0", "completed started=0.100000 ended=0.200000", "c", "")]
-fn after_a_lost_step_others_are_skipped(
+fn step_after_failed_one_is_skipped(
     #[case] exit_code: &str,
     #[case] record: &str,
     #[case] expected: &str,
     #[case] message: &str,
 ) {
-    let pod = saying(&format!("| a=1 b={exit_code} x=run"), &[("b", record)]);
-    let decision = decided(&plan(&["| a b:a x"]), &facts([(0, pod)]));
+    let pod = with_records(&format!("| a=1 b={exit_code} x=run"), &[("b", record)]);
+    let decision = decided(&plan(&["| a b:a x"]), &observed([(0, pod)]));
     assert_eq!(phases(&decision.status), format!("f{expected}r"));
-    assert_eq!(said(&decision.status, "b"), message);
+    assert_eq!(sentence(&decision.status, "b"), message);
     assert_eq!(decision.actions, []);
 }
 
 #[test]
-fn a_skip_that_is_told_before_its_reason_waits_for_it() {
+fn early_skip_waits_for_its_cause() {
     let workplan = plan(&["| a b:a"]);
     let skipped = [("b", "skipped ended=0.100000: a failed")];
-    let early = decided(&workplan, &facts([(0, saying("| a=run b=77", &skipped))]));
+    let early = decided(
+        &workplan,
+        &observed([(0, with_records("| a=run b=77", &skipped))]),
+    );
     assert_eq!(phases(&early.status), "rp");
     let workplan = after(workplan, &early);
-    let late = decided(&workplan, &facts([(0, saying("| a=1 b=77", &skipped))]));
+    let late = decided(
+        &workplan,
+        &observed([(0, with_records("| a=1 b=77", &skipped))]),
+    );
     assert_eq!(
         (phases(&late.status).as_str(), summary(&late)),
         ("fs", "a: exit code 1")
@@ -241,28 +247,25 @@ fn a_skip_that_is_told_before_its_reason_waits_for_it() {
 #[case::no_image("wait:ImagePullBackOff", "ImagePullBackOff")]
 #[case::no_such_image("wait:InvalidImageName", "InvalidImageName")]
 #[case::cannot_start("128", "StartError")]
-fn what_waits_for_a_container_that_never_came_up_is_skipped_and_its_pod_deleted(
-    #[case] state: &str,
-    #[case] why: &str,
-) {
+fn deadlocked_steps_are_skipped_and_their_pod_deleted(#[case] state: &str, #[case] why: &str) {
     let workplan = plan(&["| a b:a c:b x"]);
-    let looks = |rest: &str| {
+    let pod_with = |rest: &str| {
         let mut pod = pod(0, &format!("| a={state} b=run c=run x={rest}"));
         if let ContainerState::Ended(end) = &mut pod.containers[0].state {
             end.reason = "StartError".into();
         }
         pod
     };
-    let busy = decided(&workplan, &facts([(0, looks("run"))]));
+    let busy = decided(&workplan, &observed([(0, pod_with("run"))]));
     assert_eq!(
         (phases(&busy.status).as_str(), busy.actions.len()),
         ("fppr", 0)
     );
     let workplan = after(workplan, &busy);
-    let mut facts = facts([(0, looks("0"))]);
+    let mut state = observed([(0, pod_with("0"))]);
     // At once: there is nothing that these containers will hear.
-    facts.now = "2026-01-01T00:05:02Z".parse().unwrap();
-    let decision = decided(&workplan, &facts);
+    state.now = "2026-01-01T00:05:02Z".parse().unwrap();
+    let decision = decided(&workplan, &state);
     assert_eq!(phases(&decision.status), "fssc");
     assert_eq!(summary(&decision), format!("a: {why}"));
     assert_eq!(decision.actions, [Action::DeletePod(0)]);
@@ -281,28 +284,28 @@ fn cannot_start(pod: &mut ObservedPod, step: &str, why: (&str, i32)) {
 #[rstest]
 #[case::before_it_is_created(("StartError", 128))]
 #[case::as_it_is_executed(("Error", 1))]
-fn law_1_a_container_that_cannot_start_decides_at_its_steps_turn(#[case] why: (&str, i32)) {
+fn law_1_container_that_cannot_start_fails_at_its_turn(#[case] why: (&str, i32)) {
     let workplan = plan(&["| a b:a c:b x"]);
-    let looks = |a: &str| {
+    let pod_with = |a: &str| {
         let records = [("a", "failed started=0.100000 ended=5.000000 exit=3")];
         let records = if a == "3" { &records[..] } else { &[] };
-        let mut pod = saying(&format!("| a={a} b=1 c=run x=run"), records);
+        let mut pod = with_records(&format!("| a={a} b=1 c=run x=run"), records);
         cannot_start(&mut pod, "b", why);
         pod
     };
-    let early = decided(&workplan, &facts([(0, looks("run"))]));
+    let early = decided(&workplan, &observed([(0, pod_with("run"))]));
     assert_eq!(
         (phases(&early.status).as_str(), summary(&early)),
         ("rppr", "ContainerCannotStart")
     );
-    let told = early.status.message.as_deref().unwrap();
+    let text = early.status.message.as_deref().unwrap();
     assert!(
-        told.contains("the container of b cannot start") && told.contains("too long"),
-        "{told}"
+        text.contains("the container of b cannot start") && text.contains("too long"),
+        "{text}"
     );
     let workplan = after(workplan, &early);
 
-    let lost = decided(&workplan, &facts([(0, looks("3"))]));
+    let lost = decided(&workplan, &observed([(0, pod_with("3"))]));
     assert!(
         phases(&lost.status).starts_with("fs"),
         "{}",
@@ -310,13 +313,13 @@ fn law_1_a_container_that_cannot_start_decides_at_its_steps_turn(#[case] why: (&
     );
     assert_eq!(summary(&lost), "a: exit code 3");
 
-    let mut pod = looks("0");
+    let mut pod = pod_with("0");
     pod.containers.retain(|it| it.name != "x");
     let mut workplan = workplan;
     workplan.spec.tasks[0].parallel_steps.truncate(3);
-    let turn = decided(&workplan, &facts([(0, pod)]));
+    let turn = decided(&workplan, &observed([(0, pod)]));
     assert_eq!(phases(&turn.status), "cfs");
-    assert!(said(&turn.status, "b").contains("too long"));
+    assert!(sentence(&turn.status, "b").contains("too long"));
     assert_eq!(
         turn.actions,
         [Action::DeletePod(0)],
@@ -325,25 +328,25 @@ fn law_1_a_container_that_cannot_start_decides_at_its_steps_turn(#[case] why: (&
 }
 
 #[test]
-fn step_runners_that_should_have_heard_get_half_a_minute() {
+fn deadlocked_step_runners_get_half_a_minute() {
     let workplan = plan(&["| a b:a"]);
     let failed = [("a", "failed started=0.100000 ended=0.500000 exit=1")];
-    let mut facts = facts([(0, saying("| a=1 b=run", &failed))]);
-    facts.now = "2026-01-01T00:00:31Z".parse().unwrap();
-    let early = decided(&workplan, &facts);
+    let mut state = observed([(0, with_records("| a=1 b=run", &failed))]);
+    state.now = "2026-01-01T00:00:31Z".parse().unwrap();
+    let early = decided(&workplan, &state);
     assert_eq!(
         (phases(&early.status).as_str(), early.actions.len()),
         ("fp", 0)
     );
     assert_eq!(early.wake_at, Some("2026-01-01T00:00:32Z".parse().unwrap()));
-    facts.now = early.wake_at.unwrap();
-    let late = decided(&after(workplan, &early), &facts);
+    state.now = early.wake_at.unwrap();
+    let late = decided(&after(workplan, &early), &state);
     assert_eq!(phases(&late.status), "fs");
     assert_eq!(late.actions, [Action::DeletePod(0)]);
 }
 
 #[test]
-fn a_deleted_pod_says_what_ran_and_what_never_did() {
+fn deleted_pod_fails_only_what_ran() {
     let workplan = plan(&[CHAIN]);
     let completed = ("a", "completed started=0.100000 ended=0.500000");
     let stopped = [
@@ -354,9 +357,9 @@ fn a_deleted_pod_says_what_ran_and_what_never_did() {
             "skipped ended=0.900000: stopped by SIGTERM while it waited for b",
         ),
     ];
-    let mut pod = saying("| a=0 b=143 c=77", &stopped);
+    let mut pod = with_records("| a=0 b=143 c=77", &stopped);
     pod.deleting = true;
-    let decision = decided(&workplan, &facts([(0, pod)]));
+    let decision = decided(&workplan, &observed([(0, pod)]));
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
         ("cfs", "PodDeleted")
@@ -366,12 +369,12 @@ fn a_deleted_pod_says_what_ran_and_what_never_did() {
 }
 
 #[test]
-fn of_a_pod_that_is_gone_the_last_look_counts() {
+fn last_recorded_state_of_gone_pod_counts() {
     let workplan = plan(&[CHAIN]);
-    let seen = decided(&workplan, &facts([(0, pod(0, "| a=0 b=run c=run"))]));
+    let seen = decided(&workplan, &observed([(0, pod(0, "| a=0 b=run c=run"))]));
     let workplan = after(workplan, &seen);
-    assert_eq!(decide(&workplan, &facts([])).actions, [Action::ListPods]);
-    let mut asked = facts([]);
+    assert_eq!(decide(&workplan, &observed([])).actions, [Action::ListPods]);
+    let mut asked = observed([]);
     asked.certainty = Certainty::Listed;
     let gone = decided(&workplan, &asked);
     assert_eq!(
@@ -383,7 +386,7 @@ fn of_a_pod_that_is_gone_the_last_look_counts() {
 #[rstest]
 #[case::evicted(PodPhase::Failed, "cfs", "Evicted")]
 #[case::succeeded(PodPhase::Succeeded, "ccc", "")]
-fn a_pods_end_tells_of_containers_that_say_nothing(
+fn pod_phase_ends_silent_containers(
     #[case] phase: PodPhase,
     #[case] expected: &str,
     #[case] why: &str,
@@ -391,7 +394,7 @@ fn a_pods_end_tells_of_containers_that_say_nothing(
     let mut pod = pod(0, "| a=0 b=run c=run");
     pod.phase = phase;
     pod.reason = (phase == PodPhase::Failed).then(|| "Evicted".into());
-    let decision = decided(&plan(&[CHAIN]), &facts([(0, pod)]));
+    let decision = decided(&plan(&[CHAIN]), &observed([(0, pod)]));
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
         (expected, why)
@@ -400,32 +403,32 @@ fn a_pods_end_tells_of_containers_that_say_nothing(
 }
 
 #[test]
-fn law_1_a_pod_starts_after_what_its_steps_need_outside_it() {
+fn law_1_pod_starts_after_dependencies_outside_it() {
     let workplan = plan(&["| a b:a", "| x:b", "| c:x d:c"]);
-    let first = decided(&workplan, &facts([(0, pod(0, "| a=0 b=run"))]));
+    let first = decided(&workplan, &observed([(0, pod(0, "| a=0 b=run"))]));
     assert_eq!(first.actions, []);
-    let second = decided(&workplan, &facts([(0, pod(0, "| a=0 b=0"))]));
+    let second = decided(&workplan, &observed([(0, pod(0, "| a=0 b=0"))]));
     assert_eq!(second.actions, [Action::CreatePod(1)]);
-    let lost = decided(&workplan, &facts([(0, pod(0, "| a=0 b=1"))]));
+    let lost = decided(&workplan, &observed([(0, pod(0, "| a=0 b=1"))]));
     assert_eq!(phases(&lost.status), "cfsss");
 }
 
 #[test]
-fn a_folder_of_the_pod_needs_no_sweep_and_holds_nobody() {
+fn empty_dir_needs_no_sweep() {
     let mut workplan = plan(&[CHAIN]);
     workplan.spec.workspace = WorkspaceKind::EmptyDir;
     workplan.metadata.finalizers = None;
     assert_eq!(
-        decided(&workplan, &facts([])).actions,
+        decided(&workplan, &observed([])).actions,
         [Action::CreatePod(0)]
     );
-    let done = decided(&workplan, &facts([(0, pod(0, "| a=0 b=0 c=0"))]));
+    let done = decided(&workplan, &observed([(0, pod(0, "| a=0 b=0 c=0"))]));
     assert_eq!(done.status.phase, Some(Phase::Completed));
     assert_eq!(cleaned(&done), Some(("True", "NothingOnNode")));
     assert_eq!(done.actions, []);
 
     let stuck = pod(0, "| a=wait:InvalidImageName b=run c=run");
-    let failed = decided(&workplan, &facts([(0, stuck)]));
+    let failed = decided(&workplan, &observed([(0, stuck)]));
     assert_eq!(failed.status.phase, Some(Phase::Failed));
     assert_eq!(failed.actions, [Action::DeletePod(0)]);
     assert!(
@@ -438,15 +441,18 @@ fn a_folder_of_the_pod_needs_no_sweep_and_holds_nobody() {
 }
 
 #[test]
-fn how_much_hands_over_inside_pods_is_told_once() {
+fn relayed_condition_is_set() {
     let workplan = plan(&[CHAIN]);
-    let decision = decided(&workplan, &facts([(0, pod(0, "| a=run b=run c=run"))]));
-    let told = |status: &WorkplanStatus| {
+    let decision = decided(&workplan, &observed([(0, pod(0, "| a=run b=run c=run"))]));
+    let relayed_condition = |status: &WorkplanStatus| {
         let mut conditions = status.conditions.iter();
         let relayed = conditions
             .find(|condition| condition.type_ == "Relayed")
             .unwrap();
         (relayed.status.clone(), relayed.reason.clone())
     };
-    assert_eq!(told(&decision.status), ("True".into(), "OnePod".into()));
+    assert_eq!(
+        relayed_condition(&decision.status),
+        ("True".into(), "OnePod".into())
+    );
 }

@@ -9,19 +9,19 @@ use super::*;
 use crate::testing::workplan;
 
 #[test]
-fn a_new_plan_gets_its_first_pod_and_no_status() {
+fn new_plan_gets_first_pod_and_no_status() {
     let workplan = workplan(Order::Linear, &["a | b", "c"]);
-    let decision = decided(&workplan, &facts([]));
+    let decision = decided(&workplan, &observed([]));
     assert_eq!(decision.actions, [Action::CreatePod(0)]);
     assert_eq!(decision.status, WorkplanStatus::default());
 }
 
 #[test]
-fn the_finalizer_comes_before_the_first_pod() {
+fn finalizer_comes_before_the_first_pod() {
     let mut workplan = workplan(Order::Linear, &["a"]);
     workplan.finalizers_mut().clear();
     assert_eq!(
-        decided(&workplan, &facts([])).actions,
+        decided(&workplan, &observed([])).actions,
         [Action::AddFinalizer]
     );
 }
@@ -32,13 +32,13 @@ fn the_finalizer_comes_before_the_first_pod() {
 #[case::one_of_two("a=0 | b=run", "cr", &[])]
 #[case::all_done("a=0 | b=0", "cc", &[Action::CreatePod(1)])]
 #[case::waiting_its_turn("a=wait:PodInitializing | b=wait:PodInitializing", "", &[])]
-fn law_1_a_step_is_over_when_its_container_is(
+fn law_1_step_ends_with_its_container(
     #[case] containers: &str,
     #[case] expected: &str,
     #[case] actions: &[Action],
 ) {
     let workplan = workplan(Order::Linear, &["a | b", "c:b"]);
-    let decision = decided(&workplan, &facts([(0, pod(0, containers))]));
+    let decision = decided(&workplan, &observed([(0, pod(0, containers))]));
     assert!(
         phases(&decision.status).starts_with(expected),
         "{}",
@@ -48,9 +48,9 @@ fn law_1_a_step_is_over_when_its_container_is(
 }
 
 #[test]
-fn law_1_a_graphs_task_waits_for_its_dependencies_only() {
+fn law_1_graph_task_waits_only_for_its_dependencies() {
     let workplan = workplan(Order::Graph, &["| slow fast", "x:fast", "y:slow", "z:x,y"]);
-    let decision = decided(&workplan, &facts([(0, pod(0, "| slow=run fast=0"))]));
+    let decision = decided(&workplan, &observed([(0, pod(0, "| slow=run fast=0"))]));
     assert_eq!(decision.actions, [Action::CreatePod(1)]);
     assert_eq!(decision.status.progress.as_deref(), Some("1/5"));
     assert_eq!(decision.status.task_index, Some(0));
@@ -58,16 +58,16 @@ fn law_1_a_graphs_task_waits_for_its_dependencies_only() {
 }
 
 #[test]
-fn law_4_other_pods_wait_until_the_first_is_placed() {
+fn law_4_pods_wait_until_the_first_is_placed() {
     let workplan = workplan(Order::Graph, &["a", "b", "c"]);
     assert_eq!(
-        decided(&workplan, &facts([])).actions,
+        decided(&workplan, &observed([])).actions,
         [Action::CreatePod(0)]
     );
     let mut unplaced = pod(0, "| a");
     unplaced.node = None;
-    assert_eq!(decided(&workplan, &facts([(0, unplaced)])).actions, []);
-    let placed = facts([(0, pod(0, "| a"))]);
+    assert_eq!(decided(&workplan, &observed([(0, unplaced)])).actions, []);
+    let placed = observed([(0, pod(0, "| a"))]);
     assert_eq!(
         decided(&workplan, &placed).actions,
         [Action::CreatePod(1), Action::CreatePod(2)]
@@ -75,20 +75,20 @@ fn law_4_other_pods_wait_until_the_first_is_placed() {
 }
 
 #[test]
-fn the_first_pod_may_end_without_having_been_placed() {
+fn first_pod_may_end_unplaced() {
     let workplan = workplan(Order::Graph, &["a", "b"]);
     let mut never = pod(0, "| a");
     (never.node, never.phase) = (None, PodPhase::Failed);
     assert_eq!(
-        decided(&workplan, &facts([(0, never)])).actions,
+        decided(&workplan, &observed([(0, never)])).actions,
         [Action::CreatePod(1)]
     );
 }
 
 #[test]
-fn a_failed_step_skips_what_depends_on_it_and_nothing_else() {
+fn failed_step_skips_only_its_dependents() {
     let workplan = workplan(Order::Graph, &["| a b", "c:a | d", "e:b", "f:c,e"]);
-    let decision = decided(&workplan, &facts([(0, pod(0, "| a=3 b=0"))]));
+    let decision = decided(&workplan, &observed([(0, pod(0, "| a=3 b=0"))]));
     assert_eq!(phases(&decision.status), "fcspps");
     assert_eq!(
         decision.actions,
@@ -100,10 +100,10 @@ fn a_failed_step_skips_what_depends_on_it_and_nothing_else() {
 }
 
 #[test]
-fn a_failed_serial_step_ends_its_pod() {
+fn failed_serial_step_ends_its_pod() {
     let workplan = workplan(Order::Linear, &["a b | c"]);
     let stopped = pod(0, "a=1 b=wait:PodInitializing | c=wait:PodInitializing");
-    let decision = decided(&workplan, &facts([(0, stopped)]));
+    let decision = decided(&workplan, &observed([(0, stopped)]));
     assert_eq!(phases(&decision.status), "fss");
     assert_eq!(decision.status.phase, Some(Phase::Failed));
     assert_eq!(decision.actions, [Action::Sweep]);
@@ -112,18 +112,18 @@ fn a_failed_serial_step_ends_its_pod() {
 }
 
 #[test]
-fn steps_that_a_pod_was_made_without_stay_skipped() {
+fn steps_left_out_of_a_pod_stay_skipped() {
     let workplan = workplan(Order::Linear, &["a", "b:a | c"]);
     let mut rest = pod(1, "| c=0");
     rest.phase = PodPhase::Succeeded;
-    let decision = decided(&workplan, &facts([(0, pod(0, "| a=1")), (1, rest)]));
+    let decision = decided(&workplan, &observed([(0, pod(0, "| a=1")), (1, rest)]));
     assert_eq!(phases(&decision.status), "fsc");
 }
 
 #[test]
-fn a_completed_plan_says_so_and_is_swept() {
+fn completed_plan_is_swept() {
     let workplan = workplan(Order::Linear, &["a | b"]);
-    let decision = decided(&workplan, &facts([(0, pod(0, "a=0 | b=0"))]));
+    let decision = decided(&workplan, &observed([(0, pod(0, "a=0 | b=0"))]));
     let status = &decision.status;
     assert_eq!(status.phase, Some(Phase::Completed));
     assert_eq!(
@@ -147,7 +147,7 @@ fn a_completed_plan_says_so_and_is_swept() {
     "UnexpectedAdmissionError"
 )]
 #[case::no_reason(PodPhase::Failed, None, "f", "PodFailed")]
-fn a_pods_end_tells_of_containers_that_say_nothing(
+fn pod_phase_ends_silent_containers(
     #[case] phase: PodPhase,
     #[case] why: Option<&str>,
     #[case] expected: &str,
@@ -156,7 +156,7 @@ fn a_pods_end_tells_of_containers_that_say_nothing(
     let workplan = workplan(Order::Linear, &["a"]);
     let mut pod = pod(0, "| a");
     (pod.phase, pod.reason) = (phase, why.map(Into::into));
-    let decision = decided(&workplan, &facts([(0, pod)]));
+    let decision = decided(&workplan, &observed([(0, pod)]));
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
         (expected, expected_reason)
@@ -167,13 +167,17 @@ fn a_pods_end_tells_of_containers_that_say_nothing(
 #[case::oom("OOMKilled", "a: OOMKilled", "resources.limits.memory")]
 #[case::no_such_command("StartError", "a: StartError", "exec: \"nope\"")]
 #[case::error("Error", "a: exit code 137", "exec: \"nope\"")]
-fn why_a_container_ended_is_told(#[case] why: &str, #[case] expected: &str, #[case] text: &str) {
+fn container_end_has_summary_and_advice(
+    #[case] why: &str,
+    #[case] expected: &str,
+    #[case] text: &str,
+) {
     let workplan = workplan(Order::Linear, &["a"]);
     let mut pod = pod(0, "| a=137");
     if let ContainerState::Ended(end) = &mut pod.containers[0].state {
         (end.reason, end.message) = (why.into(), "exec: \"nope\" not found".into());
     }
-    let decision = decided(&workplan, &facts([(0, pod)]));
+    let decision = decided(&workplan, &observed([(0, pod)]));
     assert_eq!(summary(&decision), expected);
     assert!(message(&decision).contains(text), "{}", message(&decision));
 }
@@ -194,7 +198,7 @@ fn step_failure_has_reason_and_message(
     if let ContainerState::Ended(end) = &mut pod.containers[0].state {
         (end.reason, end.message) = (why.into(), log.into());
     }
-    let decision = decided(&workplan, &facts([(0, pod)]));
+    let decision = decided(&workplan, &observed([(0, pod)]));
     let step = &decision.status.steps[0];
     assert_eq!(step.reason.as_deref(), Some(expected));
     assert_eq!(step.message.as_deref(), expected_message);
@@ -220,7 +224,7 @@ fn status_of_earlier_version_is_read() {
         ],
     }))
     .unwrap();
-    let decision = decided(&workplan, &facts([(0, pod(0, "| a=3 b=0"))]));
+    let decision = decided(&workplan, &observed([(0, pod(0, "| a=3 b=0"))]));
     assert_eq!(phases(&decision.status), "fcp");
     assert_eq!(decision.actions, [Action::CreatePod(1)]);
     let step = &decision.status.steps[0];
@@ -237,19 +241,19 @@ fn status_of_earlier_version_is_read() {
 }
 
 #[test]
-fn a_pod_that_goes_is_waited_for_and_then_missed() {
+fn deleted_pod_is_waited_for_then_missing() {
     let workplan = workplan(Order::Linear, &["a | b", "c:b"]);
     let mut going = pod(0, "a=0 | b=run");
     going.deleting = true;
-    let decision = decided(&workplan, &facts([(0, going.clone())]));
+    let decision = decided(&workplan, &observed([(0, going.clone())]));
     assert_eq!(
         (phases(&decision.status).as_str(), decision.actions.len()),
         ("crp", 0)
     );
     let workplan = after(workplan, &decision);
 
-    assert_eq!(decide(&workplan, &facts([])).actions, [Action::ListPods]);
-    let mut asked = facts([]);
+    assert_eq!(decide(&workplan, &observed([])).actions, [Action::ListPods]);
+    let mut asked = observed([]);
     asked.certainty = Certainty::Listed;
     let gone = decided(&workplan, &asked);
     assert_eq!(
@@ -259,7 +263,7 @@ fn a_pod_that_goes_is_waited_for_and_then_missed() {
     assert_eq!(gone.actions, [Action::Sweep]);
 
     going.containers[1] = container("b=143", false);
-    let stopped = decided(&workplan, &facts([(0, going)]));
+    let stopped = decided(&workplan, &observed([(0, going)]));
     assert_eq!(
         (phases(&stopped.status).as_str(), summary(&stopped)),
         ("cfs", "PodDeleted")
@@ -267,17 +271,17 @@ fn a_pod_that_goes_is_waited_for_and_then_missed() {
 }
 
 #[test]
-fn law_6_a_pod_of_which_nothing_was_recorded_is_created_again() {
+fn law_6_unrecorded_pod_is_created_again() {
     let workplan = workplan(Order::Linear, &["a", "b"]);
     assert_eq!(
-        decided(&workplan, &facts([])).actions,
+        decided(&workplan, &observed([])).actions,
         [Action::CreatePod(0)]
     );
-    let decision = decided(&workplan, &facts([(0, pod(0, "| a=0"))]));
+    let decision = decided(&workplan, &observed([(0, pod(0, "| a=0"))]));
     assert_eq!(decision.actions, [Action::CreatePod(1)]);
     let workplan = after(workplan, &decision);
     assert_eq!(
-        decided(&workplan, &facts([(0, pod(0, "| a=0"))])).actions,
+        decided(&workplan, &observed([(0, pod(0, "| a=0"))])).actions,
         [Action::CreatePod(1)]
     );
 }

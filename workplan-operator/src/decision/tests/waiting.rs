@@ -1,5 +1,5 @@
-//! Everything that a pod can wait for before its containers start: told within ten seconds, and what is wrong given
-//! up after five minutes.
+//! Everything that a pod can wait for before its containers start. It is reported within ten seconds, and what is
+//! wrong is given up after five minutes.
 
 use jiff::SignedDuration;
 use kubeci_api::Order;
@@ -29,9 +29,9 @@ fn unmounted() -> ObservedPod {
     pod
 }
 
-fn unschedulable(said: &str) -> ObservedPod {
+fn unschedulable(text: &str) -> ObservedPod {
     let mut pod = unplaced();
-    pod.unschedulable = Some(said.into());
+    pod.unschedulable = Some(text.into());
     pod
 }
 
@@ -43,12 +43,12 @@ fn warning(reason: &str, message: &str, second: i64) -> PodWarning {
     }
 }
 
-fn looked(pod: &ObservedPod, warning: Option<PodWarning>, second: i64) -> Decision {
+fn decided_at(pod: &ObservedPod, warning: Option<PodWarning>, second: i64) -> Decision {
     let plan = workplan(Order::Linear, &["a"]);
-    let mut facts = facts([(0, pod.clone())]);
-    facts.now = at(second);
-    facts.warnings = warning.map(|it| (0, it)).into_iter().collect();
-    decided(&plan, &facts)
+    let mut state = observed([(0, pod.clone())]);
+    state.now = at(second);
+    state.warnings = warning.map(|it| (0, it)).into_iter().collect();
+    decided(&plan, &state)
 }
 
 #[rstest]
@@ -73,17 +73,20 @@ fn looked(pod: &ObservedPod, warning: Option<PodWarning>, second: i64) -> Decisi
     "See to the network"
 )]
 #[case::unknown("SomethingElse", "said so", "Correct what it names")]
-fn law_7_what_a_pods_events_say_is_told_and_given_up(
+fn law_7_pod_warning_is_reported_then_given_up(
     #[case] why: &str,
-    #[case] said: &str,
+    #[case] text: &str,
     #[case] advice: &str,
 ) {
-    let warning = Some(warning(why, said, 2));
-    let told = looked(&unmounted(), warning.clone(), 3);
-    assert_eq!((phases(&told.status).as_str(), summary(&told)), ("p", why));
-    let message = message(&told);
+    let warning = Some(warning(why, text, 2));
+    let decision = decided_at(&unmounted(), warning.clone(), 3);
+    assert_eq!(
+        (phases(&decision.status).as_str(), summary(&decision)),
+        ("p", why)
+    );
+    let message = message(&decision);
     for word in [
-        said,
+        text,
         advice,
         "plan-0",
         "n1",
@@ -91,8 +94,8 @@ fn law_7_what_a_pods_events_say_is_told_and_given_up(
     ] {
         assert!(message.contains(word), "{message}");
     }
-    assert_eq!(told.status.conditions[0].reason, why);
-    let given_up = looked(&unmounted(), warning, 300);
+    assert_eq!(decision.status.conditions[0].reason, why);
+    let given_up = decided_at(&unmounted(), warning, 300);
     assert_eq!(
         (phases(&given_up.status).as_str(), summary(&given_up)),
         ("f", why)
@@ -101,8 +104,8 @@ fn law_7_what_a_pods_events_say_is_told_and_given_up(
 }
 
 #[test]
-fn a_pod_is_looked_at_again_while_it_stands_still() {
-    let wakes = [0, 3, 8, 20, 100].map(|second| looked(&unmounted(), None, second).wake_at);
+fn stalled_pod_is_reconciled_ever_later() {
+    let wakes = [0, 3, 8, 20, 100].map(|second| decided_at(&unmounted(), None, second).wake_at);
     let expected = [3, 8, 13, 30, 150].map(|second| Some(at(second)));
     assert_eq!(wakes, expected);
     let stalled = [0, 2, 3, 100].map(|second| is_stalled(&unmounted(), at(second)));
@@ -112,49 +115,49 @@ fn a_pod_is_looked_at_again_while_it_stands_still() {
 }
 
 #[test]
-fn what_is_merely_slow_is_told_and_not_given_up() {
+fn slow_pod_is_reported_and_not_given_up() {
     assert_eq!(
-        looked(&unmounted(), None, 7).status,
+        decided_at(&unmounted(), None, 7).status,
         WorkplanStatus::default()
     );
     for second in [8, 3600] {
-        let told = looked(&unmounted(), None, second);
+        let decision = decided_at(&unmounted(), None, second);
         assert_eq!(
-            (phases(&told.status).as_str(), summary(&told)),
+            (phases(&decision.status).as_str(), summary(&decision)),
             ("p", "PodStarting")
         );
-        assert!(message(&told).contains("its volumes are being mounted"));
+        assert!(message(&decision).contains("its volumes are being mounted"));
     }
-    let told = looked(&pod(0, "| a=wait:ContainerCreating"), None, 9);
-    assert!(message(&told).contains("the container a of the pod plan-0 is not up yet"));
+    let decision = decided_at(&pod(0, "| a=wait:ContainerCreating"), None, 9);
+    assert!(message(&decision).contains("the container a of the pod plan-0 is not up yet"));
 }
 
 #[test]
-fn what_was_wrong_before_the_pod_went_on_does_not_count() {
+fn warning_before_progress_does_not_count() {
     let mut pod = unmounted();
     pod.prepared = Some(at(20));
     let past = Some(warning("FailedMount", "past", 19));
-    assert_eq!(summary(&looked(&pod, past, 30)), "PodStarting");
+    assert_eq!(summary(&decided_at(&pod, past, 30)), "PodStarting");
     let now = Some(warning("FailedPostStartHook", "now", 29));
-    assert_eq!(summary(&looked(&pod, now, 30)), "FailedPostStartHook");
+    assert_eq!(summary(&decided_at(&pod, now, 30)), "FailedPostStartHook");
 }
 
 #[test]
-fn a_node_that_does_not_take_a_pod_is_told() {
+fn pod_not_taken_by_node_is_reported() {
     let mut pod = unmounted();
     pod.started = None;
-    let told = looked(&pod, None, 9);
-    assert_eq!(summary(&told), "PodNotTaken");
-    assert!(message(&told).contains("the kubelet of the node n1"));
+    let decision = decided_at(&pod, None, 9);
+    assert_eq!(summary(&decision), "PodNotTaken");
+    assert!(message(&decision).contains("the kubelet of the node n1"));
 }
 
 #[test]
-fn a_pod_that_runs_is_not_given_up_for_what_its_events_say() {
+fn running_pod_outlasts_its_warnings() {
     let plan = workplan_of(relay(&["| a b"]));
     let pod = pod(0, "| kubeci-runner=0 a=run b=wait:ContainerCreating");
-    let mut facts = facts([(0, pod)]);
-    facts.warnings = BTreeMap::from([(0, warning("FailedMount", "no", 400))]);
-    let decision = decided(&plan, &facts);
+    let mut state = observed([(0, pod)]);
+    state.warnings = BTreeMap::from([(0, warning("FailedMount", "no", 400))]);
+    let decision = decided(&plan, &state);
     assert_eq!(
         (phases(&decision.status).as_str(), summary(&decision)),
         ("rp", "PodStarting")
@@ -172,16 +175,23 @@ fn a_pod_that_runs_is_not_given_up_for_what_its_events_say() {
     "VolumeClaimNotBound",
     "StorageClass"
 )]
-fn a_volume_claim_that_is_missing_is_told_as_such(
-    #[case] said: &str,
+fn missing_volume_claim_is_named_then_given_up(
+    #[case] text: &str,
     #[case] why: &str,
     #[case] advice: &str,
 ) {
-    let told = looked(&unschedulable(said), None, 1);
-    assert_eq!((phases(&told.status).as_str(), summary(&told)), ("p", why));
-    assert!(message(&told).contains(advice), "{}", message(&told));
-    assert!(!message(&told).contains("resources.requests"));
-    let given_up = looked(&unschedulable(said), None, 300);
+    let decision = decided_at(&unschedulable(text), None, 1);
+    assert_eq!(
+        (phases(&decision.status).as_str(), summary(&decision)),
+        ("p", why)
+    );
+    assert!(
+        message(&decision).contains(advice),
+        "{}",
+        message(&decision)
+    );
+    assert!(!message(&decision).contains("resources.requests"));
+    let given_up = decided_at(&unschedulable(text), None, 300);
     assert_eq!(
         (phases(&given_up.status).as_str(), summary(&given_up)),
         ("f", why)
@@ -197,18 +207,18 @@ fn a_volume_claim_that_is_missing_is_told_as_such(
 #[case::port("1 node(s) didn't have free ports for the requested pod ports.", &["host port"], &["tolerations"])]
 #[case::two("1 Insufficient memory, 1 node(s) had untolerated taint {a: b}.", &["resources.requests", "tolerations"], &["host port"])]
 #[case::other("1 node(s) were somehow wrong.", &["resources.requests", "nodeSelector", "tolerations"], &[])]
-fn who_fits_on_no_node_is_told_what_helps_and_waited_for(
-    #[case] said: &str,
+fn unschedulable_pod_has_fitting_advice(
+    #[case] text: &str,
     #[case] has: &[&str],
     #[case] has_not: &[&str],
 ) {
-    let pod = unschedulable(&format!("0/2 nodes are available: {said}"));
-    let told = looked(&pod, None, 10_000);
+    let pod = unschedulable(&format!("0/2 nodes are available: {text}"));
+    let decision = decided_at(&pod, None, 10_000);
     assert_eq!(
-        (phases(&told.status).as_str(), summary(&told)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         ("p", "Unschedulable")
     );
-    let (_, advice) = message(&told).split_once("once one has room").unwrap();
+    let (_, advice) = message(&decision).split_once("once one has room").unwrap();
     for word in has {
         assert!(advice.contains(word), "{advice}");
     }
@@ -218,14 +228,14 @@ fn who_fits_on_no_node_is_told_what_helps_and_waited_for(
 }
 
 #[test]
-fn scheduling_gates_are_named_and_given_up() {
+fn scheduling_gates_are_named_then_given_up() {
     let mut pod = unplaced();
     pod.gates = vec!["example.com/quota".into()];
-    let told = looked(&pod, None, 1);
-    assert_eq!(summary(&told), "SchedulingGated");
-    assert!(message(&told).contains("example.com/quota"));
-    assert_eq!(told.wake_at, Some(at(8)));
-    let given_up = looked(&pod, None, 300);
+    let decision = decided_at(&pod, None, 1);
+    assert_eq!(summary(&decision), "SchedulingGated");
+    assert!(message(&decision).contains("example.com/quota"));
+    assert_eq!(decision.wake_at, Some(at(8)));
+    let given_up = decided_at(&pod, None, 300);
     assert_eq!(
         (phases(&given_up.status).as_str(), given_up.actions),
         ("f", vec![Action::DeletePod(0)])
@@ -233,22 +243,22 @@ fn scheduling_gates_are_named_and_given_up() {
 }
 
 #[test]
-fn a_scheduler_that_says_nothing_is_told() {
-    assert_eq!(looked(&unplaced(), None, 7).wake_at, Some(at(8)));
-    let told = looked(&unplaced(), None, 8);
+fn silent_scheduler_is_reported() {
+    assert_eq!(decided_at(&unplaced(), None, 7).wake_at, Some(at(8)));
+    let decision = decided_at(&unplaced(), None, 8);
     assert_eq!(
-        (summary(&told), told.wake_at, told.status.phase),
+        (summary(&decision), decision.wake_at, decision.status.phase),
         ("NotScheduled", None, Some(Phase::Pending))
     );
 }
 
 #[test]
-fn any_reason_to_wait_that_the_kubelet_gives_is_told() {
-    let told = looked(&pod(0, "| a=wait:SomethingNew"), None, 1);
+fn unknown_waiting_reason_is_reported() {
+    let decision = decided_at(&pod(0, "| a=wait:SomethingNew"), None, 1);
     assert_eq!(
-        (phases(&told.status).as_str(), summary(&told)),
+        (phases(&decision.status).as_str(), summary(&decision)),
         ("p", "SomethingNew")
     );
-    let given_up = looked(&pod(0, "| a=wait:SomethingNew"), None, 300);
+    let given_up = decided_at(&pod(0, "| a=wait:SomethingNew"), None, 300);
     assert_eq!(phases(&given_up.status), "f");
 }

@@ -94,21 +94,22 @@ impl Cluster {
             self.pods.contains_key(&task) || pinned || !placed,
             "law 4: pods go to the first one's node"
         );
-        let facts = |container: &k8s_openapi::api::core::v1::Container, kind| ObservedContainer {
-            name: container.name.clone(),
-            image: container.image.clone().unwrap(),
-            kind,
-            state: ContainerState::Unknown,
-        };
+        let observed =
+            |container: &k8s_openapi::api::core::v1::Container, kind| ObservedContainer {
+                name: container.name.clone(),
+                image: container.image.clone().unwrap(),
+                kind,
+                state: ContainerState::Unknown,
+            };
         let init = spec
             .init_containers
             .iter()
             .flatten()
-            .map(|container| facts(container, ContainerKind::Init));
+            .map(|container| observed(container, ContainerKind::Init));
         let main = spec
             .containers
             .iter()
-            .map(|container| facts(container, ContainerKind::Main));
+            .map(|container| observed(container, ContainerKind::Main));
         let sidecar = self.sidecar.clone();
         if !self.pods.contains_key(&task) {
             self.runners.insert(task, Runners::of(&spec.containers));
@@ -117,7 +118,7 @@ impl Cluster {
             name: pod.name_any(),
             uid: None,
             version: None,
-            owner: Owner::Ours,
+            owner: Owner::Workplan,
             node: None,
             deleting: false,
             phase: PodPhase::Pending,

@@ -17,20 +17,20 @@ use crate::plan::validate;
 use cluster::{Cluster, Event};
 use plans::{Outcome, Scenario, compiled, scenario};
 
-/// The operator, which remembers nothing that a restart would lose but what it has seen of the pods.
+/// The operator. It remembers only what it has observed of the pods, which a restart would lose.
 struct Operator {
     seen: BTreeMap<usize, ObservedPod>,
     sweep: SweepState,
 }
 
-struct World {
+struct Simulation {
     workplan: Workplan,
     cluster: Cluster,
     operator: Operator,
     now: Timestamp,
 }
 
-impl World {
+impl Simulation {
     fn new(scenario: &Scenario) -> Self {
         Self {
             workplan: scenario.workplan.clone(),
@@ -167,7 +167,7 @@ impl World {
         if self.is_over() {
             return;
         }
-        let mut facts = ObservedState {
+        let mut state = ObservedState {
             pods: self.operator.seen.clone(),
             certainty: Certainty::Watched,
             refusals: BTreeMap::new(),
@@ -179,11 +179,11 @@ impl World {
             sidecar_grace: jiff::SignedDuration::from_secs(30),
             now: self.now,
         };
-        let mut decision = self.decide(&facts);
+        let mut decision = self.decide(&state);
         if decision.actions.contains(&Action::ListPods) {
-            facts.pods = self.cluster.pods();
-            facts.certainty = Certainty::Listed;
-            decision = self.decide(&facts);
+            state.pods = self.cluster.pods();
+            state.certainty = Certainty::Listed;
+            decision = self.decide(&state);
             assert!(
                 !decision.actions.contains(&Action::ListPods),
                 "an answer is enough"
@@ -200,7 +200,7 @@ impl World {
                 return self.restart();
             }
             left -= 1;
-            self.act(action, &decision.status, &facts);
+            self.act(action, &decision.status, &state);
         }
         if left == 0 {
             return self.restart();
@@ -211,12 +211,12 @@ impl World {
                 return self.restart();
             }
             left -= 1;
-            self.act(action, &decision.status, &facts);
+            self.act(action, &decision.status, &state);
         }
     }
 
-    fn decide(&self, facts: &ObservedState) -> Decision {
-        let decision = decide(&self.workplan, facts);
+    fn decide(&self, state: &ObservedState) -> Decision {
+        let decision = decide(&self.workplan, state);
         let mut next = self.workplan.clone();
         let written = serde_json::to_string(&decision.status).unwrap();
         next.status = Some(serde_json::from_str(&written).unwrap());
@@ -226,14 +226,14 @@ impl World {
             "what is written is what is read"
         );
         assert_eq!(
-            decide(&next, facts).status,
+            decide(&next, state).status,
             decision.status,
-            "the same facts say the same again"
+            "the same state is decided alike again"
         );
         decision
     }
 
-    fn act(&mut self, action: Action, status: &WorkplanStatus, facts: &ObservedState) {
+    fn act(&mut self, action: Action, status: &WorkplanStatus, state: &ObservedState) {
         match action {
             Action::CreatePod(task) => {
                 assert!(
@@ -241,18 +241,18 @@ impl World {
                     "a deleted plan creates no pod"
                 );
                 let left = |step: &kubeci_api::Step| is_left(status, &step.name);
-                let node = assigned_node(&self.workplan, &facts.pods);
+                let node = assigned_node(&self.workplan, &state.pods);
                 let placement = crate::pod_builder::Placement {
                     node,
                     fresh: !status.steps.iter().any(|step| step.phase.has_started()),
                     room: None,
                     image: "operator",
-                    limits: &facts.limits,
+                    limits: &state.limits,
                 };
                 let pod = crate::pod_builder::build(&self.workplan, task, left, placement);
                 self.cluster.create(task, &pod);
             }
-            Action::DeletePod(task) => self.cluster.delete_as_seen(task, &facts.pods[&task]),
+            Action::DeletePod(task) => self.cluster.delete_as_seen(task, &state.pods[&task]),
             Action::Sweep => {
                 assert!(holds_folder(&self.workplan), "nothing lies on the node");
                 assert!(
@@ -337,19 +337,19 @@ fn expected(scenario: &Scenario) -> BTreeMap<String, StepPhase> {
 
 /// How the steps of a plan end that nothing disturbs, whatever happens when.
 fn undisturbed(scenario: &Scenario, dice: &[u32]) -> BTreeMap<String, StepPhase> {
-    let mut world = World::new(scenario);
+    let mut simulation = Simulation::new(scenario);
     for dice in dice {
-        world.happen(*dice, false);
+        simulation.happen(*dice, false);
     }
-    world.settle();
-    for step in world.steps() {
+    simulation.settle();
+    for step in simulation.steps() {
         let fate = scenario.outcomes[&step.name];
         let starts = !matches!(fate, Outcome::HasNoImage | Outcome::CannotStart);
         let runs = starts && step.phase != StepPhase::Skipped;
-        let times = world.cluster.times(&step.name);
+        let times = simulation.cluster.times(&step.name);
         assert_eq!(times, usize::from(runs), "{} runs once", step.name);
     }
-    let steps = world.steps().iter();
+    let steps = simulation.steps().iter();
     steps.map(|step| (step.name.clone(), step.phase)).collect()
 }
 
@@ -363,7 +363,7 @@ proptest! {
     }
 
     #[test]
-    fn steps_end_the_same_by_definition_in_pods_and_in_relay(
+    fn steps_end_alike_in_pods_and_relay(
         compiled in compiled(),
         dice in prop::collection::vec(any::<u32>(), 0..250),
     ) {
@@ -378,22 +378,22 @@ proptest! {
         scenario in scenario(),
         dice in prop::collection::vec(any::<u32>(), 0..400),
     ) {
-        let mut world = World::new(&scenario);
+        let mut simulation = Simulation::new(&scenario);
         for dice in dice {
-            world.happen(dice, true);
+            simulation.happen(dice, true);
         }
-        world.settle();
+        simulation.settle();
         for name in scenario.outcomes.keys() {
-            prop_assert!(world.cluster.times(name) <= 1, "{} ran twice", name);
+            prop_assert!(simulation.cluster.times(name) <= 1, "{} ran twice", name);
         }
-        if world.workplan.meta().deletion_timestamp.is_some() {
+        if simulation.workplan.meta().deletion_timestamp.is_some() {
             return Ok(());
         }
-        for step in world.steps() {
+        for step in simulation.steps() {
             prop_assert!(step.phase.is_final());
             match step.phase {
-                StepPhase::Completed => prop_assert_eq!(world.cluster.runs(&step.name), Some(0), "{} ran well", step.name),
-                StepPhase::Skipped => prop_assert_eq!(world.cluster.times(&step.name), 0, "{} never ran", step.name),
+                StepPhase::Completed => prop_assert_eq!(simulation.cluster.runs(&step.name), Some(0), "{} ran well", step.name),
+                StepPhase::Skipped => prop_assert_eq!(simulation.cluster.times(&step.name), 0, "{} never ran", step.name),
                 _ => {}
             }
         }
