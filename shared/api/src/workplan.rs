@@ -3,7 +3,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{list_by_type, undescribed, without_item_rules};
+use crate::schema::{list_by_type, without_item_rules};
 use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
 
 /// The tasks to run, each as one pod.
@@ -219,7 +219,7 @@ pub struct WorkplanStatus {
     // One list to the API server: told apart by name, who owns each field of each step is 50 KB more
     // of 500 steps, and twice the work of a write.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "undescribed::<Vec<StepStatus>>", extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub steps: Vec<StepStatus>,
 
     /// `Succeeded` and `WorkspaceCleaned`: whether it holds, why, and what to do.
