@@ -16,8 +16,8 @@ pub struct Refusal {
 pub enum Verdict {
     /// The pod will never be created: what is wrong stands in the Workplan, which cannot be changed.
     Never,
-    /// A policy refuses it, or somebody who does not say whether for good: a label, a webhook or an exception can be
-    /// corrected. It is tried again as long as an image that cannot be pulled.
+    /// A policy refuses it, or something that does not state whether for good: a label, a webhook or an exception can
+    /// be corrected. It is tried again as long as an image that cannot be pulled.
     Perhaps,
     /// Somebody will make it possible, however long it takes; it is tried again.
     Later,

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use crate::cause::Cause;
 use crate::waiting::Waiting;
 
-/// What an executor observes of one step. Observations say how things are, not how they changed: the same one may
-/// come any number of times.
+/// What an executor observes of one step. An observation is a state, not a change: the same one may come any number
+/// of times.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
     /// The executor starts it when its turn comes there.
@@ -90,7 +90,7 @@ pub struct Run {
     pub start: Start,
     /// When it ended.
     pub ended: Option<Timestamp>,
-    /// Its exit code, if it says something about the step.
+    /// Its exit code, unless the step was stopped.
     pub exit_code: Option<i32>,
 }
 
@@ -128,7 +128,7 @@ pub struct TaskObservation {
     pub waiting: Waiting,
     /// Why the steps that the observations leave open cannot run.
     pub lost: Option<Lost>,
-    /// The steps that the executor starts or skips itself, as the plan says.
+    /// The steps that the executor starts or skips itself, by the edges of the plan.
     pub held: BTreeSet<usize>,
     /// How the steps of a task that start by themselves learn of each other's ends.
     pub hand_over: Option<HandOver>,
@@ -139,7 +139,7 @@ pub struct TaskObservation {
 /// How the steps of a task that start by themselves learn of each other's ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOver {
-    /// The steps that came up. What waits for another step is never told of its end.
+    /// The steps that came up. The end of another step never reaches those that wait for it.
     pub came_up: BTreeSet<usize>,
     /// When everything in the task has learned of the last end at the latest.
     pub done_by: Timestamp,

@@ -34,12 +34,12 @@ impl Step {
 
     /// What is recorded of the step. Attempts are listed if there is more than one.
     pub(crate) fn status(&self) -> StepStatus {
-        let (reason, message) = self.words();
+        let (reason, message) = self.reason_and_message();
         let now = attempt(self.attempt_number(), &self.attempt, reason, message);
         let mut attempts = Vec::new();
         if !self.earlier.is_empty() {
             let earlier = (1..).zip(&self.earlier).map(|(number, (earlier, cause))| {
-                let (reason, message) = words_of(cause);
+                let (reason, message) = in_status(cause);
                 attempt(number, earlier, reason, message)
             });
             attempts.extend(earlier.chain([now.clone()]));
@@ -58,9 +58,9 @@ impl Step {
         }
     }
 
-    fn words(&self) -> (Option<String>, Option<String>) {
+    fn reason_and_message(&self) -> (Option<String>, Option<String>) {
         match &self.state {
-            State::Pending(Pending::Blocked(cause)) | State::Failed(cause) => words_of(cause),
+            State::Pending(Pending::Blocked(cause)) | State::Failed(cause) => in_status(cause),
             State::Pending(Pending::Message(message)) | State::Skipped(message) => {
                 (None, Some(message.clone()))
             }
@@ -69,7 +69,7 @@ impl Step {
     }
 }
 
-fn words_of(cause: &Cause) -> (Option<String>, Option<String>) {
+fn in_status(cause: &Cause) -> (Option<String>, Option<String>) {
     let message = Some(cause.message.clone()).filter(|it| !it.is_empty());
     (Some(cause.reason.clone()), message)
 }

@@ -13,7 +13,7 @@ use crate::waiting::WaitingCause;
 /// The condition that says whether the plan has succeeded.
 pub const SUCCEEDED: &str = "Succeeded";
 
-/// What an executor says about its steps in a status.
+/// What a status needs to know about an executor.
 pub trait Executor {
     /// The command that shows what a step wrote that ran there.
     fn log_command(&self, place: &Place) -> String;
@@ -40,8 +40,8 @@ pub struct Derivation<'a> {
     pub now: Timestamp,
 }
 
-/// Derives the status of a plan that runs or has just ended. Nothing is said of one that merely waits for its first
-/// step, so that nothing need be written.
+/// Derives the status of a plan that runs or has just ended. One that only waits for its first step
+/// keeps the status that it has, so that nothing is written.
 #[must_use]
 pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus {
     let (plan, steps) = (from.steps.plan, from.steps.all());
@@ -50,7 +50,7 @@ pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus
     if phase == Phase::Pending && from.waiting.is_none() && !from.is_disturbed && !was_written {
         return prior;
     }
-    let words = words(phase, from);
+    let explanation = explain(phase, from);
     let started = steps.iter().filter_map(|step| step.attempt().started);
     let mut status = WorkplanStatus {
         phase: Some(phase),
@@ -60,9 +60,12 @@ pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus
         task_index: task_index(plan, steps).or(prior.task_index),
         observed_generation: from.generation,
         steps: from.steps.status(),
-        reason: words.summary.is_some().then(|| words.reason.clone()),
-        summary: words.summary,
-        message: Some(words.message.clone()),
+        reason: explanation
+            .summary
+            .is_some()
+            .then(|| explanation.reason.clone()),
+        summary: explanation.summary,
+        message: Some(explanation.message.clone()),
         ..prior
     };
     if phase.is_final() {
@@ -78,8 +81,8 @@ pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus
         &mut status,
         SUCCEEDED,
         value,
-        &words.reason,
-        &words.message,
+        &explanation.reason,
+        &explanation.message,
         from.now,
     );
     status
@@ -120,8 +123,8 @@ fn write_cause(status: &mut WorkplanStatus, value: &str, cause: &Cause, now: Tim
     set_condition(status, SUCCEEDED, value, &cause.reason, &cause.message, now);
 }
 
-/// What a status says of its phase.
-struct Words {
+/// Why a plan is in its phase.
+struct Explanation {
     /// The reason of the condition, which must have one.
     reason: String,
     /// Absent while all is well.
@@ -129,7 +132,7 @@ struct Words {
     message: String,
 }
 
-impl Words {
+impl Explanation {
     fn of_cause(cause: &Cause) -> Self {
         Self {
             reason: cause.reason.clone(),
@@ -139,12 +142,12 @@ impl Words {
     }
 }
 
-fn words(phase: Phase, from: &Derivation) -> Words {
+fn explain(phase: Phase, from: &Derivation) -> Explanation {
     if let Some(waiting) = from.waiting.filter(|_| !phase.is_final()) {
-        return Words::of_cause(&waiting.cause);
+        return Explanation::of_cause(&waiting.cause);
     }
     if let Some((step, cause)) = first_failed(from.steps.all()) {
-        return words_of_failed(step, cause, from);
+        return explain_failed(step, cause, from);
     }
     let (reason, message) = match phase {
         Phase::Completed => ("Completed", "every step has completed"),
@@ -152,7 +155,7 @@ fn words(phase: Phase, from: &Derivation) -> Words {
         Phase::Failed => ("Failed", "no step could run"),
         Phase::Pending => ("Pending", "no step has started"),
     };
-    Words {
+    Explanation {
         reason: reason.into(),
         summary: None,
         message: message.into(),
@@ -160,30 +163,30 @@ fn words(phase: Phase, from: &Derivation) -> Words {
 }
 
 /// Names the step if it is at fault itself, and the way to its log.
-fn words_of_failed(step: &Step, cause: &Cause, from: &Derivation) -> Words {
+fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation {
     let (name, exit_code) = (step.name(), step.attempt().exit_code);
     let is_of_step = exit_code.is_some() || from.executor.is_of_step(&cause.reason);
-    let mut words = Words::of_cause(cause);
+    let mut explanation = Explanation::of_cause(cause);
     if is_of_step {
         let last_line = cause.message.lines().last().unwrap_or_default();
         let last = Cause::new(&cause.reason, last_line);
-        words = Words {
+        explanation = Explanation {
             reason: "StepFailed".into(),
             summary: Some(format!("{name}: {}", cause.summary(exit_code))),
             message: format!("the step {name} failed: {}", last.sentence(exit_code)),
         };
     }
-    if !words.message.ends_with('.') {
-        words.message.push('.');
+    if !explanation.message.ends_with('.') {
+        explanation.message.push('.');
     }
     // A step without an exit code did not run, and wrote nothing.
     if let (Some(place), Some(_)) = (&step.attempt().place, exit_code) {
         let command = from.executor.log_command(place);
-        words.message += " Its log: ";
-        words.message += &command;
+        explanation.message += " Its log: ";
+        explanation.message += &command;
     }
-    words.message += &skipped(from.steps.all());
-    words
+    explanation.message += &skipped(from.steps.all());
+    explanation
 }
 
 fn skipped(steps: &[Step]) -> String {

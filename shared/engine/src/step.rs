@@ -8,8 +8,8 @@ use crate::observation::{Lost, Observation, Place, Run, Standby, Start};
 /// The state machine of one step.
 ///
 /// `Pending` → `Running` → `Completed` or `Failed`; `Pending` → `Failed` where it cannot start; `Pending` →
-/// `Skipped` where it must not. An observation may skip `Running`, which nobody need have seen. What has ended
-/// stays as it is, whatever is observed later.
+/// `Skipped` where it must not. `Running` need not have been observed. What has ended stays as
+/// it is, whatever is observed later.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub(crate) name: String,
@@ -31,7 +31,7 @@ pub enum State {
     Completed,
     /// It ended otherwise, or could not run.
     Failed(Cause),
-    /// It does not run, for what the message says.
+    /// It does not run. The message says why.
     Skipped(String),
 }
 
@@ -40,7 +40,7 @@ pub enum State {
 pub enum Pending {
     /// Its turn.
     Turn,
-    /// What the message says.
+    /// Something else, named in the message.
     Message(String),
     /// Something is wrong.
     Blocked(Cause),
@@ -59,7 +59,7 @@ pub struct Attempt {
     pub exit_code: Option<i32>,
 }
 
-/// What the edges to a step say.
+/// The edges to a step.
 pub(crate) struct Edges {
     pub turn: Turn,
     /// The last end of the steps that they come from.
@@ -67,10 +67,10 @@ pub(crate) struct Edges {
 }
 
 pub(crate) enum Turn {
-    /// An edge is open, as the message says.
+    /// An edge is open. The message names it.
     Wait(String),
     Start,
-    /// An edge is broken, as the message says.
+    /// An edge is broken. The message names it.
     Skip(String),
 }
 

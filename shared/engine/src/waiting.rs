@@ -41,7 +41,7 @@ impl WaitingCause {
         Self { severity, cause }
     }
 
-    /// A cause that is given up after [`PATIENCE`], which its message says.
+    /// A cause that is given up after [`PATIENCE`]. That is added to its message.
     #[must_use]
     pub fn given_up(severity: Severity, mut cause: Cause) -> Self {
         cause.message = format!("{}. {GIVEN_UP}", cause.message);

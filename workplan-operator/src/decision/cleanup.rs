@@ -79,7 +79,7 @@ pub fn of_deleted(
         clean(workplan, tasks, &mut status, state)
     };
     if actions.contains(&Action::RemoveFinalizer) {
-        status = prior; // nobody will read another
+        status = prior; // the Workplan goes before another status could be read
     }
     actions.splice(0..0, stopped);
     Decision {

@@ -1,4 +1,4 @@
-//! What a Workplan says of its folder.
+//! The folder of a Workplan.
 
 use kube::Resource;
 use kubeci_api::names::WORKSPACE_FINALIZER;

@@ -1,6 +1,6 @@
 use k8s_openapi::api::core::v1;
 
-/// Whether a node says that pods can run on it.
+/// Whether a node is ready to run pods.
 #[must_use]
 pub fn is_ready(node: &v1::Node) -> bool {
     let mut conditions = node

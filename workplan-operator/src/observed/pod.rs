@@ -90,7 +90,7 @@ impl ObservedPod {
             || (self.stopped_early() && !self.containers.iter().any(ObservedContainer::runs))
     }
 
-    /// Whether its phase says that nothing of it runs.
+    /// Whether nothing of it runs, by its phase.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)

@@ -14,11 +14,11 @@ pub struct ObservedState {
     /// Its pods by the index of their task.
     pub pods: BTreeMap<usize, ObservedPod>,
     pub certainty: Certainty,
-    /// What the API server said where it did not create a pod just now.
+    /// Why the API server did not create pods just now, by the index of their task.
     pub refusals: BTreeMap<usize, Refusal>,
     /// Since when it has refused them; absent where it does so for the first time.
     pub refused_since: Option<Timestamp>,
-    /// What the Events of pods say that stand still (see `pod_reader::is_stalled`).
+    /// Warnings of stalled pods (see `pod_reader::is_stalled`), by the index of their task.
     pub warnings: BTreeMap<usize, PodWarning>,
     /// The node that [`assigned_node`](super::assigned_node) names.
     pub node: NodeState,

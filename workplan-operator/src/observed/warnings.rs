@@ -1,11 +1,11 @@
-//! What the Events of pods say about what keeps them from starting.
+//! Events of pods about what keeps them from starting.
 
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 
-/// The Event that says best what keeps a pod from starting.
+/// The Event that explains best what keeps a pod from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodWarning {
     pub reason: String,
@@ -13,11 +13,10 @@ pub struct PodWarning {
     pub at: Timestamp,
 }
 
-/// Of the warnings of this last time, the one that came most often says best what is wrong: others sum up
-/// that one did not pass.
+/// Of the warnings of this last time the most frequent one counts. Others only sum up that its cause lasts.
 const LATELY: SignedDuration = SignedDuration::from_mins(3);
 
-/// What is said of placement, which a pod's own condition tells better.
+/// Warnings about placement. The pod's own condition has more about it.
 const SCHEDULING: &str = "FailedScheduling";
 
 /// The warning that counts for each pod, by its uid.
@@ -83,7 +82,7 @@ mod tests {
         })
     }
 
-    fn said(events: &[Value]) -> Option<String> {
+    fn counting_message(events: &[Value]) -> Option<String> {
         let events: Vec<Event> = events
             .iter()
             .map(|event| serde_json::from_value(event.clone()).unwrap())
@@ -95,14 +94,17 @@ mod tests {
     fn most_frequent_warning_counts() {
         let cause = event("FailedMount", "configmap not found", "02:00", 8);
         let summary = event("FailedMount", "timed out", "02:03", 1);
-        assert_eq!(said(&[cause, summary]).unwrap(), "configmap not found");
+        assert_eq!(
+            counting_message(&[cause, summary]).unwrap(),
+            "configmap not found"
+        );
     }
 
     #[test]
     fn old_warning_does_not_count() {
         let past = event("FailedMount", "past", "01:00", 8);
         let now = event("FailedCreatePodSandBox", "now", "09:00", 1);
-        assert_eq!(said(&[past, now]).unwrap(), "now");
+        assert_eq!(counting_message(&[past, now]).unwrap(), "now");
     }
 
     #[test]
@@ -110,6 +112,6 @@ mod tests {
         let mut normal = event("Pulling", "pulling", "01:00", 1);
         normal["type"] = json!("Normal");
         let placement = event("FailedScheduling", "no room", "01:00", 1);
-        assert_eq!(said(&[normal, placement]), None);
+        assert_eq!(counting_message(&[normal, placement]), None);
     }
 }

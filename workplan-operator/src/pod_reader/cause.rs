@@ -82,8 +82,8 @@ pub fn unprepared(container: &str, cause: &Cause, exit_code: Option<i32>) -> Cau
     Cause::new(reason, message)
 }
 
-/// Why steps wait that have been started without the step runner. It may be many of them, so the Workplan
-/// itself says more.
+/// Why steps wait that were started without the step runner. There may be many of them, so the details are in the
+/// Workplan's own message.
 #[must_use]
 pub fn without_runner() -> Cause {
     let message = "it waits for the step runner; the Workplan's own message says why";

@@ -18,7 +18,7 @@ pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp)
         ContainerState::Ended(end) if end.exit_code == 0 => {
             Observation::Completed(run(place, end, Some(0)))
         }
-        // A container that was stopped has an exit code that says nothing about its step.
+        // The exit code of a container that was stopped is not that of its step.
         ContainerState::Ended(end) => match cause::of_removal(pod) {
             Some(removal) => Observation::Failed(removal, run(place, end, None)),
             None => Observation::Failed(cause::of_end(end), run(place, end, Some(end.exit_code))),

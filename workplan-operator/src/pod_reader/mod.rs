@@ -1,9 +1,9 @@
-//! Reads pods: what is observed of them says how the steps of their tasks are doing.
+//! Reads pods, and emits observations of the steps of their tasks.
 //!
 //! `task` reads a task's pod, or that there is none. In a pod whose containers follow each other `native` reads each
 //! container; in one whose steps start by themselves `relay` does, with the record that the step runner leaves.
 //! `preparation` reads kubeci's own containers, `other_containers` those that are no steps. `waiting` and
-//! `scheduling` say what a pod waits for; `blocked` says why a container does not start, `cause` why one ended.
+//! `scheduling` find what a pod waits for, `blocked` why a container does not start, `cause` why one ended.
 
 mod blocked;
 mod cause;

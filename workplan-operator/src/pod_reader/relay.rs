@@ -232,7 +232,7 @@ pub fn came_up(state: &ContainerState) -> bool {
 
 /// Whether the process of an ended container was started, as its step runner or the kubelet reports. A runtime that
 /// cannot execute it, as for arguments that are too long, lets the container end like a process that failed,
-/// and says why in its log; the step runner says something before all else, unless it is killed.
+/// and writes why to its log; the step runner writes a record first, unless it is killed.
 fn has_run(end: &Ended) -> bool {
     let is_reported =
         [0, SKIPPED].contains(&end.exit_code) || end.message.parse::<Record>().is_ok();

@@ -12,7 +12,7 @@ pub enum Wait {
     Slow(Cause),
 }
 
-/// Parts of what the scheduler says about nodes, and what helps. Its condition is a text without structure.
+/// Parts of the scheduler's message about nodes, and what helps. The message has no structure.
 const ADVICE: [(&str, &str); 6] = [
     (
         "Insufficient",
@@ -36,7 +36,7 @@ const ADVICE: [(&str, &str); 6] = [
 const ANY: &str = "lower the steps' resources.requests, correct nodeSelector, affinity or tolerations, or add a node";
 
 /// What a pod waits for that is on no node. Room may come at any time, so it is waited for without end; a gate
-/// and a volume claim are things that somebody must do.
+/// must be removed and a volume claim created by someone.
 pub fn wait(pod: &ObservedPod, is_slow: bool) -> Option<Wait> {
     if !pod.gates.is_empty() {
         return Some(Wait::Wrong(gated(pod)));
@@ -80,7 +80,7 @@ fn unschedulable(pod: &ObservedPod, condition: &str) -> Wait {
     }
     // What follows is about making room by ending other pods.
     let nodes = condition.split(" preemption: ").next().unwrap_or(condition);
-    let fitting = ADVICE.iter().filter(|(word, _)| nodes.contains(word));
+    let fitting = ADVICE.iter().filter(|(part, _)| nodes.contains(part));
     let fitting: Vec<&str> = fitting.map(|(_, advice)| *advice).collect();
     let advice = if fitting.is_empty() {
         ANY.to_owned()

@@ -60,7 +60,7 @@ pub fn observe(
     None
 }
 
-/// Whether a pod has stood still for a while for a reason that its Events may tell.
+/// Whether a pod has stood still for a while for a reason that may be in its Events.
 pub fn is_stalled(pod: &ObservedPod, now: Timestamp) -> bool {
     let waits = pod.node.is_some() && waits_for(pod).is_some();
     waits && last_change(pod).is_some_and(|since| since + STILL <= now)
