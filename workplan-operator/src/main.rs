@@ -17,7 +17,7 @@ mod decision;
 mod observed;
 mod plan;
 mod pod_builder;
-mod pod_warnings;
+mod pod_reader;
 mod refusal;
 mod sweep;
 mod workspace;

@@ -11,11 +11,14 @@ use kubeci_api::{Workplan, WorkplanSpec};
 use kubeci_compiler::Limits;
 use kubeci_controller::now;
 
-use crate::decision::{Certainty, Facts, NodeState, SweepState, home, is_stalled};
-use crate::observed::{PodFacts, PodWarning, is_ready};
+use crate::observed::{
+    Certainty, NodeState, ObservedPod, ObservedState, PodWarning, SweepState, assigned_node,
+    is_ready,
+};
 use crate::pod_builder;
 use crate::pod_events::PodEvents;
 use crate::pod_index::PodIndex;
+use crate::pod_reader::is_stalled;
 use crate::reconciliation::Reconciliation;
 use crate::sweeper::SweepRounds;
 use crate::workplan_key::WorkplanKey;
@@ -36,7 +39,7 @@ pub struct Observer {
 
 impl Observer {
     /// What the watches have returned.
-    pub async fn observe(&self, workplan: &Workplan) -> Result<Facts, RequestError> {
+    pub async fn observe(&self, workplan: &Workplan) -> Result<ObservedState, RequestError> {
         let pods = self.watched_pods(workplan);
         let now = now();
         let uid = workplan.uid().unwrap_or_default();
@@ -45,7 +48,7 @@ impl Observer {
             (refused.pending(now), refused.since())
         };
         let (refusals, refused_since) = self.states.read(&uid, refused).unwrap_or_default();
-        Ok(Facts {
+        Ok(ObservedState {
             certainty: Certainty::Watched,
             refusals,
             refused_since,
@@ -64,7 +67,7 @@ impl Observer {
         let pods = run.requests.list_pods(&run.workplan).await?;
         run.facts.node = self.node_state(&run.workplan, &pods).await?;
         run.facts.sweep = self.sweep_state(&run.workplan, &pods);
-        run.facts.certainty = Certainty::Asked;
+        run.facts.certainty = Certainty::Listed;
         run.facts.pods = pods;
         Ok(())
     }
@@ -74,7 +77,7 @@ impl Observer {
         let mut owner = Workplan::new(&key.name, WorkplanSpec::default());
         owner.metadata.uid = Some(uid.to_owned());
         let pods = self.pods.of(key);
-        let mut pods = pods.values().map(|pod| PodFacts::of(pod, &owner));
+        let mut pods = pods.values().map(|pod| ObservedPod::of(pod, &owner));
         pods.any(|pod| !pod.is_quiet() && !pod.deleting)
     }
 
@@ -89,7 +92,7 @@ impl Observer {
     async fn warnings(
         &self,
         workplan: &Workplan,
-        pods: &BTreeMap<usize, PodFacts>,
+        pods: &BTreeMap<usize, ObservedPod>,
         now: Timestamp,
     ) -> BTreeMap<usize, PodWarning> {
         let namespace = workplan.namespace().unwrap_or_default();
@@ -103,12 +106,12 @@ impl Observer {
         warnings
     }
 
-    fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, PodFacts> {
+    fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, ObservedPod> {
         let watched = self.pods.of(&WorkplanKey::of(workplan));
         let tasks = 0..workplan.spec.tasks.len();
         let pods = tasks.filter_map(|task| {
             let pod = watched.get(&*pod_builder::name(workplan, task))?;
-            Some((task, PodFacts::of(pod, workplan)))
+            Some((task, ObservedPod::of(pod, workplan)))
         });
         pods.collect()
     }
@@ -116,9 +119,9 @@ impl Observer {
     async fn node_state(
         &self,
         workplan: &Workplan,
-        pods: &BTreeMap<usize, PodFacts>,
+        pods: &BTreeMap<usize, ObservedPod>,
     ) -> Result<NodeState, RequestError> {
-        let Some(name) = home(workplan, pods) else {
+        let Some(name) = assigned_node(workplan, pods) else {
             return Ok(NodeState::Ready);
         };
         let state = |node: &Node| {
@@ -136,8 +139,8 @@ impl Observer {
         Ok(node.as_ref().map_or(NodeState::Gone, state))
     }
 
-    fn sweep_state(&self, workplan: &Workplan, pods: &BTreeMap<usize, PodFacts>) -> SweepState {
-        let node = home(workplan, pods);
+    fn sweep_state(&self, workplan: &Workplan, pods: &BTreeMap<usize, ObservedPod>) -> SweepState {
+        let node = assigned_node(workplan, pods);
         node.map_or(SweepState::NotAsked, |node| {
             self.sweeps.state(node, &Folder::of(workplan))
         })

@@ -214,14 +214,14 @@ mod tests {
     #[case::later_in_the_chain(&["a:b b |"], "spec.tasks[0].SerialSteps[0].dependency[0]: \"b\" does not end before")]
     #[case::serial_on_parallel(&["a:b | b"], "spec.tasks[0].SerialSteps[0].dependency[0]: \"b\" does not end before")]
     #[case::later_task(&["a | b c:d", "d |"], "spec.tasks[0].ParallelSteps[1].dependency[0]: \"d\" is in a later task, spec.tasks[1]")]
-    fn invalid_tasks_are_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
+    fn invalid_plan_is_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
         let spec = spec(Order::Linear, tasks);
         let error = validate(&spec).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]
-    fn graph_tasks_look_ahead_without_cycles() {
+    fn graph_tasks_may_not_form_a_cycle() {
         let ahead = spec(Order::Graph, &["a:b |", "b |"]);
         assert!(validate(&ahead).is_ok());
 
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn relay_steps_may_depend_on_each_other() {
+    fn steps_of_a_relay_may_depend_on_each_other() {
         let spec = relay(&["| c:b b:a a", "| d:a"]);
         let plan = validate(&spec).unwrap();
         let needs: Vec<_> = (0..plan.steps.len())
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn dependency_named_twice_counts_once() {
+    fn repeated_dependency_counts_once() {
         let mut twice = step("b");
         twice.dependency = vec!["a".into(), "a".into()];
         let mut spec = spec(Order::Linear, &["a |"]);

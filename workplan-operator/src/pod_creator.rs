@@ -8,8 +8,9 @@ use kube::ResourceExt;
 use kubeci_api::StepPhase;
 use kubeci_compiler::first_pod_requests;
 
-use crate::decision::{Action, Decision, home};
+use crate::decision::{Action, Decision};
 use crate::metrics::Metrics;
+use crate::observed::assigned_node;
 use crate::pod_builder::{self, Placement};
 use crate::reconciliation::Reconciliation;
 use crate::workplan_requests::{Created, RequestError};
@@ -75,7 +76,7 @@ impl PodCreator {
     }
 
     fn build(&self, run: &Reconciliation, decision: &Decision, task: usize) -> Pod {
-        let node = home(&run.workplan, &run.facts.pods);
+        let node = assigned_node(&run.workplan, &run.facts.pods);
         let limits = &run.facts.limits;
         let room = || {
             let spec = run.workplan.spec.clone();

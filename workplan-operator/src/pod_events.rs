@@ -10,8 +10,7 @@ use kube::{Api, Client};
 use kubeci_controller::api_error::message;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::observed::PodWarning;
-use crate::pod_warnings::warnings;
+use crate::observed::{PodWarning, warnings};
 
 /// How long the Events of a namespace are used.
 const MAX_AGE: Duration = Duration::from_secs(2);

@@ -7,7 +7,8 @@ use kube::{Client, ResourceExt};
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan};
 
-use crate::decision::{Action, Certainty, Decision, decide, holds_folder, home};
+use crate::decision::{Action, Decision, decide, holds_folder};
+use crate::observed::{Certainty, assigned_node};
 use crate::observer::Observer;
 use crate::pod_creator::PodCreator;
 use crate::reconciliation::{Reconciled, Reconciliation};
@@ -142,7 +143,7 @@ impl Reconciler {
         loop {
             let decision = decide(&run.workplan, &run.facts);
             let watched = run.facts.certainty == Certainty::Watched;
-            if watched && decision.actions.contains(&Action::Ask) {
+            if watched && decision.actions.contains(&Action::ListPods) {
                 self.observer.list_pods(run).await?;
             } else if decision.actions.contains(&Action::AddFinalizer) {
                 let meta = run.requests.add_finalizer(&run.workplan).await?;
@@ -164,19 +165,19 @@ impl Reconciler {
                 None => Ok(()),
             },
             Action::Sweep => {
-                if let Some(node) = home(&run.workplan, &run.facts.pods) {
+                if let Some(node) = assigned_node(&run.workplan, &run.facts.pods) {
                     self.sweeps.request(node, Folder::of(&run.workplan));
                 }
                 Ok(())
             }
             Action::RemoveFinalizer => self.remove_finalizer(run).await,
-            Action::AddFinalizer | Action::CreatePod(_) | Action::Ask => Ok(()),
+            Action::AddFinalizer | Action::CreatePod(_) | Action::ListPods => Ok(()),
         }
     }
 
     async fn remove_finalizer(&self, run: &mut Reconciliation) -> Result<(), RequestError> {
         let meta = run.requests.remove_finalizer(&run.workplan).await?;
-        if let Some(node) = home(&run.workplan, &run.facts.pods) {
+        if let Some(node) = assigned_node(&run.workplan, &run.facts.pods) {
             self.sweeps.forget(node, &Folder::of(&run.workplan));
         }
         run.replaced(meta);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::core::ObjectMeta;
 use kubeci_api::{Workplan, WorkplanStatus};
 
-use crate::decision::Facts;
+use crate::observed::ObservedState;
 use crate::workplan_cache::Expectations;
 use crate::workplan_requests::{RequestError, WorkplanRequests};
 
@@ -19,7 +19,7 @@ pub struct Reconciliation {
     /// The bytes of the Workplan as JSON.
     pub size: usize,
     pub expectations: Expectations,
-    pub facts: Facts,
+    pub facts: ObservedState,
     /// The tasks whose pods were created, or refused, in this reconcile.
     pub created: HashSet<usize>,
     /// An error that does not stop the reconcile.

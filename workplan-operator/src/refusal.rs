@@ -1,10 +1,10 @@
-//! What it means that the API server did not create a pod.
+//! Why the API server does not create a pod, and whether it may later.
 
 use kube::core::Status;
 use kube::core::response::StatusDetails;
 use kubeci_controller::api_error::is_too_large;
 
-/// Why a pod could not be created, in words for the Workplan.
+/// Why a pod could not be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub verdict: Verdict,
@@ -16,8 +16,8 @@ pub struct Refusal {
 pub enum Verdict {
     /// The pod will never be created: what is wrong stands in the Workplan, which cannot be changed.
     Never,
-    /// A policy refuses it, or somebody who does not say whether for good: a label, a webhook or an exception can be
-    /// corrected. It is tried again as long as an image that cannot be pulled.
+    /// A policy refuses it, or something that does not state whether for good: a label, a webhook or an exception can
+    /// be corrected. It is tried again as long as an image that cannot be pulled.
     Perhaps,
     /// Somebody will make it possible, however long it takes; it is tried again.
     Later,
@@ -91,7 +91,7 @@ impl Refusal {
             );
             return Self::new(Verdict::Later, "OperatorForbidden", message);
         }
-        // Of what admission refuses, the API gives nothing but words.
+        // The API gives only a text of what admission refuses.
         if text.contains("exceeded quota") || text.contains("failed quota") {
             return Self::new(Verdict::Later, "QuotaExceeded", quota(text));
         }
@@ -127,7 +127,7 @@ fn is_of_fields(status: &Status) -> bool {
             .is_some_and(|first| first && fields.all(|it| it))
 }
 
-/// Whether the operator itself lacks a right. Who authorizes has not seen the object, and so does not name it.
+/// Whether the operator itself lacks a right. Authorization comes before the object is read, so it does not name it.
 fn is_of_authorization(status: &Status) -> bool {
     let details = status.details.as_ref();
     details.is_some_and(|details| !details.kind.is_empty() && details.name.is_empty())
@@ -235,7 +235,7 @@ mod tests {
     #[case::no_account(403, "Forbidden", r#"pods "p" is forbidden: error looking up service account ns/builder: serviceaccount "builder" not found"#, Some((Verdict::Later, "ServiceAccountMissing")))]
     #[case::limit_range(403, "Forbidden", r#"pods "p" is forbidden: maximum cpu usage per Container is 1, but limit is 2"#, Some((Verdict::Perhaps, "LimitsChanged")))]
     #[case::admission_plugin(403, "Forbidden", r#"pods "p" is forbidden: Node "n" is read-only"#, Some((Verdict::Perhaps, "PodRefused")))]
-    fn what_admission_refuses_is_told_apart(
+    fn admission_errors_are_classified(
         #[case] code: u16,
         #[case] reason: &str,
         #[case] message: &str,
@@ -260,7 +260,7 @@ mod tests {
     #[case::webhook_down(500, json!(null), "failed calling webhook", None)]
     #[case::too_many(429, json!(null), "later", None)]
     #[case::timeout(504, json!(null), "timed out", None)]
-    fn answers_are_told_apart(
+    fn api_errors_are_classified(
         #[case] code: u16,
         #[case] details: Value,
         #[case] message: &str,
@@ -291,8 +291,11 @@ mod tests {
         "workspace: emptyDir"
     )]
     #[case::own_fault("runAsNonRoot != true", "securityContext of the steps")]
-    fn pod_security_is_told_with_what_helps(#[case] text: &str, #[case] advice: &str) {
-        let said = pod_security(text);
-        assert!(said.contains(text) && said.contains(advice), "{said}");
+    fn pod_security_error_has_advice(#[case] text: &str, #[case] advice: &str) {
+        let message = pod_security(text);
+        assert!(
+            message.contains(text) && message.contains(advice),
+            "{message}"
+        );
     }
 }

@@ -88,6 +88,7 @@ fn head(status: &WorkplanStatus) -> WorkplanStatus {
     WorkplanStatus {
         phase: status.phase,
         reason: status.reason.clone(),
+        summary: status.summary.clone(),
         task_index: status.task_index,
         message: status.message.clone(),
         node: status.node.clone(),

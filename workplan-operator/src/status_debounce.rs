@@ -52,7 +52,9 @@ pub struct StatusUpdate<'a> {
 impl StatusUpdate<'_> {
     /// Whether only the progress changes. That a plan runs is written soon, and so is what it waits for.
     fn is_progress(&self) -> bool {
-        self.flushed.phase == self.next.phase && self.flushed.reason == self.next.reason
+        self.flushed.phase == self.next.phase
+            && self.flushed.reason == self.next.reason
+            && self.flushed.summary == self.next.summary
     }
 }
 

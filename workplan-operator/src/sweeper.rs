@@ -11,13 +11,12 @@ use kubeci_compiler::Limits;
 use kubeci_controller::api_error::{is_gone, message};
 use kubeci_controller::now;
 
-use crate::decision::SweepState;
 use crate::metrics::{Metrics, SweepResult};
-use crate::observed::is_ready;
+use crate::observed::{SweepState, is_ready};
 use crate::pod_events::PodEvents;
 use crate::queue::Queue;
 use crate::state_map::StateMap;
-use crate::sweep::pod::{self, SweepFacts, SweepPodState};
+use crate::sweep::pod::{self, ObservedSweepPod, SweepPodState};
 use crate::sweep::round::{Next, Round, Turn};
 use crate::workplan_key::WorkplanKey;
 use crate::workspace::Folder;
@@ -88,7 +87,7 @@ impl Sweeper {
             }
             _ => None,
         };
-        let facts = pod.map(|pod| SweepFacts::of(&pod, warning.as_ref()));
+        let facts = pod.map(|pod| ObservedSweepPod::of(&pod, warning.as_ref()));
         let is_underway =
             matches!(&facts, Some(facts) if matches!(facts.state, SweepPodState::Underway(_)));
         let turn = |round: &mut Round| round.turn(facts.as_ref(), is_ready(node), now());

@@ -48,6 +48,8 @@ fn new_problems<'a>(
         condition.status == "Unknown"
             && after.reason.as_ref() == Some(&condition.reason)
             && !TRANSIENT.contains(&condition.reason.as_str())
+            // The Workplan continues; the failure is published when it has ended.
+            && condition.reason != "StepFailed"
     };
     let is_new = |condition: &Condition| {
         let mut known = before.conditions.iter();
@@ -72,7 +74,7 @@ mod tests {
 
     fn status(phase: Phase, conditions: &[(&str, &str, &str)]) -> WorkplanStatus {
         let reason = conditions.iter().find(|(type_, ..)| *type_ == "Succeeded");
-        let reason = reason.filter(|(.., reason)| !["Running", "StepFailed"].contains(reason));
+        let reason = reason.filter(|(.., reason)| *reason != "Running");
         let conditions = conditions.iter().map(|(type_, status, reason)| Condition {
             type_: (*type_).into(),
             status: (*status).into(),

@@ -13,7 +13,7 @@ use kubeci_controller::api_error::{self, message};
 use kubeci_controller::request_metadata;
 use serde_json::{Value, json};
 
-use crate::observed::PodFacts;
+use crate::observed::ObservedPod;
 use crate::pod_builder;
 use crate::refusal::{Refusal, blames_pod_level, exceeds_quota};
 use crate::status_change::StatusChange;
@@ -68,7 +68,7 @@ impl RequestError {
 pub enum Created {
     Yes,
     /// A pod of this name exists.
-    Exists(Box<PodFacts>),
+    Exists(Box<ObservedPod>),
     Refused(Refusal),
 }
 
@@ -108,7 +108,7 @@ impl WorkplanRequests {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let existing = self.pods.get_opt(&pod.name_any()).await;
                 let existing = existing.map_err(RequestError::of("getting a pod"))?;
-                let facts = existing.map(|existing| Box::new(PodFacts::of(&existing, workplan)));
+                let facts = existing.map(|existing| Box::new(ObservedPod::of(&existing, workplan)));
                 Ok(facts.map_or(Created::Yes, Created::Exists))
             }
             Err(kube::Error::Api(status)) => {
@@ -144,7 +144,7 @@ impl WorkplanRequests {
     pub async fn list_pods(
         &self,
         workplan: &Workplan,
-    ) -> Result<BTreeMap<usize, PodFacts>, RequestError> {
+    ) -> Result<BTreeMap<usize, ObservedPod>, RequestError> {
         let of_workplan = format!("{WORKPLAN_LABEL}={}", workplan.name_any());
         let pods = self
             .pods
@@ -153,13 +153,13 @@ impl WorkplanRequests {
         let pods = pods.map_err(RequestError::of("listing pods"))?.items;
         let facts = pods.iter().filter_map(|pod| {
             let task = pod.labels().get(TASK_LABEL)?.parse().ok()?;
-            Some((task, PodFacts::of(pod, workplan)))
+            Some((task, ObservedPod::of(pod, workplan)))
         });
         Ok(facts.collect())
     }
 
     /// Deletes a pod. A pod that was observed without a node is deleted only if it still has none.
-    pub async fn delete_pod(&self, pod: &PodFacts) -> Result<(), RequestError> {
+    pub async fn delete_pod(&self, pod: &ObservedPod) -> Result<(), RequestError> {
         let unplaced = pod.node.is_none().then(|| pod.version.clone()).flatten();
         let params = DeleteParams {
             preconditions: Some(Preconditions {
@@ -354,7 +354,7 @@ mod tests {
         };
         let (requests, workplan, _) = requests(vec![(code, value)]);
         let pod: Pod = serde_json::from_value(stored_pod()).unwrap();
-        let result = requests.delete_pod(&PodFacts::of(&pod, &workplan)).await;
+        let result = requests.delete_pod(&ObservedPod::of(&pod, &workplan)).await;
         assert_eq!(result.is_ok(), deleted);
     }
 

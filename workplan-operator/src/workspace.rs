@@ -115,7 +115,7 @@ mod tests {
     #[case::climbing(Some("../../etc"), None, "ns/_/plan")]
     #[case::absolute(Some("/etc"), Some("flow"), "ns/flow/plan")]
     #[case::parent(Some(".."), Some("a_b"), "ns/_/plan")]
-    fn law_5_a_folder_never_leaves_its_place(
+    fn law_5_folder_stays_below_its_root(
         #[case] owner: Option<&str>,
         #[case] label: Option<&str>,
         #[case] expected: &str,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[rstest]
-    fn only_folders_are_read(
+    fn invalid_folder_is_refused(
         #[values(
             "", "a", "a/b", "a/b/c/d", "a/../c", "../b/c", "a//c", "/a/b", "a/b/.", "a/_/_",
             "a/B/c"

@@ -30,7 +30,7 @@ pub use step::Step;
 pub use trigger::{Trigger, TriggerEvent, TriggeredBy};
 pub use workflow::{LedgerEntry, Workflow, WorkflowSpec, WorkflowStatus};
 pub use workplan::{
-    Order, Phase, StepPhase, StepStatus, Task, Workplan, WorkplanSpec, WorkplanStatus,
+    Order, Phase, StepAttempt, StepPhase, StepStatus, Task, Workplan, WorkplanSpec, WorkplanStatus,
 };
 pub use workspace::WorkspaceKind;
 

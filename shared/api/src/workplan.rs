@@ -25,7 +25,7 @@ use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress"),
     printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger.name"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.summary"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Node", type_ = "string", json_path = ".status.node", priority = 1),
     printcolumn(name = "Started", type_ = "date", json_path = ".status.startedAt", priority = 1),
@@ -187,9 +187,14 @@ pub struct WorkplanStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
 
-    /// The reason of the phase, short enough for a column.
+    /// The reason of the phase, one CamelCase word such as `StepFailed` or `QuotaExceeded`. Not set if there is no
+    /// problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+
+    /// The reason in a few words, with the step that failed: `build: exit code 3`. The column REASON shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
 
     /// The index of the first task that has not ended. After the end: of the last task that started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -266,7 +271,61 @@ pub struct StepStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
 
-    /// The reason of the phase, and what to do.
+    /// The reason of a failure or of a wait, one CamelCase word: `Error` (the exit code is not 0), `OOMKilled`,
+    /// `ImagePullBackOff`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+
+    /// The reason of the phase in a sentence, and what to do. If the command failed, the end of its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+
+    /// The attempts to run the step, in order. Not set if there is only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub attempts: Vec<StepAttempt>,
+}
+
+impl StepStatus {
+    /// The number of the attempt that the other fields describe, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempts.last().map_or(1, |attempt| attempt.number)
+    }
+}
+
+/// An attempt to run a step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepAttempt {
+    /// The number of the attempt, from 1.
+    pub number: u32,
+
+    /// The pod of the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+
+    /// The container of the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+
+    /// When the attempt started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<MicroTime>,
+
+    /// When the attempt ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<MicroTime>,
+
+    /// The exit code of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+
+    /// The reason of the failure, one CamelCase word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+
+    /// The reason of the failure in a sentence, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -64,11 +64,12 @@ impl Test {
         .await
     }
 
-    /// A Workplan, once it says all these words in its reason or its message, in capitals or not.
+    /// A Workplan, once it says all these words in its reason, summary or message, in capitals or not.
     pub async fn workplan_says(&self, name: &str, words: &[&str]) -> Workplan {
         self.workplan_when(name, &format!("says {words:?}"), |plan| {
             let status = plan.status.clone().unwrap_or_default();
-            let said = [status.reason, status.message].map(Option::unwrap_or_default);
+            let said =
+                [status.reason, status.summary, status.message].map(Option::unwrap_or_default);
             all_in(&said.join(" "), words)
         })
         .await

@@ -4,41 +4,45 @@ use std::ops::Range;
 
 use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
 
-use super::run::given_up;
-use super::{
-    Action, Certainty, Decision, Facts, NodeState, SweepState, has_finalizer, holds_folder, home,
-    report,
+use kube::Resource;
+use kubeci_engine::deleting_status;
+
+use super::action::{Action, Decision};
+use super::conditions;
+use super::stuck_pod::is_stuck;
+use super::workplan::{has_finalizer, holds_folder};
+use crate::observed::{
+    Certainty, NodeState, ObservedPod, ObservedState, Owner, SweepState, assigned_node,
 };
-use crate::observed::Owner;
 
 /// Cleans up after a plan whose steps have all ended.
 pub fn of_ended(
     workplan: &Workplan,
     tasks: &[Range<usize>],
     mut status: WorkplanStatus,
-    facts: &Facts,
+    state: &ObservedState,
 ) -> Decision {
-    let stuck: Vec<Action> = pods_of(tasks, facts)
+    let stuck: Vec<Action> = pods_of(tasks, state)
         .filter(|(task, pod)| {
-            steps_of(tasks, &status, *task).is_some_and(|steps| given_up(steps, pod))
+            steps_of(tasks, &status, *task).is_some_and(|steps| is_stuck(steps, pod))
         })
         .map(|(task, _)| Action::DeletePod(task))
         .collect();
     if !holds_folder(workplan) {
-        gone_with_its_pod(&mut status, facts);
+        gone_with_its_pod(&mut status, state);
     }
     let actions = if !stuck.is_empty() {
         stuck
     } else if !has_finalizer(workplan) {
         // The finalizer comes before the first pod.
-        if home(workplan, &facts.pods).is_none() && !report::is_cleaned(&status) {
-            never_placed(&mut status, facts);
+        if assigned_node(workplan, &state.pods).is_none() && !conditions::is_cleaned(&status) {
+            never_placed(&mut status, state);
         }
         Vec::new()
-    } else if report::is_cleaned(&status) {
+    } else if conditions::is_cleaned(&status) {
         vec![Action::RemoveFinalizer]
     } else {
-        clean(workplan, tasks, &mut status, facts)
+        clean(workplan, tasks, &mut status, state)
     };
     Decision {
         actions,
@@ -51,31 +55,31 @@ pub fn of_deleted(
     workplan: &Workplan,
     tasks: &[Range<usize>],
     prior: WorkplanStatus,
-    facts: &Facts,
+    state: &ObservedState,
 ) -> Decision {
     if !has_finalizer(workplan) {
         return Decision::wait(prior);
     }
     let mut status = prior.clone();
     if !status.phase.is_some_and(Phase::is_final) {
-        report::deleting(
-            workplan,
+        deleting_status(
             &mut status,
-            home(workplan, &facts.pods),
-            facts.now,
+            assigned_node(workplan, &state.pods),
+            workplan.meta().generation,
+            state.now,
         );
     }
-    let stopped: Vec<Action> = pods_of(tasks, facts)
+    let stopped: Vec<Action> = pods_of(tasks, state)
         .filter(|(_, pod)| !pod.deleting)
         .map(|(task, _)| Action::DeletePod(task))
         .collect();
-    let mut actions = if report::is_cleaned(&status) || !holds_folder(workplan) {
+    let mut actions = if conditions::is_cleaned(&status) || !holds_folder(workplan) {
         vec![Action::RemoveFinalizer]
     } else {
-        clean(workplan, tasks, &mut status, facts)
+        clean(workplan, tasks, &mut status, state)
     };
     if actions.contains(&Action::RemoveFinalizer) {
-        status = prior; // nobody will read another
+        status = prior; // the Workplan goes before another status could be read
     }
     actions.splice(0..0, stopped);
     Decision {
@@ -89,43 +93,43 @@ fn clean(
     workplan: &Workplan,
     tasks: &[Range<usize>],
     status: &mut WorkplanStatus,
-    facts: &Facts,
+    state: &ObservedState,
 ) -> Vec<Action> {
-    let node = home(workplan, &facts.pods).map(ToOwned::to_owned);
-    let gone = node.is_some() && facts.node == NodeState::Gone;
-    if !gone && may_have_more_pods(tasks, status, facts) {
-        return vec![Action::Ask];
+    let node = assigned_node(workplan, &state.pods).map(ToOwned::to_owned);
+    let gone = node.is_some() && state.node == NodeState::Gone;
+    if !gone && may_have_more_pods(tasks, status, state) {
+        return vec![Action::ListPods];
     }
-    let waits = pods_of(tasks, facts).any(|(_, pod)| !pod.is_quiet());
+    let waits = pods_of(tasks, state).any(|(_, pod)| !pod.is_quiet());
     let Some(node) = node else {
         if waits {
             return Vec::new();
         }
-        never_placed(status, facts);
+        never_placed(status, state);
         return vec![Action::RemoveFinalizer];
     };
-    match (facts.node, &facts.sweep) {
+    match (state.node, &state.sweep) {
         (NodeState::Gone, _) => {
             let message = format!("the node {node} is no more, and the folder with it");
-            done(status, facts, "NodeGone", &message)
+            done(status, state, "NodeGone", &message)
         }
         (_, SweepState::Done) if !waits => {
             let message = format!("the folder is removed from the node {node}");
-            done(status, facts, "Removed", &message)
+            done(status, state, "Removed", &message)
         }
         (NodeState::NotReady, _) => {
             let message = format!(
                 "the node {node} is not ready; the folder is removed when it is back, or let go when it is deleted"
             );
-            report::uncleaned(status, facts.now, "NodeNotReady", &message);
+            conditions::uncleaned(status, state.now, "NodeNotReady", &message);
             Vec::new()
         }
         (NodeState::Ready, _) if waits => Vec::new(),
-        (NodeState::Ready, SweepState::Failed(said)) => {
+        (NodeState::Ready, SweepState::Failed(error)) => {
             let message = format!(
-                "the folder could not be removed from the node {node}: {said}. It is tried again"
+                "the folder could not be removed from the node {node}: {error}. It is tried again"
             );
-            report::uncleaned(status, facts.now, "SweepFailed", &message);
+            conditions::uncleaned(status, state.now, "SweepFailed", &message);
             Vec::new()
         }
         (NodeState::Ready, SweepState::NotAsked) => vec![Action::Sweep],
@@ -133,30 +137,39 @@ fn clean(
     }
 }
 
-fn never_placed(status: &mut WorkplanStatus, facts: &Facts) {
+fn never_placed(status: &mut WorkplanStatus, state: &ObservedState) {
     let message = "no pod of it was ever placed on a node";
-    report::cleaned(status, facts.now, "NeverPlaced", message);
+    conditions::cleaned(status, state.now, "NeverPlaced", message);
 }
 
-fn gone_with_its_pod(status: &mut WorkplanStatus, facts: &Facts) {
+fn gone_with_its_pod(status: &mut WorkplanStatus, state: &ObservedState) {
     let message = "the folder was the pod's own, and goes with its containers";
-    report::cleaned(status, facts.now, "NothingOnNode", message);
+    conditions::cleaned(status, state.now, "NothingOnNode", message);
 }
 
-fn done(status: &mut WorkplanStatus, facts: &Facts, reason: &str, message: &str) -> Vec<Action> {
-    report::cleaned(status, facts.now, reason, message);
+fn done(
+    status: &mut WorkplanStatus,
+    state: &ObservedState,
+    reason: &str,
+    message: &str,
+) -> Vec<Action> {
+    conditions::cleaned(status, state.now, reason, message);
     vec![Action::RemoveFinalizer]
 }
 
 /// Whether a task may have a pod that has not been seen; one whose steps were all skipped never had any.
-fn may_have_more_pods(tasks: &[Range<usize>], status: &WorkplanStatus, facts: &Facts) -> bool {
+fn may_have_more_pods(
+    tasks: &[Range<usize>],
+    status: &WorkplanStatus,
+    state: &ObservedState,
+) -> bool {
     let skipped = |step: &StepStatus| step.phase == StepPhase::Skipped;
     let may_have = |task: usize| {
         let steps = steps_of(tasks, status, task);
         !steps.is_some_and(|steps| steps.iter().all(skipped))
     };
-    let mut unseen = (0..tasks.len()).filter(|task| !facts.pods.contains_key(task));
-    facts.certainty == Certainty::Watched && unseen.any(may_have)
+    let mut unseen = (0..tasks.len()).filter(|task| !state.pods.contains_key(task));
+    state.certainty == Certainty::Watched && unseen.any(may_have)
 }
 
 fn steps_of<'a>(
@@ -169,9 +182,9 @@ fn steps_of<'a>(
 
 fn pods_of<'a>(
     tasks: &[Range<usize>],
-    facts: &'a Facts,
-) -> impl Iterator<Item = (usize, &'a crate::observed::PodFacts)> {
+    state: &'a ObservedState,
+) -> impl Iterator<Item = (usize, &'a ObservedPod)> {
     let known = tasks.len();
-    let pods = facts.pods.iter().map(|(task, pod)| (*task, pod));
-    pods.filter(move |(task, pod)| *task < known && pod.owner == Owner::Ours)
+    let pods = state.pods.iter().map(|(task, pod)| (*task, pod));
+    pods.filter(move |(task, pod)| *task < known && pod.owner == Owner::Workplan)
 }

@@ -4,7 +4,7 @@ use kube::Resource;
 use kubeci_api::{Phase, StepStatus, Workplan, WorkplanStatus};
 use kubeci_compiler::{MESSAGE_BYTES, STORED_MAX, TooLarge, stored_bytes, too_large};
 
-/// A status of less is not looked at: there is always room for it.
+/// A status of less is not measured: there is always room for it.
 const SMALL: usize = 128 << 10;
 /// The most bytes of a condition's message.
 const SENTENCES: usize = 4 << 10;
@@ -35,7 +35,7 @@ pub fn shorten(workplan: &Workplan, status: &mut WorkplanStatus) {
     for message in status.message.iter_mut().chain(conditions) {
         cut(message, SENTENCES);
     }
-    if told_bytes(status) < SMALL {
+    if largest_bytes(status) < SMALL {
         return;
     }
     let spec = stored_bytes(&workplan.spec) + metadata_bytes(workplan) + BESIDE;
@@ -44,10 +44,16 @@ pub fn shorten(workplan: &Workplan, status: &mut WorkplanStatus) {
     let room = STORED_MAX.saturating_sub(spec + managed);
     let mut longest = 16 * MESSAGE_BYTES;
     while stored_bytes(status) > room && longest >= MESSAGE_BYTES {
-        let messages = status.steps.iter_mut().filter_map(|it| it.message.as_mut());
+        let messages = status.steps.iter_mut().flat_map(messages);
         messages.for_each(|message| cut(message, longest));
         longest /= 2;
     }
+}
+
+fn messages(step: &mut StepStatus) -> impl Iterator<Item = &mut String> {
+    let attempts = step.attempts.iter_mut();
+    let of_attempts = attempts.filter_map(|it| it.message.as_mut());
+    step.message.iter_mut().chain(of_attempts)
 }
 
 /// What is left of a status that the API server finds too large: all but its steps.
@@ -68,10 +74,14 @@ pub fn least(status: &WorkplanStatus, error: &str) -> WorkplanStatus {
     least
 }
 
-/// About what the status takes that tells the most.
-fn told_bytes(status: &WorkplanStatus) -> usize {
-    let told = |step: &StepStatus| 512 + step.message.as_ref().map_or(0, String::len);
-    status.steps.iter().map(told).sum()
+/// About what the largest form of the status takes.
+fn largest_bytes(status: &WorkplanStatus) -> usize {
+    let bytes = |step: &StepStatus| {
+        let attempts = step.attempts.iter();
+        let attempts = attempts.map(|it| 512 + it.message.as_ref().map_or(0, String::len));
+        512 + step.message.as_ref().map_or(0, String::len) + attempts.sum::<usize>()
+    };
+    status.steps.iter().map(bytes).sum()
 }
 
 /// Such as what `kubectl apply` keeps of the plan as it was written.
@@ -107,7 +117,7 @@ mod tests {
     use crate::testing::workplan;
 
     #[test]
-    fn a_text_is_cut_as_it_is_stored() {
+    fn text_is_cut_by_its_stored_bytes() {
         for text in ["<".repeat(500), "é\n".repeat(300), "a".repeat(300)] {
             let mut short = text.clone();
             cut(&mut short, 256);
@@ -120,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn plan_that_has_not_started_is_refused() {
+    fn unstarted_plan_may_be_too_large() {
         let mut plan = workplan(Order::Linear, &["a"]);
         plan.spec.tasks[0].serial_steps.clear();
         plan.spec.tasks[0].parallel_steps = vec![Step {
@@ -142,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_status_of_a_plan_that_just_fits_is_made_to_fit() {
+    fn largest_status_of_fitting_plan_is_shortened() {
         let mut plan = workplan(Order::Linear, &[]);
         let step = |at: usize, script: usize| Step {
             name: format!("{at:x<60}"),
@@ -162,18 +172,19 @@ mod tests {
             script -= 1;
         }
         let time = || serde_json::from_str("\"2026-01-01T00:10:00.000000Z\"").ok();
-        let told = |at: usize| StepStatus {
+        let bytes = |at: usize| StepStatus {
             name: format!("{at:x<60}"),
             pod: Some("p".repeat(63)),
             container: Some(format!("{at:x<60}")),
             started_at: time(),
             finished_at: time(),
             exit_code: Some(137),
+            reason: Some("CreateContainerConfigError".into()),
             message: Some("exit code 137: <".repeat(100)),
             ..StepStatus::default()
         };
         let mut status = WorkplanStatus {
-            steps: (0..500).map(told).collect(),
+            steps: (0..500).map(bytes).collect(),
             ..WorkplanStatus::default()
         };
         shorten(&plan, &mut status);

@@ -1,4 +1,4 @@
-//! How much of a plan hands over inside pods, and what these ask for: said once, when it starts.
+//! The condition `Relayed`: how much of a plan hands over inside pods, and what these request.
 
 use kubeci_api::{Order, Task};
 use kubeci_compiler::{Limits, Room, is_relay, relay_apart, relay_room};
@@ -13,7 +13,7 @@ pub struct Relayed {
     pub message: String,
 }
 
-pub fn say(tasks: &[Task], limits: &Limits) -> Relayed {
+pub fn relayed(tasks: &[Task], limits: &Limits) -> Relayed {
     let relays = || {
         let relays = tasks.iter().enumerate();
         relays.filter(|(_, task)| is_relay(Order::Relay, task))
@@ -81,7 +81,7 @@ mod tests {
     #[case::one(&["| a b:a"], "OnePod", "1 pod; 2 of 2 steps hand over inside them. Pod 0: its containers request what the steps say")]
     #[case::two(&["| a b:a", "| x:a"], "SeveralPods", "2 pods; 2 of 3 steps hand over inside them. Pod 0: its containers request what the steps say. Pods of their own: x has no `commands`")]
     #[case::none(&["| x"], "OnePod", "1 pod; 0 of 1 steps hand over inside them. Pods of their own: x has no `commands`")]
-    fn condition_says_what_hands_over(
+    fn condition_counts_steps_that_hand_over(
         #[case] tasks: &[&str],
         #[case] reason: &str,
         #[case] message: &str,
@@ -96,7 +96,10 @@ mod tests {
                 step.commands.clear();
             }
         }
-        let said = say(&tasks, &Limits::NONE);
-        assert_eq!((said.reason, said.message.as_str()), (reason, message));
+        let condition = relayed(&tasks, &Limits::NONE);
+        assert_eq!(
+            (condition.reason, condition.message.as_str()),
+            (reason, message)
+        );
     }
 }

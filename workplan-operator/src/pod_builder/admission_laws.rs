@@ -167,7 +167,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn what_is_admitted_by_hand_is_admitted_as_a_plan(
+    fn admitted_steps_are_admitted_as_a_plan(
         ranges in limit_ranges(),
         resources in vec(resources(), 1..=6),
         chain in 0..=4_usize,

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
-use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
+use kubeci_api::{Step, StepStatus, Task, Workplan, WorkspaceKind};
 
 use container::some;
 use kubeci_compiler::{Limits, Requests, is_relay};
@@ -44,10 +44,26 @@ pub struct Placement<'a> {
     pub image: &'a str,
 }
 
-/// The name of a task's pod.
+/// The name of a task's pod. From the second attempt on it has the attempt's number, behind a letter: the pod of
+/// another Workplan, whose name may end in a number, has no such name.
 #[must_use]
 pub fn name(workplan: &Workplan, task: usize) -> String {
-    format!("{}-{task}", workplan.name_any())
+    let first = format!("{}-{task}", workplan.name_any());
+    match attempt(workplan, task) {
+        1 => first,
+        attempt => format!("{first}-a{attempt}"),
+    }
+}
+
+/// The attempt that a task is at: the latest of its steps.
+fn attempt(workplan: &Workplan, task: usize) -> u32 {
+    let tasks = workplan.spec.tasks.iter();
+    let mut counts = tasks.map(|it| it.serial_steps.len() + it.parallel_steps.len());
+    let before = counts.by_ref().take(task).sum();
+    let count = counts.next().unwrap_or_default();
+    let steps = workplan.status.iter().flat_map(|status| &status.steps);
+    let attempts = steps.skip(before).take(count).map(StepStatus::attempt);
+    attempts.max().unwrap_or(1)
 }
 
 /// The pod of a task, made of those of its steps that `runs` says are left.
@@ -222,12 +238,26 @@ mod tests {
     use crate::testing::workplan;
 
     #[rstest]
+    #[case::first(json!([]), "plan-1")]
+    #[case::second(json!([{"number": 1}, {"number": 2}]), "plan-1-a2")]
+    fn pod_name_has_later_attempt(#[case] attempts: Value, #[case] expected: &str) {
+        let mut workplan = workplan(Order::Linear, &["a | b", "c d"]);
+        assert_eq!(name(&workplan, 1), "plan-1", "without a status");
+        let step = |name: &str| json!({"name": name, "phase": "pending"});
+        let mut steps = ["a", "b", "c", "d"].map(step);
+        steps[3]["attempts"] = attempts;
+        workplan.status = serde_json::from_value(json!({"steps": steps})).unwrap();
+        assert_eq!(name(&workplan, 0), "plan-0");
+        assert_eq!(name(&workplan, 1), expected);
+    }
+
+    #[rstest]
     #[case::none(json!({}), 1)]
     #[case::two_terms(json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
         {"matchExpressions": [{"key": "disk", "operator": "Exists"}]},
         {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["x"]}]},
     ]}}}), 2)]
-    fn law_4_later_pods_go_to_the_node_of_the_first(#[case] affinity: Value, #[case] terms: usize) {
+    fn law_4_later_pods_require_the_first_node(#[case] affinity: Value, #[case] terms: usize) {
         let mut workplan = workplan(Order::Linear, &["a", "b"]);
         workplan.spec.pod.affinity = serde_json::from_value(affinity).unwrap();
         assert_eq!(
@@ -251,9 +281,7 @@ mod tests {
     }
 
     #[rstest]
-    fn the_token_is_the_accounts_matter_unless_the_plan_says(
-        #[values(None, Some(false), Some(true))] said: Option<bool>,
-    ) {
+    fn token_mount_follows_the_plan(#[values(None, Some(false), Some(true))] said: Option<bool>) {
         let mut plan = workplan(Order::Linear, &["a"]);
         plan.spec.pod.automount_service_account_token = said;
         let spec = spec(&plan, 0, FIRST);
@@ -261,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_the_pod_is_nowhere_on_the_node_and_open_to_all() {
+    fn empty_dir_is_open_to_all_users() {
         let mut plan = workplan(Order::Linear, &["a | b"]);
         plan.spec.workspace = WorkspaceKind::EmptyDir;
         plan.spec.pod.security_context = Some(PodSecurityContext {
@@ -275,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_pod_asks_for_the_widest_moment() {
+    fn first_pod_requests_the_widest_moment() {
         let mut workplan = workplan(Order::Linear, &["a"]);
         workplan.spec.tasks[0].serial_steps[0].resources =
             serde_json::from_value(json!({"requests": {"cpu": "1", "memory": "1Mi"}})).unwrap();

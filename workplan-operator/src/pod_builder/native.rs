@@ -55,7 +55,7 @@ mod tests {
     use crate::testing::workplan;
 
     #[test]
-    fn a_task_becomes_init_containers_and_containers_with_the_folder_in_each() {
+    fn task_becomes_containers_that_mount_the_folder() {
         let workplan = workplan(Order::Linear, &["a b | c d", "e"]);
         let pod = build(&workplan, 0, |_| true, FIRST);
         assert_eq!(pod.name_any(), "plan-0");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_opened_once_where_a_step_is_not_root() {
+    fn folder_is_opened_once_for_other_users() {
         let mut plan = workplan(Order::Linear, &["a", "b"]);
         assert_eq!(spec(&plan, 0, FIRST).init_containers, None);
         plan.spec.tasks[1].serial_steps[0].security_context = Some(SecurityContext {

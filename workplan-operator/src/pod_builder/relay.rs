@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn each_command_stands_behind_the_step_runner_with_its_needs() {
+    fn step_runner_wraps_each_command() {
         let mut plan = workplan_of(relay(&["| a b:a c:a,b"]));
         plan.spec.tasks[0].parallel_steps[2].args = vec!["--".into(), "$(X)".into()];
         let spec = spec(&plan, |_| true);
@@ -258,7 +258,7 @@ mod tests {
     #[case::image("/app", None)]
     #[case::another_name("/kubeci-src", None)]
     #[case::relative("src", None)]
-    fn a_folder_that_an_earlier_step_may_make_is_entered_late(
+    fn working_directory_in_workspace_is_entered_late(
         #[case] dir: &str,
         #[case] late: Option<&str>,
     ) {
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_have_ended_elsewhere_are_not_waited_for() {
+    fn steps_of_other_pods_are_not_waited_for() {
         let plan = workplan_of(relay(&["| a b:x,a c:b", "| x"]));
         let spec = spec(&plan, |step| step.name != "c");
         let command = words(spec.containers[2].command.as_ref());
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_writes_to_its_own_folder_alone() {
+    fn step_mounts_only_its_own_folder_writable() {
         let plan = workplan_of(relay(&["| a b:a"]));
         let spec = spec(&plan, |_| true);
         let mounts = spec.containers[2].volume_mounts.clone().unwrap();
@@ -308,7 +308,7 @@ mod tests {
     #[case::root(json!({}), false, false)]
     #[case::other_user(json!({"runAsUser": 1000}), false, true)]
     #[case::other_user_in_the_pods_own_folder(json!({"runAsUser": 1000}), true, false)]
-    fn the_first_container_prepares_the_pod_and_holds_the_others(
+    fn first_container_holds_back_the_others(
         #[case] user: serde_json::Value,
         #[case] empty_dir: bool,
         #[case] opens: bool,
@@ -333,7 +333,7 @@ mod tests {
 
     /// The rules of the level `restricted` that a pod of ours could break.
     #[test]
-    fn pod_security_restricted_allows_a_relay_in_its_own_folder() {
+    fn restricted_namespace_allows_relay_in_empty_dir() {
         let mut plan = workplan_of(relay(&["| a b"]));
         plan.spec.workspace = WorkspaceKind::EmptyDir;
         let spec = spec(&plan, |_| true);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pod_requests_what_runs_together() {
+    fn relay_pod_requests_its_peak() {
         let mut plan = workplan_of(relay(&["| a b:a"]));
         for step in &mut plan.spec.tasks[0].parallel_steps {
             step.resources =

@@ -92,7 +92,7 @@ mod tests {
     #[case::no_more_than_needed(json!([{"cpu": "1"}]), json!({"requests": {"memory": "1"}}))]
     #[case::other(json!([{"limits.cpu": "1"}]), Value::Null)]
     #[case::enough(json!([{"cpu": "4"}]), Value::Null)]
-    fn a_quota_bounds_the_room(#[case] hard: Value, #[case] expected: Value) {
+    fn quota_bounds_the_room(#[case] hard: Value, #[case] expected: Value) {
         let quota = |hard: &Value| json!({"spec": {"hard": hard}});
         let quotas: Vec<Value> = hard.as_array().unwrap().iter().map(quota).collect();
         let quotas: Vec<ResourceQuota> = serde_json::from_value(json!(quotas)).unwrap();

@@ -41,7 +41,7 @@ const STILL: SignedDuration = SignedDuration::from_secs(5);
 
 /// A sweep pod, as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SweepFacts {
+pub struct ObservedSweepPod {
     pub uid: String,
     pub folders: Vec<Folder>,
     pub state: SweepPodState,
@@ -127,7 +127,7 @@ fn container(image: &str, resources: ResourceRequirements, args: Vec<String>) ->
     }
 }
 
-impl SweepFacts {
+impl ObservedSweepPod {
     #[must_use]
     pub fn of(pod: &Pod, warning: Option<&PodWarning>) -> Self {
         Self {
@@ -239,9 +239,9 @@ mod tests {
             &Limits::NONE,
             &folders,
         );
-        let facts = SweepFacts::of(&pod, None);
-        assert_eq!(facts.folders, folders);
-        assert_eq!(facts.state, SweepPodState::Underway(None));
+        let observed = ObservedSweepPod::of(&pod, None);
+        assert_eq!(observed.folders, folders);
+        assert_eq!(observed.state, SweepPodState::Underway(None));
         assert_eq!(pod.name_any(), name("node-1"));
         assert_ne!(name("node-1"), name("node-2"));
     }
@@ -273,7 +273,7 @@ mod tests {
         }
         let mut pod = build("node-1", "kubeci-system", "operator", &Limits::NONE, &[]);
         pod.status = serde_json::from_value(status).unwrap();
-        assert_eq!(SweepFacts::of(&pod, None).state, expected);
+        assert_eq!(ObservedSweepPod::of(&pod, None).state, expected);
     }
 
     #[rstest]
@@ -301,7 +301,7 @@ mod tests {
             message: message.into(),
             at: Timestamp::UNIX_EPOCH,
         };
-        match (SweepFacts::of(&pod, Some(&warning)).state, kept) {
+        match (ObservedSweepPod::of(&pod, Some(&warning)).state, kept) {
             (SweepPodState::Ended(SweepEnd::NothingThere), None) => {}
             (SweepPodState::Underway(Some(said)), Some(kept)) => {
                 assert!(said.contains(kept), "{said}");

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::pod::{SweepEnd, SweepFacts, SweepPodState};
+use super::pod::{ObservedSweepPod, SweepEnd, SweepPodState};
 use super::report::SweepReport;
-use crate::decision::SweepState;
+use crate::observed::SweepState;
 use crate::workspace::Folder;
 
 /// The most folders that one sweep removes.
@@ -114,7 +114,12 @@ impl Round {
     }
 
     /// Decides what is next.
-    pub fn turn(&mut self, pod: Option<&SweepFacts>, node_is_ready: bool, now: Timestamp) -> Turn {
+    pub fn turn(
+        &mut self,
+        pod: Option<&ObservedSweepPod>,
+        node_is_ready: bool,
+        now: Timestamp,
+    ) -> Turn {
         let Some(pod) = pod else {
             return Turn {
                 next: self.without_pod(node_is_ready, now),
@@ -257,16 +262,16 @@ mod tests {
         format!("ns/flow/{name}").parse().unwrap()
     }
 
-    fn pod(uid: &str, folders: &[&str], state: SweepPodState) -> SweepFacts {
+    fn pod(uid: &str, folders: &[&str], state: SweepPodState) -> ObservedSweepPod {
         let folders = folders.iter().map(|name| folder(name)).collect();
-        SweepFacts {
+        ObservedSweepPod {
             uid: uid.into(),
             folders,
             state,
         }
     }
 
-    fn ended(uid: &str, folders: &[&str]) -> SweepFacts {
+    fn ended(uid: &str, folders: &[&str]) -> ObservedSweepPod {
         let end = SweepEnd::Reported(SweepReport::default());
         pod(uid, folders, SweepPodState::Ended(end))
     }

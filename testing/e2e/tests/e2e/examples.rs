@@ -56,8 +56,8 @@ async fn failing_step(#[values(Pods, Relay)] execution: Execution) {
         assert_eq!(step(&plan, "test").exit_code, Some(3));
         assert_eq!(step(&plan, "deploy").phase, StepPhase::Skipped);
         assert_eq!(step(&plan, "document").phase, StepPhase::Completed);
-        let reason = plan.status.and_then(|it| it.reason).unwrap_or_default();
-        assert!(reason.contains("test"), "{reason}");
+        let summary = plan.status.and_then(|it| it.summary);
+        assert_eq!(summary.as_deref(), Some("test: exit code 3"));
     })
     .await;
 }

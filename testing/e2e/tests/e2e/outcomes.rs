@@ -39,7 +39,8 @@ async fn a_failed_step_skips_its_descendants_and_nothing_else(
         }
         assert_eq!(step(&plan, "fails").exit_code, Some(3));
         let status = plan.status.clone().unwrap_or_default();
-        assert!(status.reason.unwrap_or_default().contains("fails"));
+        assert_eq!(status.reason.as_deref(), Some("StepFailed"));
+        assert_eq!(status.summary.as_deref(), Some("fails: exit code 3"));
         assert_eq!(status.progress.as_deref(), Some("3/6"));
         test.cleaned(&name).await;
         test.assert_folder_gone("fails", &name).await;

@@ -190,18 +190,18 @@ async fn a_container_that_cannot_start_decides_at_its_steps_turn(
             .sh(&format!("echo {exit_code} > {folder}/go"))
             .await;
         let plan = test.ends(&name, Phase::Failed).await;
-        let reason = plan
+        let summary = plan
             .status
             .clone()
-            .and_then(|it| it.reason)
+            .and_then(|it| it.summary)
             .unwrap_or_default();
         let phases = ["first", "long", "after", "beside"].map(|name| step(&plan, name).phase);
         if exit_code == 3 {
-            assert_eq!(reason, "first: exit code 3");
+            assert_eq!(summary, "first: exit code 3");
             let skipped = StepPhase::Skipped;
             assert_eq!(phases, [StepPhase::Failed, skipped, skipped, skipped]);
         } else {
-            assert!(reason.starts_with("long: "), "{reason}");
+            assert!(summary.starts_with("long: "), "{summary}");
             assert_eq!(
                 phases,
                 [

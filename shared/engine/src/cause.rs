@@ -1,0 +1,65 @@
+/// Why a step or a Workplan is in its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// One CamelCase word.
+    pub reason: String,
+    /// A sentence, with what to do about it. It may be empty.
+    pub message: String,
+}
+
+impl Cause {
+    /// The reason for a command whose exit code is not 0, as the kubelet gives it.
+    pub const ERROR: &str = "Error";
+
+    /// A cause.
+    pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+
+    /// The reason in a few words: the exit code, for a command that failed.
+    #[must_use]
+    pub fn summary(&self, exit_code: Option<i32>) -> String {
+        match exit_code {
+            Some(code) if self.reason == Self::ERROR => format!("exit code {code}"),
+            _ => self.reason.clone(),
+        }
+    }
+
+    /// The summary and the message.
+    #[must_use]
+    pub fn sentence(&self, exit_code: Option<i32>) -> String {
+        let summary = self.summary(exit_code);
+        if self.message.is_empty() {
+            summary
+        } else {
+            format!("{summary}: {}", self.message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::exit_code("Error", "disk full", Some(3), "exit code 3", "exit code 3: disk full")]
+    #[case::silent("Error", "", Some(3), "exit code 3", "exit code 3")]
+    #[case::reason("OOMKilled", "raise it", Some(137), "OOMKilled", "OOMKilled: raise it")]
+    #[case::not_started("Evicted", "low on memory", None, "Evicted", "Evicted: low on memory")]
+    fn cause_reads_as_summary_and_sentence(
+        #[case] reason: &str,
+        #[case] message: &str,
+        #[case] exit_code: Option<i32>,
+        #[case] summary: &str,
+        #[case] sentence: &str,
+    ) {
+        let cause = Cause::new(reason, message);
+        assert_eq!(cause.summary(exit_code), summary);
+        assert_eq!(cause.sentence(exit_code), sentence);
+    }
+}

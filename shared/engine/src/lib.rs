@@ -1,0 +1,38 @@
+//! The engine: it runs a plan, whatever executes the steps.
+//!
+//! An executor (the workplan operator, whose executors are pods) emits observations of steps, and does what is
+//! decided. Everything between is here, without a client, a clock or I/O:
+//!
+//! - [`Observation`] is what an executor observes of one step; [`TaskObservation`] and [`PlanObservation`] are what
+//!   it observes of a task and of the plan.
+//! - [`Step`] is the state machine of one step, with its attempts. It is read from a status and written to one.
+//! - [`Steps`] are the steps of a plan. [`Steps::settle`] lets them consume observations, by the edges of the plan;
+//!   [`Steps::ready_tasks`] says what starts next.
+//! - [`Waiting`] is what keeps a plan waiting, and when to decide again.
+//! - [`derive_status`] derives the Workplan's phase, reason, summary, message and the condition `Succeeded`.
+//!
+//! To add an executor, emit observations, and implement [`Executor`]. To add a kind of edge, see kubeci-plan: all
+//! decisions about edges are made there. Another attempt of a step would begin where [`Step`] fails.
+#![deny(missing_docs)]
+
+mod cause;
+mod conditions;
+mod earlier_status;
+mod hand_over;
+mod next;
+mod observation;
+mod record;
+mod status;
+mod step;
+mod steps;
+mod waiting;
+
+pub use cause::Cause;
+pub use conditions::{is_condition, set_condition};
+pub use observation::{
+    HandOver, Lost, Observation, Place, PlanObservation, Run, Standby, Start, TaskObservation,
+};
+pub use status::{Derivation, Executor, SUCCEEDED, deleting_status, derive_status, invalid_status};
+pub use step::{Attempt, Pending, State, Step};
+pub use steps::Steps;
+pub use waiting::{PATIENCE, Severity, Waiting, WaitingCause};

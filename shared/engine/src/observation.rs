@@ -1,0 +1,157 @@
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::cause::Cause;
+use crate::waiting::Waiting;
+
+/// What an executor observes of one step. An observation is a state, not a change: the same one may come any number
+/// of times.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// The executor starts it when its turn comes there.
+    Waiting,
+    /// As [`Observation::Waiting`], but it cannot start.
+    Blocked {
+        /// Where it would run.
+        place: Place,
+        /// Why it cannot start.
+        cause: Cause,
+        /// When the executor gives it up.
+        until: Option<Timestamp>,
+    },
+    /// Something else comes first in the executor, and has not succeeded.
+    Held(Cause),
+    /// It starts by itself as soon as the edges to it are satisfied.
+    Standby(Standby),
+    /// It runs.
+    Running {
+        /// Where it runs.
+        place: Place,
+        /// When it started.
+        start: Start,
+    },
+    /// It ran and succeeded.
+    Completed(Run),
+    /// It ran and failed, or was given up.
+    Failed(Cause, Run),
+    /// What would start it by itself has ended without doing so: it fails when its turn comes.
+    NotStarted {
+        /// Why it was not started.
+        cause: Cause,
+        /// What is known of it.
+        run: Run,
+        /// Whether it got as far as to wait for its turn.
+        came_up: bool,
+    },
+    /// The executor does not start it, for a reason in the plan's order.
+    Excluded(String),
+}
+
+/// A step that starts by itself as soon as the edges to it are satisfied.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standby {
+    /// It can start at once, so it runs if the edges to it are satisfied.
+    Up {
+        /// Where it runs.
+        place: Place,
+        /// Since when.
+        since: Option<Timestamp>,
+    },
+    /// It is being prepared.
+    Down {
+        /// What that waits for.
+        message: String,
+    },
+    /// It cannot be prepared.
+    Blocked {
+        /// Why not.
+        cause: Cause,
+        /// When the executor gives it up.
+        until: Option<Timestamp>,
+    },
+}
+
+/// Where a step runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The pod.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+}
+
+/// What is known of a step that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Where it ran.
+    pub place: Place,
+    /// When it started.
+    pub start: Start,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Its exit code, unless the step was stopped.
+    pub exit_code: Option<i32>,
+}
+
+/// When a step started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At this time.
+    At(Timestamp),
+    /// By itself: when the edges to it were satisfied and it was up.
+    AtTurn {
+        /// Since when it was up.
+        up: Option<Timestamp>,
+    },
+    /// At the time that was observed before, if any.
+    AsKnown,
+    /// It did not.
+    Never,
+}
+
+/// The steps of a task that are open cannot run any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Why not.
+    pub cause: Cause,
+    /// When those that ran ended, if that is known.
+    pub ended: Option<Timestamp>,
+}
+
+/// What an executor observes of a task.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskObservation {
+    /// What is observed of its steps, by their positions in the plan.
+    pub steps: Vec<(usize, Observation)>,
+    /// What keeps the executor waiting. It counts while a step of the task is open.
+    pub waiting: Waiting,
+    /// Why the steps that the observations leave open cannot run.
+    pub lost: Option<Lost>,
+    /// The steps that the executor starts or skips itself, by the edges of the plan.
+    pub held: BTreeSet<usize>,
+    /// How the steps of a task that start by themselves learn of each other's ends.
+    pub hand_over: Option<HandOver>,
+    /// Why the steps are lost that are open though the executor has ended.
+    pub left_open: Option<Cause>,
+}
+
+/// How the steps of a task that start by themselves learn of each other's ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandOver {
+    /// The steps that came up. The end of another step never reaches those that wait for it.
+    pub came_up: BTreeSet<usize>,
+    /// When everything in the task has learned of the last end at the latest.
+    pub done_by: Timestamp,
+}
+
+/// What an executor observes of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlanObservation {
+    /// What is observed of each task.
+    pub tasks: Vec<TaskObservation>,
+    /// Why no step can run any more.
+    pub lost: Option<Lost>,
+    /// What keeps the whole plan waiting. It counts while a step is open.
+    pub waiting: Waiting,
+}

@@ -1,0 +1,210 @@
+//! Steps as a status records them.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kubeci_api::{StepAttempt, StepPhase, StepStatus};
+
+use crate::cause::Cause;
+use crate::earlier_status::with_reason;
+use crate::observation::Place;
+use crate::step::{Attempt, Pending, State, Step};
+
+impl Step {
+    /// A step as it was last recorded.
+    pub(crate) fn read(name: &str, recorded: Option<&StepStatus>) -> Self {
+        let unrecorded = || StepStatus {
+            name: name.to_owned(),
+            ..StepStatus::default()
+        };
+        let status = recorded.map_or_else(unrecorded, with_reason);
+        let earlier = status.attempts.len().saturating_sub(1);
+        let earlier = status.attempts.iter().take(earlier);
+        Self {
+            earlier: earlier.map(read_attempt).collect(),
+            attempt: Attempt {
+                place: place(status.pod, status.container),
+                started: time(status.started_at.as_ref()),
+                ended: time(status.finished_at.as_ref()),
+                exit_code: status.exit_code,
+            },
+            state: state(status.phase, status.reason, status.message),
+            name: status.name,
+        }
+    }
+
+    /// What is recorded of the step. Attempts are listed if there is more than one.
+    pub(crate) fn status(&self) -> StepStatus {
+        let (reason, message) = self.reason_and_message();
+        let now = attempt(self.attempt_number(), &self.attempt, reason, message);
+        let mut attempts = Vec::new();
+        if !self.earlier.is_empty() {
+            let earlier = (1..).zip(&self.earlier).map(|(number, (earlier, cause))| {
+                let (reason, message) = in_status(cause);
+                attempt(number, earlier, reason, message)
+            });
+            attempts.extend(earlier.chain([now.clone()]));
+        }
+        StepStatus {
+            name: self.name.clone(),
+            phase: self.phase(),
+            pod: now.pod,
+            container: now.container,
+            started_at: now.started_at,
+            finished_at: now.finished_at,
+            exit_code: now.exit_code,
+            reason: now.reason,
+            message: now.message,
+            attempts,
+        }
+    }
+
+    fn reason_and_message(&self) -> (Option<String>, Option<String>) {
+        match &self.state {
+            State::Pending(Pending::Blocked(cause)) | State::Failed(cause) => in_status(cause),
+            State::Pending(Pending::Message(message)) | State::Skipped(message) => {
+                (None, Some(message.clone()))
+            }
+            State::Pending(Pending::Turn) | State::Running | State::Completed => (None, None),
+        }
+    }
+}
+
+fn in_status(cause: &Cause) -> (Option<String>, Option<String>) {
+    let message = Some(cause.message.clone()).filter(|it| !it.is_empty());
+    (Some(cause.reason.clone()), message)
+}
+
+fn state(phase: StepPhase, reason: Option<String>, message: Option<String>) -> State {
+    match phase {
+        StepPhase::Pending => State::Pending(match (reason, message) {
+            (Some(reason), message) => {
+                Pending::Blocked(Cause::new(reason, message.unwrap_or_default()))
+            }
+            (None, Some(message)) => Pending::Message(message),
+            (None, None) => Pending::Turn,
+        }),
+        StepPhase::Running => State::Running,
+        StepPhase::Completed => State::Completed,
+        StepPhase::Failed => State::Failed(cause(reason, message)),
+        StepPhase::Skipped => State::Skipped(message.unwrap_or_default()),
+    }
+}
+
+fn cause(reason: Option<String>, message: Option<String>) -> Cause {
+    let reason = reason.unwrap_or_else(|| "Unknown".into());
+    Cause::new(reason, message.unwrap_or_default())
+}
+
+fn attempt(
+    number: u32,
+    attempt: &Attempt,
+    reason: Option<String>,
+    message: Option<String>,
+) -> StepAttempt {
+    let place = attempt.place.as_ref();
+    StepAttempt {
+        number,
+        pod: place.map(|place| place.pod.clone()),
+        container: place.map(|place| place.container.clone()),
+        started_at: attempt.started.map(MicroTime),
+        finished_at: attempt.ended.map(MicroTime),
+        exit_code: attempt.exit_code,
+        reason,
+        message,
+    }
+}
+
+fn read_attempt(recorded: &StepAttempt) -> (Attempt, Cause) {
+    let attempt = Attempt {
+        place: place(recorded.pod.clone(), recorded.container.clone()),
+        started: time(recorded.started_at.as_ref()),
+        ended: time(recorded.finished_at.as_ref()),
+        exit_code: recorded.exit_code,
+    };
+    let cause = cause(recorded.reason.clone(), recorded.message.clone());
+    (attempt, cause)
+}
+
+fn place(pod: Option<String>, container: Option<String>) -> Option<Place> {
+    Some(Place {
+        pod: pod?,
+        container: container?,
+    })
+}
+
+fn time(time: Option<&MicroTime>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_cause() -> impl Strategy<Value = Cause> {
+        ("[A-Z][a-z]{1,4}", "[a-z: ]{0,9}").prop_map(|(reason, message)| Cause { reason, message })
+    }
+
+    fn any_time() -> impl Strategy<Value = Option<Timestamp>> {
+        let second = |second: i64| Timestamp::from_second(second).unwrap();
+        prop::option::of((1..1000_i64).prop_map(second))
+    }
+
+    fn any_attempt() -> impl Strategy<Value = Attempt> {
+        let place = Place {
+            pod: "plan-0".into(),
+            container: "a".into(),
+        };
+        let place = prop::option::of(Just(place));
+        let parts = (place, any_time(), any_time(), prop::option::of(0..256));
+        parts.prop_map(|(place, started, ended, exit_code)| Attempt {
+            place,
+            started,
+            ended,
+            exit_code,
+        })
+    }
+
+    fn any_state() -> impl Strategy<Value = State> {
+        prop_oneof![
+            Just(State::Pending(Pending::Turn)),
+            "[a-z]{1,9}".prop_map(|message| State::Pending(Pending::Message(message))),
+            any_cause().prop_map(|cause| State::Pending(Pending::Blocked(cause))),
+            Just(State::Running),
+            Just(State::Completed),
+            any_cause().prop_map(State::Failed),
+            "[a-z]{0,9}".prop_map(State::Skipped),
+        ]
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let earlier = prop::collection::vec((any_attempt(), any_cause()), 0..3);
+        let parts = (any_state(), any_attempt(), earlier);
+        parts.prop_map(|(state, attempt, earlier)| Step {
+            name: "a".into(),
+            state,
+            attempt,
+            earlier,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn recorded_step_is_read_back(step in any_step()) {
+            let recorded = step.status();
+            let written = serde_json::to_string(&recorded).unwrap();
+            let stored: StepStatus = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(&Step::read("a", Some(&stored)).status(), &recorded);
+            prop_assert_eq!(Step::read("a", Some(&stored)), step);
+        }
+
+        #[test]
+        fn only_several_attempts_are_listed(step in any_step()) {
+            let recorded = step.status();
+            prop_assert_eq!(recorded.attempt(), step.attempt_number());
+            let listed = if step.earlier.is_empty() { 0 } else { step.earlier.len() + 1 };
+            prop_assert_eq!(recorded.attempts.len(), listed);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kubeci_api::{Phase, StepPhase, WorkplanStatus};
+use kubeci_plan::Plan;
+
+use crate::cause::Cause;
+use crate::conditions::set_condition;
+use crate::observation::Place;
+use crate::step::{State, Step};
+use crate::steps::Steps;
+use crate::waiting::WaitingCause;
+
+/// The condition that says whether the plan has succeeded.
+pub const SUCCEEDED: &str = "Succeeded";
+
+/// What a status needs to know about an executor.
+pub trait Executor {
+    /// The command that shows what a step wrote that ran there.
+    fn log_command(&self, place: &Place) -> String;
+
+    /// Whether a reason for which a step did not start is one of the step alone, not of all of its task.
+    fn is_of_step(&self, reason: &str) -> bool;
+}
+
+/// What a status is derived from, beside the one before it.
+pub struct Derivation<'a> {
+    /// The steps as they are.
+    pub steps: &'a Steps<'a>,
+    /// What keeps the plan waiting.
+    pub waiting: Option<&'a WaitingCause>,
+    /// What executes them.
+    pub executor: &'a dyn Executor,
+    /// The node on which the plan runs.
+    pub node: Option<&'a str>,
+    /// The generation of the Workplan.
+    pub generation: Option<i64>,
+    /// Whether an executor is being taken away.
+    pub is_disturbed: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Derives the status of a plan that runs or has just ended. One that only waits for its first step
+/// keeps the status that it has, so that nothing is written.
+#[must_use]
+pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus {
+    let (plan, steps) = (from.steps.plan, from.steps.all());
+    let phase = phase(steps);
+    let was_written = prior.observed_generation.is_some();
+    if phase == Phase::Pending && from.waiting.is_none() && !from.is_disturbed && !was_written {
+        return prior;
+    }
+    let explanation = explain(phase, from);
+    let started = steps.iter().filter_map(|step| step.attempt().started);
+    let mut status = WorkplanStatus {
+        phase: Some(phase),
+        node: from.node.map(ToOwned::to_owned),
+        started_at: started.min().map(MicroTime),
+        progress: Some(progress(steps)),
+        task_index: task_index(plan, steps).or(prior.task_index),
+        observed_generation: from.generation,
+        steps: from.steps.status(),
+        reason: explanation
+            .summary
+            .is_some()
+            .then(|| explanation.reason.clone()),
+        summary: explanation.summary,
+        message: Some(explanation.message.clone()),
+        ..prior
+    };
+    if phase.is_final() {
+        let ended = steps.iter().filter_map(|step| step.attempt().ended);
+        status.finished_at = Some(MicroTime(ended.max().unwrap_or(from.now)));
+    }
+    let value = match phase {
+        Phase::Completed => "True",
+        Phase::Failed => "False",
+        Phase::Pending | Phase::Running => "Unknown",
+    };
+    set_condition(
+        &mut status,
+        SUCCEEDED,
+        value,
+        &explanation.reason,
+        &explanation.message,
+        from.now,
+    );
+    status
+}
+
+/// The status of a plan that can never run.
+#[must_use]
+pub fn invalid_status(
+    mut status: WorkplanStatus,
+    cause: &Cause,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> WorkplanStatus {
+    status.phase = Some(Phase::Failed);
+    status.finished_at = Some(MicroTime(now));
+    status.observed_generation = generation;
+    write_cause(&mut status, "False", cause, now);
+    status
+}
+
+/// The status of a plan that had not ended when its Workplan was deleted.
+pub fn deleting_status(
+    status: &mut WorkplanStatus,
+    node: Option<&str>,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let message = "the Workplan is deleted; its pods are stopped, then its folder is removed";
+    status.node = node.map(ToOwned::to_owned);
+    status.observed_generation = generation;
+    write_cause(status, "Unknown", &Cause::new("Deleting", message), now);
+}
+
+fn write_cause(status: &mut WorkplanStatus, value: &str, cause: &Cause, now: Timestamp) {
+    status.reason = Some(cause.reason.clone());
+    status.summary = Some(cause.reason.clone());
+    status.message = Some(cause.message.clone());
+    set_condition(status, SUCCEEDED, value, &cause.reason, &cause.message, now);
+}
+
+/// Why a plan is in its phase.
+struct Explanation {
+    /// The reason of the condition, which must have one.
+    reason: String,
+    /// Absent while all is well.
+    summary: Option<String>,
+    message: String,
+}
+
+impl Explanation {
+    fn of_cause(cause: &Cause) -> Self {
+        Self {
+            reason: cause.reason.clone(),
+            summary: Some(cause.reason.clone()),
+            message: cause.message.clone(),
+        }
+    }
+}
+
+fn explain(phase: Phase, from: &Derivation) -> Explanation {
+    if let Some(waiting) = from.waiting.filter(|_| !phase.is_final()) {
+        return Explanation::of_cause(&waiting.cause);
+    }
+    if let Some((step, cause)) = first_failed(from.steps.all()) {
+        return explain_failed(step, cause, from);
+    }
+    let (reason, message) = match phase {
+        Phase::Completed => ("Completed", "every step has completed"),
+        Phase::Running => ("Running", "steps are running"),
+        Phase::Failed => ("Failed", "no step could run"),
+        Phase::Pending => ("Pending", "no step has started"),
+    };
+    Explanation {
+        reason: reason.into(),
+        summary: None,
+        message: message.into(),
+    }
+}
+
+/// Names the step if it is at fault itself, and the way to its log.
+fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation {
+    let (name, exit_code) = (step.name(), step.attempt().exit_code);
+    let is_of_step = exit_code.is_some() || from.executor.is_of_step(&cause.reason);
+    let mut explanation = Explanation::of_cause(cause);
+    if is_of_step {
+        let last_line = cause.message.lines().last().unwrap_or_default();
+        let last = Cause::new(&cause.reason, last_line);
+        explanation = Explanation {
+            reason: "StepFailed".into(),
+            summary: Some(format!("{name}: {}", cause.summary(exit_code))),
+            message: format!("the step {name} failed: {}", last.sentence(exit_code)),
+        };
+    }
+    if !explanation.message.ends_with('.') {
+        explanation.message.push('.');
+    }
+    // A step without an exit code did not run, and wrote nothing.
+    if let (Some(place), Some(_)) = (&step.attempt().place, exit_code) {
+        let command = from.executor.log_command(place);
+        explanation.message += " Its log: ";
+        explanation.message += &command;
+    }
+    explanation.message += &skipped(from.steps.all());
+    explanation
+}
+
+fn skipped(steps: &[Step]) -> String {
+    let skipped = steps
+        .iter()
+        .filter(|step| step.phase() == StepPhase::Skipped);
+    match skipped.count() {
+        0 => String::new(),
+        1 => " (1 step was skipped)".into(),
+        many => format!(" ({many} steps were skipped)"),
+    }
+}
+
+/// The step that failed first; of those that failed at once, or never ran, the first in the plan.
+fn first_failed(steps: &[Step]) -> Option<(&Step, &Cause)> {
+    let failed = steps.iter().filter_map(|step| match step.state() {
+        State::Failed(cause) => Some((step, cause)),
+        _ => None,
+    });
+    failed.min_by_key(|(step, _)| (step.attempt().ended.is_none(), step.attempt().ended))
+}
+
+fn phase(steps: &[Step]) -> Phase {
+    let all = |phase| steps.iter().all(|step| step.phase() == phase);
+    if all(StepPhase::Completed) {
+        Phase::Completed
+    } else if !steps.iter().any(Step::is_open) {
+        Phase::Failed
+    } else if all(StepPhase::Pending) {
+        Phase::Pending
+    } else {
+        Phase::Running
+    }
+}
+
+fn progress(steps: &[Step]) -> String {
+    let completed = steps.iter().filter(|it| it.phase() == StepPhase::Completed);
+    format!("{}/{}", completed.count(), steps.len())
+}
+
+/// The lowest task of which something is left to do, if any has started.
+fn task_index(plan: &Plan, steps: &[Step]) -> Option<i64> {
+    let has_started =
+        |step: &Step| !matches!(step.phase(), StepPhase::Pending | StepPhase::Skipped);
+    let mut tasks = plan.tasks.iter();
+    let lowest = tasks.position(|range| steps[range.clone()].iter().any(Step::is_open));
+    let mut tasks = plan.tasks.iter();
+    let last = tasks.rposition(|range| steps[range.clone()].iter().any(has_started));
+    let index = lowest.filter(|_| steps.iter().any(has_started)).or(last)?;
+    i64::try_from(index).ok()
+}

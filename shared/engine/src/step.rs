@@ -1,0 +1,359 @@
+use jiff::Timestamp;
+use kubeci_api::StepPhase;
+use kubeci_plan::Outcome;
+
+use crate::cause::Cause;
+use crate::observation::{Lost, Observation, Place, Run, Standby, Start};
+
+/// The state machine of one step.
+///
+/// `Pending` → `Running` → `Completed` or `Failed`; `Pending` → `Failed` where it cannot start; `Pending` →
+/// `Skipped` where it must not. `Running` need not have been observed. What has ended stays as
+/// it is, whatever is observed later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub(crate) name: String,
+    pub(crate) state: State,
+    /// The attempt that the state is about.
+    pub(crate) attempt: Attempt,
+    /// The attempts before it, each with why it failed.
+    pub(crate) earlier: Vec<(Attempt, Cause)>,
+}
+
+/// The state of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It has not started.
+    Pending(Pending),
+    /// It runs.
+    Running,
+    /// It ended well.
+    Completed,
+    /// It ended otherwise, or could not run.
+    Failed(Cause),
+    /// It does not run. The message says why.
+    Skipped(String),
+}
+
+/// What a step that has not started waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Its turn.
+    Turn,
+    /// Something else, named in the message.
+    Message(String),
+    /// Something is wrong.
+    Blocked(Cause),
+}
+
+/// One attempt to run a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where it runs.
+    pub place: Option<Place>,
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Its exit code.
+    pub exit_code: Option<i32>,
+}
+
+/// The edges to a step.
+pub(crate) struct Edges {
+    pub turn: Turn,
+    /// The last end of the steps that they come from.
+    pub ended: Option<Timestamp>,
+}
+
+pub(crate) enum Turn {
+    /// An edge is open. The message names it.
+    Wait(String),
+    Start,
+    /// An edge is broken. The message names it.
+    Skip(String),
+}
+
+impl Step {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The attempt that its state is about.
+    #[must_use]
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// The number of that attempt; the first one has 1.
+    #[must_use]
+    pub fn attempt_number(&self) -> u32 {
+        u32::try_from(self.earlier.len() + 1).unwrap_or(u32::MAX)
+    }
+
+    /// Its phase.
+    #[must_use]
+    pub fn phase(&self) -> StepPhase {
+        match self.state {
+            State::Pending(_) => StepPhase::Pending,
+            State::Running => StepPhase::Running,
+            State::Completed => StepPhase::Completed,
+            State::Failed(_) => StepPhase::Failed,
+            State::Skipped(_) => StepPhase::Skipped,
+        }
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.state {
+            State::Pending(_) | State::Running => None,
+            State::Completed => Some(Outcome::Completed),
+            State::Failed(_) => Some(Outcome::Failed),
+            State::Skipped(_) => Some(Outcome::Skipped),
+        }
+    }
+
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.outcome().is_none()
+    }
+
+    /// Consumes an observation.
+    pub(crate) fn observe(&mut self, observation: &Observation, edges: &Edges) {
+        if !self.is_open() {
+            return;
+        }
+        match observation {
+            Observation::Waiting => self.wait(Pending::Turn),
+            Observation::Held(cause) => self.block(cause),
+            Observation::Blocked { place, cause, .. } => {
+                self.attempt.place = Some(place.clone());
+                self.block(cause);
+            }
+            Observation::Standby(standby) => self.stand_by(standby, edges),
+            Observation::Running { place, start } => self.run(place, *start, edges),
+            Observation::Completed(run) => self.end(State::Completed, run, edges),
+            Observation::Failed(cause, run) => self.end(State::Failed(cause.clone()), run, edges),
+            Observation::NotStarted { cause, run, .. } => match &edges.turn {
+                Turn::Wait(_) => self.block(cause),
+                Turn::Skip(message) => self.skip(message.clone()),
+                Turn::Start => self.end(State::Failed(cause.clone()), run, edges),
+            },
+            Observation::Excluded(message) => self.skip(message.clone()),
+        }
+    }
+
+    fn stand_by(&mut self, standby: &Standby, edges: &Edges) {
+        match (standby, &edges.turn) {
+            (Standby::Up { place, since }, Turn::Start) => {
+                self.run(place, Start::AtTurn { up: *since }, edges);
+            }
+            (Standby::Blocked { cause, .. }, _) => self.block(cause),
+            (_, Turn::Wait(message) | Turn::Skip(message))
+            | (Standby::Down { message }, Turn::Start) => {
+                self.wait(Pending::Message(message.clone()));
+            }
+        }
+    }
+
+    /// What runs does not wait any more.
+    fn wait(&mut self, pending: Pending) {
+        if matches!(self.state, State::Pending(_)) {
+            self.state = State::Pending(pending);
+        }
+    }
+
+    /// The message of the same reason stays: the kubelet words each of its attempts a little differently.
+    fn block(&mut self, cause: &Cause) {
+        let is_known = matches!(&self.state, State::Pending(Pending::Blocked(known)) if known.reason == cause.reason);
+        if !is_known {
+            self.wait(Pending::Blocked(cause.clone()));
+        }
+    }
+
+    fn run(&mut self, place: &Place, start: Start, edges: &Edges) {
+        self.attempt.place = Some(place.clone());
+        self.attempt.started = self.started(start, edges);
+        self.state = State::Running;
+    }
+
+    /// Ends the attempt, and the step with it. This is where a step that fails would get another attempt.
+    fn end(&mut self, state: State, run: &Run, edges: &Edges) {
+        self.attempt = Attempt {
+            place: Some(run.place.clone()),
+            started: self.started(run.start, edges),
+            ended: run.ended,
+            exit_code: run.exit_code,
+        };
+        self.state = state;
+    }
+
+    fn started(&self, start: Start, edges: &Edges) -> Option<Timestamp> {
+        match start {
+            Start::At(time) => Some(time),
+            Start::AtTurn { up } => edges.ended.max(up).or(self.attempt.started),
+            Start::AsKnown => self.attempt.started,
+            Start::Never => None,
+        }
+    }
+
+    /// Fails it, whatever it did.
+    pub(crate) fn lose(&mut self, lost: &Lost) {
+        self.attempt.ended = self.attempt.started.and(lost.ended);
+        self.state = State::Failed(lost.cause.clone());
+    }
+
+    pub(crate) fn skip(&mut self, message: String) {
+        self.state = State::Skipped(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn time(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn place() -> Place {
+        Place {
+            pod: "plan-0".into(),
+            container: "a".into(),
+        }
+    }
+
+    fn run() -> Run {
+        Run {
+            place: place(),
+            start: Start::At(time(2)),
+            ended: Some(time(3)),
+            exit_code: Some(1),
+        }
+    }
+
+    fn cause() -> Cause {
+        Cause::new("Error", "no")
+    }
+
+    fn not_started() -> Observation {
+        Observation::NotStarted {
+            cause: cause(),
+            run: run(),
+            came_up: true,
+        }
+    }
+
+    fn up() -> Observation {
+        Observation::Standby(Standby::Up {
+            place: place(),
+            since: Some(time(1)),
+        })
+    }
+
+    fn edges(turn: Turn) -> Edges {
+        Edges {
+            turn,
+            ended: Some(time(5)),
+        }
+    }
+
+    fn wait() -> Edges {
+        edges(Turn::Wait("waiting for b".into()))
+    }
+
+    fn start() -> Edges {
+        edges(Turn::Start)
+    }
+
+    fn skip() -> Edges {
+        edges(Turn::Skip("b did not complete".into()))
+    }
+
+    fn observed(observations: &[(Observation, Edges)]) -> Step {
+        let mut step = Step::read("a", None);
+        for (observation, edges) in observations {
+            step.observe(observation, edges);
+        }
+        step
+    }
+
+    #[rstest]
+    #[case::waits_for_its_turn(up(), wait(), StepPhase::Pending)]
+    #[case::starts_by_itself(up(), start(), StepPhase::Running)]
+    #[case::is_told_to_skip(up(), skip(), StepPhase::Pending)]
+    #[case::cannot_start_yet(not_started(), wait(), StepPhase::Pending)]
+    #[case::cannot_start_at_its_turn(not_started(), start(), StepPhase::Failed)]
+    #[case::need_not_start(not_started(), skip(), StepPhase::Skipped)]
+    #[case::ran_all_the_same(Observation::Completed(run()), skip(), StepPhase::Completed)]
+    #[case::failed(Observation::Failed(cause(), run()), start(), StepPhase::Failed)]
+    #[case::excluded(Observation::Excluded("b".into()), start(), StepPhase::Skipped)]
+    fn pending_step_follows_observation_and_edges(
+        #[case] observation: Observation,
+        #[case] edges: Edges,
+        #[case] expected: StepPhase,
+    ) {
+        assert_eq!(observed(&[(observation, edges)]).phase(), expected);
+    }
+
+    #[test]
+    fn step_starts_when_up_and_edges_have_ended() {
+        let step = observed(&[(up(), start())]);
+        assert_eq!(step.attempt().started, Some(time(5)));
+    }
+
+    #[test]
+    fn running_step_does_not_wait_again() {
+        let before = observed(&[(up(), start())]);
+        let step = observed(&[(up(), start()), (Observation::Waiting, start())]);
+        assert_eq!(step, before);
+    }
+
+    #[test]
+    fn ended_step_stays_as_it_is() {
+        let failed = (Observation::Failed(cause(), run()), start());
+        let completed = (Observation::Completed(run()), start());
+        let before = observed(&[(Observation::Failed(cause(), run()), start())]);
+        assert_eq!(observed(&[failed, completed]), before);
+    }
+
+    #[test]
+    fn message_of_same_reason_stays() {
+        let blocked = |reason: &str, message: &str| {
+            let cause = Cause::new(reason, message);
+            (Observation::Held(cause), start())
+        };
+        let step = observed(&[blocked("ErrImagePull", "1"), blocked("ErrImagePull", "2")]);
+        let expected = Pending::Blocked(Cause::new("ErrImagePull", "1"));
+        assert_eq!(step.state(), &State::Pending(expected));
+        let step = observed(&[blocked("ErrImagePull", "1"), blocked("StartError", "2")]);
+        let expected = Pending::Blocked(Cause::new("StartError", "2"));
+        assert_eq!(step.state(), &State::Pending(expected));
+    }
+
+    #[test]
+    fn lost_step_ends_only_if_it_ran() {
+        let lost = Lost {
+            cause: cause(),
+            ended: Some(time(9)),
+        };
+        let mut pending = Step::read("a", None);
+        pending.lose(&lost);
+        assert_eq!(pending.attempt().ended, None);
+        let mut running = observed(&[(up(), start())]);
+        running.lose(&lost);
+        assert_eq!(running.attempt().ended, Some(time(9)));
+    }
+}

@@ -1,0 +1,221 @@
+use std::ops::Range;
+
+use jiff::Timestamp;
+use kubeci_api::{StepPhase, StepStatus};
+use kubeci_plan::{BrokenEdge, Edge, NamedEdge, Plan, Readiness};
+
+use crate::observation::{Lost, Observation, PlanObservation, Standby, TaskObservation};
+use crate::step::{Edges, Step, Turn};
+use crate::waiting::Waiting;
+
+/// The steps of a plan.
+#[derive(Clone, Debug)]
+pub struct Steps<'a> {
+    pub(crate) plan: &'a Plan<'a>,
+    pub(crate) steps: Vec<Step>,
+}
+
+impl<'a> Steps<'a> {
+    /// The steps of a plan as they were last recorded.
+    #[must_use]
+    pub fn read(plan: &'a Plan<'a>, recorded: &[StepStatus]) -> Self {
+        let steps = plan.steps.iter().enumerate().map(|(at, step)| {
+            let recorded = recorded.get(at).filter(|it| it.name == step.name);
+            Step::read(step.name, recorded)
+        });
+        Self {
+            plan,
+            steps: steps.collect(),
+        }
+    }
+
+    /// What is recorded of them.
+    #[must_use]
+    pub fn status(&self) -> Vec<StepStatus> {
+        self.steps.iter().map(Step::status).collect()
+    }
+
+    /// All of them, in the plan's order.
+    #[must_use]
+    pub fn all(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Those of a task; none where there is no such task.
+    #[must_use]
+    pub fn of_task(&self, task: usize) -> &[Step] {
+        let range = self.plan.tasks.get(task).cloned();
+        range.map_or(&[], |range| &self.steps[range])
+    }
+
+    /// Whether a step of a task has not ended.
+    #[must_use]
+    pub fn is_open(&self, task: usize) -> bool {
+        self.of_task(task).iter().any(Step::is_open)
+    }
+
+    /// Lets the steps consume what is observed, again until none changes: what a step does may follow from steps of
+    /// tasks after its own. Returns what keeps the plan waiting then.
+    pub fn settle(&mut self, observed: &PlanObservation, now: Timestamp) -> Waiting {
+        loop {
+            let before: Vec<StepPhase> = self.steps.iter().map(Step::phase).collect();
+            let waiting = self.settle_once(observed, now);
+            if self.steps.iter().map(Step::phase).eq(before) {
+                return waiting;
+            }
+        }
+    }
+
+    fn settle_once(&mut self, observed: &PlanObservation, now: Timestamp) -> Waiting {
+        let mut waiting = Waiting::default();
+        for (task, observed) in observed.tasks.iter().enumerate() {
+            self.observe_task(task, observed, &mut waiting);
+        }
+        if let Some(lost) = &observed.lost {
+            self.lose(0..self.steps.len(), lost);
+        }
+        if self.steps.iter().any(Step::is_open) {
+            waiting.merge(&observed.waiting);
+        }
+        self.skip(observed, now, &mut waiting);
+        for (task, observed) in observed.tasks.iter().enumerate() {
+            if let Some(cause) = observed.left_open.clone() {
+                let lost = Lost { cause, ended: None };
+                self.lose(self.plan.tasks[task].clone(), &lost);
+            }
+        }
+        self.skip(observed, now, &mut waiting);
+        waiting
+    }
+
+    fn observe_task(&mut self, task: usize, observed: &TaskObservation, waiting: &mut Waiting) {
+        let mut open: Vec<&(usize, Observation)> = observed.steps.iter().collect();
+        // Each step that ends may decide about those that wait for it.
+        let mut before = usize::MAX;
+        while open.len() < before {
+            before = open.len();
+            open.retain(|(at, observation)| {
+                let edges = self.edges(*at);
+                self.steps[*at].observe(observation, &edges);
+                self.steps[*at].is_open()
+            });
+        }
+        if !self.is_open(task) {
+            return;
+        }
+        waiting.merge(&observed.waiting);
+        for (at, observation) in open {
+            self.add_waiting(*at, observation, waiting);
+        }
+        if let Some(lost) = &observed.lost {
+            self.lose(self.plan.tasks[task].clone(), lost);
+        }
+    }
+
+    /// Adds what keeps an open step waiting, if that is wrong.
+    fn add_waiting(&self, at: usize, observation: &Observation, waiting: &mut Waiting) {
+        let name = self.steps[at].name();
+        match (observation, self.readiness(at)) {
+            (Observation::Blocked { cause, until, .. }, _)
+            | (Observation::Standby(Standby::Blocked { cause, until }), Readiness::Start) => {
+                waiting.add_blocked(name, cause, *until);
+            }
+            (Observation::Standby(Standby::Blocked { cause, .. }), Readiness::Wait) => {
+                waiting.add_blocked_later(name, &cause.sentence(None));
+            }
+            (
+                Observation::NotStarted {
+                    cause,
+                    run,
+                    came_up: false,
+                },
+                Readiness::Wait,
+            ) => {
+                waiting.add_blocked_later(name, &cause.sentence(run.exit_code));
+            }
+            _ => {}
+        }
+    }
+
+    /// Loses the open steps of a range: what runs, or would start next, fails, and what waits for that is skipped.
+    /// What waits for open steps outside the range goes on waiting.
+    fn lose(&mut self, range: Range<usize>, lost: &Lost) {
+        for at in range.clone() {
+            if self.steps[at].phase() == StepPhase::Running {
+                self.steps[at].lose(lost);
+            }
+        }
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for at in range
+                .clone()
+                .filter(|&at| self.steps[at].is_open())
+                .collect::<Vec<_>>()
+            {
+                match self.readiness(at) {
+                    Readiness::Wait => continue,
+                    Readiness::Start => self.steps[at].lose(lost),
+                    Readiness::Skip { because } => self.skip_for(at, because),
+                }
+                changed = true;
+            }
+        }
+    }
+
+    /// Skips the steps to which an edge is broken, unless their executor does.
+    fn skip(&mut self, observed: &PlanObservation, now: Timestamp, waiting: &mut Waiting) {
+        let tasks = observed.tasks.iter().enumerate();
+        let by_executor: Vec<bool> = tasks
+            .map(|(task, observed)| !self.is_deadlocked(task, observed, now, waiting))
+            .collect();
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for (at, step) in self.plan.steps.iter().enumerate() {
+                let is_held = || observed.tasks[step.task].held.contains(&at);
+                if self.steps[at].phase() != StepPhase::Pending
+                    || by_executor[step.task] && is_held()
+                {
+                    continue;
+                }
+                if let Readiness::Skip { because } = self.readiness(at) {
+                    self.skip_for(at, because);
+                    changed = true;
+                }
+            }
+        }
+    }
+
+    fn skip_for(&mut self, at: usize, edge: usize) {
+        let message = self.broken(self.plan.steps[at].edges[edge]);
+        self.steps[at].skip(message);
+    }
+
+    fn readiness(&self, at: usize) -> Readiness {
+        self.plan.readiness(at, |from| self.steps[from].outcome())
+    }
+
+    fn edges(&self, at: usize) -> Edges {
+        let edges = &self.plan.steps[at].edges;
+        let turn = match self.readiness(at) {
+            Readiness::Start => Turn::Start,
+            Readiness::Skip { because } => Turn::Skip(self.broken(edges[because])),
+            Readiness::Wait => {
+                let from = edges.iter().map(|edge| &self.steps[edge.from]);
+                let open: Vec<&str> = from.filter(|it| it.is_open()).map(Step::name).collect();
+                Turn::Wait(format!("waiting for {}", open.join(", ")))
+            }
+        };
+        let ends = edges.iter().map(|edge| self.steps[edge.from].attempt.ended);
+        let ended = ends.max().flatten();
+        Edges { turn, ended }
+    }
+
+    /// Why a step is skipped to which this edge is broken.
+    fn broken(&self, edge: Edge) -> String {
+        let from = self.steps[edge.from].name();
+        let kind = edge.kind;
+        BrokenEdge(NamedEdge { from, kind }).to_string()
+    }
+}

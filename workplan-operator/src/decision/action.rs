@@ -1,0 +1,33 @@
+use jiff::Timestamp;
+use kubeci_api::WorkplanStatus;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    AddFinalizer,
+    CreatePod(usize),
+    /// List the pods that there are, and decide again.
+    ListPods,
+    /// Unless it was placed on a node since it was seen: its folder would be forgotten.
+    DeletePod(usize),
+    Sweep,
+    RemoveFinalizer,
+}
+
+/// In this order: pods are created, the status is written, the other actions are done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub status: WorkplanStatus,
+    pub actions: Vec<Action>,
+    /// When to decide again though nothing has been seen to change.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Decision {
+    pub(super) fn wait(status: WorkplanStatus) -> Self {
+        Self {
+            status,
+            actions: Vec::new(),
+            wake_at: None,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The conditions of a Workplan that are about its pods and its folder.
+
+use jiff::Timestamp;
+use kubeci_api::{Task, WorkplanStatus};
+use kubeci_compiler::Limits;
+use kubeci_engine::{is_condition, set_condition};
+
+use super::relayed;
+
+const CLEANED: &str = "WorkspaceCleaned";
+const RELAYED: &str = "Relayed";
+const PODS_ENDED: &str = "PodsEnded";
+
+pub fn cleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, message: &str) {
+    set_condition(status, CLEANED, "True", reason, message, now);
+}
+
+pub fn uncleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, message: &str) {
+    set_condition(status, CLEANED, "False", reason, message, now);
+}
+
+pub fn is_cleaned(status: &WorkplanStatus) -> bool {
+    is_condition(status, CLEANED, "True")
+}
+
+/// Pods go on though their steps have ended.
+pub fn pods_kept(status: &mut WorkplanStatus, now: Timestamp, message: &str) {
+    set_condition(status, PODS_ENDED, "False", "SidecarRuns", message, now);
+}
+
+pub fn pods_ended(status: &mut WorkplanStatus, now: Timestamp, reason: &str, message: &str) {
+    set_condition(status, PODS_ENDED, "True", reason, message, now);
+}
+
+pub fn has_kept_pods(status: &WorkplanStatus) -> bool {
+    is_condition(status, PODS_ENDED, "False")
+}
+
+/// How much of a plan hands over inside pods, unless that is there.
+pub fn relayed_once(status: &mut WorkplanStatus, tasks: &[Task], limits: &Limits, now: Timestamp) {
+    if !status.conditions.iter().any(|it| it.type_ == RELAYED) {
+        let relayed = relayed::relayed(tasks, limits);
+        set_condition(
+            status,
+            RELAYED,
+            relayed.value,
+            relayed.reason,
+            &relayed.message,
+            now,
+        );
+    }
+}

@@ -1,0 +1,56 @@
+use kube::Resource;
+use kubeci_api::{Phase, Workplan, WorkplanStatus};
+use kubeci_engine::{Cause, invalid_status};
+
+use super::action::Decision;
+use super::{cleanup, fit, other_containers, running};
+use crate::observed::ObservedState;
+use crate::plan;
+
+/// Decides what is next for `workplan`.
+#[must_use]
+pub fn decide(workplan: &Workplan, state: &ObservedState) -> Decision {
+    let plan = plan::validate(&workplan.spec);
+    let status = workplan.status.clone().unwrap_or_default();
+    let tasks = plan.as_ref().map_or(&[][..], |plan| &plan.tasks);
+    if workplan.meta().deletion_timestamp.is_some() {
+        return cleanup::of_deleted(workplan, tasks, status, state);
+    }
+    let mut decision = if status.phase.is_some_and(Phase::is_final) {
+        cleanup::of_ended(workplan, tasks, status, state)
+    } else {
+        let invalid = |reason, message: String| {
+            invalid(
+                workplan,
+                status.clone(),
+                &Cause::new(reason, message),
+                state,
+            )
+        };
+        let mut decision = match &plan {
+            Ok(plan) => match fit::refusal(workplan) {
+                Some(too_large) => invalid("TooLarge", too_large.to_string()),
+                None => running::decide(workplan, plan, status, state),
+            },
+            Err(error) => invalid("InvalidPlan", error.to_string()),
+        };
+        fit::shorten(workplan, &mut decision.status);
+        if decision.status.phase.is_some_and(Phase::is_final) {
+            cleanup::of_ended(workplan, tasks, decision.status, state)
+        } else {
+            decision
+        }
+    };
+    other_containers::end_pods(tasks, &mut decision, state);
+    decision
+}
+
+fn invalid(
+    workplan: &Workplan,
+    status: WorkplanStatus,
+    cause: &Cause,
+    state: &ObservedState,
+) -> Decision {
+    let generation = workplan.meta().generation;
+    Decision::wait(invalid_status(status, cause, generation, state.now))
+}

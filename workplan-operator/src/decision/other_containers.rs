@@ -1,0 +1,133 @@
+//! Pods that are kept by containers that others have put into them. Such containers neither fail a plan nor keep its
+//! pods for ever.
+
+use std::ops::Range;
+
+use jiff::{SignedDuration, Timestamp};
+use kubeci_api::{StepPhase, StepStatus};
+
+use super::action::{Action, Decision};
+use super::conditions;
+use crate::observed::{ContainerState, ObservedContainer, ObservedPod, ObservedState, Owner};
+
+/// How long a container may outlive the steps of its pod before that is reported. Most end by themselves.
+const UNREPORTED: SignedDuration = SignedDuration::from_secs(5);
+
+/// The most pods that are named.
+const NAMED_MAX: usize = 5;
+
+/// Ends the pods that are kept by nothing but such containers, once their logs could be had for a while, and
+/// reports it. Whatever the kubelet ends with a pod keeps none.
+pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, state: &ObservedState) {
+    let steps_of = |task: usize| decision.status.steps.get(tasks.get(task)?.clone());
+    let pods = state.pods.iter().filter(|(task, pod)| {
+        pod.owner == Owner::Workplan && !decision.actions.contains(&Action::DeletePod(**task))
+    });
+    let kept: Vec<(usize, Kept)> = pods
+        .filter_map(|(task, pod)| Some((*task, Kept::of(steps_of(*task)?, pod)?)))
+        .collect();
+    let (due, early): (Vec<_>, Vec<_>) = kept
+        .into_iter()
+        .partition(|(_, kept)| kept.since + state.sidecar_grace <= state.now);
+    let is_reported = |kept: &Kept| kept.since + UNREPORTED <= state.now;
+    for (_, kept) in &early {
+        let until = kept.since + state.sidecar_grace;
+        wake_at(
+            decision,
+            if is_reported(kept) {
+                until
+            } else {
+                until.min(kept.since + UNREPORTED)
+            },
+        );
+    }
+    let early: Vec<_> = early
+        .iter()
+        .map(|(_, kept)| kept)
+        .filter(|it| is_reported(it))
+        .collect();
+    if !early.is_empty() {
+        let pods = listed(early.iter().map(|kept| {
+            let until = kept.since + state.sidecar_grace;
+            format!(
+                "the pod {} is kept by {} until {until:.0}",
+                kept.pod, kept.by
+            )
+        }));
+        let message = format!(
+            "{pods}. Its steps have ended, and what keeps it is no step: then it is deleted, and its logs with it"
+        );
+        conditions::pods_kept(&mut decision.status, state.now, &message);
+    } else if !due.is_empty() {
+        let pods =
+            listed(due.iter().map(|(_, kept)| {
+                format!("the pod {} was deleted, which {} kept", kept.pod, kept.by)
+            }));
+        let message = format!(
+            "{pods}. Its steps had ended {:#} before, and what kept it is no step",
+            state.sidecar_grace
+        );
+        conditions::pods_ended(&mut decision.status, state.now, "PodDeleted", &message);
+    } else if conditions::has_kept_pods(&decision.status) {
+        let message = "the containers that kept pods have ended";
+        conditions::pods_ended(&mut decision.status, state.now, "Ended", message);
+    }
+    let deleted = due.into_iter().map(|(task, _)| Action::DeletePod(task));
+    decision.actions.extend(deleted);
+}
+
+/// A pod that goes on though its steps have ended.
+struct Kept {
+    pod: String,
+    by: String,
+    since: Timestamp,
+}
+
+impl Kept {
+    fn of(steps: &[StepStatus], pod: &ObservedPod) -> Option<Self> {
+        let over = steps.iter().all(|step| step.phase.is_final());
+        if !over || pod.deleting || pod.is_quiet() {
+            return None;
+        }
+        let by = others(steps, pod).filter(|it| it.runs_once() && !it.has_ended());
+        let by: Vec<&str> = by.map(|it| it.name.as_str()).collect();
+        let ran = |name: &str| {
+            let mut steps = steps.iter().filter(|step| step.name == name);
+            steps.any(|step| step.phase != StepPhase::Skipped)
+        };
+        let ends = pod.containers.iter().filter(|it| ran(&it.name));
+        let ends = ends.filter_map(|it| match &it.state {
+            ContainerState::Ended(end) => end.finished,
+            _ => None,
+        });
+        let since = ends.max().or(pod.last_progress())?;
+        (!by.is_empty()).then(|| Self {
+            pod: pod.name.clone(),
+            by: by.join(", "),
+            since,
+        })
+    }
+}
+
+/// The containers that are no step.
+fn others<'a>(
+    steps: &'a [StepStatus],
+    pod: &'a ObservedPod,
+) -> impl Iterator<Item = &'a ObservedContainer> {
+    let is_step = |name: &str| steps.iter().any(|step| step.name == name);
+    pod.containers.iter().filter(move |it| !is_step(&it.name))
+}
+
+fn wake_at(decision: &mut Decision, at: Timestamp) {
+    decision.wake_at = Some(decision.wake_at.map_or(at, |known| known.min(at)));
+}
+
+fn listed(pods: impl ExactSizeIterator<Item = String>) -> String {
+    let more = pods.len().saturating_sub(NAMED_MAX);
+    let named: Vec<String> = pods.take(NAMED_MAX).collect();
+    let named = named.join(", ");
+    match more {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}

@@ -1,0 +1,129 @@
+//! A plan that runs: its steps brought up to date, its next pods.
+
+use kube::{Resource, ResourceExt};
+use kubeci_api::{StepStatus, Workplan, WorkplanStatus};
+use kubeci_engine::{Derivation, Executor, Place, Steps, derive_status};
+use kubeci_plan::{Order, Plan};
+
+use super::action::{Action, Decision};
+use super::conditions;
+use super::stuck_pod::is_stuck;
+use super::workplan::{has_finalizer, holds_folder};
+use crate::observed::{Certainty, ObservedPod, ObservedState, Owner, assigned_node};
+use crate::pod_reader::{self, is_of_container, is_to_be_made_again};
+use crate::refusal::Verdict;
+
+pub fn decide(
+    workplan: &Workplan,
+    plan: &Plan,
+    prior: WorkplanStatus,
+    state: &ObservedState,
+) -> Decision {
+    let node = assigned_node(workplan, &state.pods);
+    let mut steps = Steps::read(plan, &prior.steps);
+    let mut actions = Vec::new();
+    if may_have_unseen_pods(plan, &steps, state) {
+        actions.push(Action::ListPods);
+    }
+    let observed = pod_reader::observe(workplan, plan, &steps, state, node);
+    let waiting = steps.settle(&observed, state.now);
+    actions.extend(deleted_pods(plan, &steps.status(), state));
+    let mut refusals = state.refusals.values();
+    if refusals.all(|refusal| refusal.verdict != Verdict::Over) {
+        actions.extend(start(workplan, &steps, state, node));
+    }
+    let mut status = derive_status(
+        prior,
+        &Derivation {
+            steps: &steps,
+            waiting: waiting.cause(),
+            executor: &Pods {
+                namespace: workplan.namespace().unwrap_or_default(),
+            },
+            node,
+            generation: workplan.meta().generation,
+            is_disturbed: state.pods.values().any(|pod| pod.deleting),
+            now: state.now,
+        },
+    );
+    if plan.order == Order::Relay && status.phase.is_some() {
+        let tasks = &workplan.spec.tasks;
+        conditions::relayed_once(&mut status, tasks, &state.limits, state.now);
+    }
+    Decision {
+        status,
+        actions,
+        wake_at: waiting.wakes_at(),
+    }
+}
+
+/// Pods as the executors of steps.
+struct Pods {
+    namespace: String,
+}
+
+impl Executor for Pods {
+    fn log_command(&self, place: &Place) -> String {
+        let Place { pod, container } = place;
+        format!("kubectl -n {} logs {pod} -c {container}", self.namespace)
+    }
+
+    fn is_of_step(&self, reason: &str) -> bool {
+        is_of_container(reason)
+    }
+}
+
+/// Whether a step has run whose pod the watch does not show.
+fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bool {
+    let is_known =
+        |task: usize| state.pods.contains_key(&task) || state.refusals.contains_key(&task);
+    let mut unknown = (0..plan.tasks.len()).filter(|&task| !is_known(task));
+    state.certainty == Certainty::Watched
+        && unknown.any(|task| steps.was_started(task) && steps.is_open(task))
+}
+
+/// The pods that wait in vain.
+fn deleted_pods(plan: &Plan, steps: &[StepStatus], state: &ObservedState) -> Vec<Action> {
+    let is_deleted = |task: usize, pod: &ObservedPod| {
+        let range = plan.tasks.get(task).cloned();
+        range.is_some_and(|range| {
+            let steps = &steps[range];
+            let is_step = |name: &str| steps.iter().any(|step| step.name == name);
+            let again = || is_to_be_made_again(is_step, pod) && !pod.deleting;
+            is_stuck(steps, pod) || again()
+        })
+    };
+    let pods = state.pods.iter().filter(|(task, pod)| {
+        pod.owner == Owner::Workplan
+            && !state.refusals.contains_key(task)
+            && is_deleted(**task, pod)
+    });
+    pods.map(|(task, _)| Action::DeletePod(*task)).collect()
+}
+
+/// Creates the pods of all tasks that may start; before the first is placed only that one.
+fn start(
+    workplan: &Workplan,
+    steps: &Steps,
+    state: &ObservedState,
+    node: Option<&str>,
+) -> Vec<Action> {
+    let mut ready = steps.ready_tasks(|task| state.pods.contains_key(&task));
+    if node.is_none() {
+        ready.truncate(usize::from(!awaits_node(steps, state)));
+    }
+    ready.retain(|task| !state.refusals.contains_key(task));
+    if ready.is_empty() {
+        Vec::new()
+    } else if has_finalizer(workplan) || !holds_folder(workplan) {
+        ready.into_iter().map(Action::CreatePod).collect()
+    } else {
+        vec![Action::AddFinalizer]
+    }
+}
+
+/// Whether a pod of an open task is still to be placed.
+fn awaits_node(steps: &Steps, state: &ObservedState) -> bool {
+    let mut pods = state.pods.iter();
+    pods.any(|(task, pod)| pod.owner == Owner::Workplan && steps.is_open(*task))
+}

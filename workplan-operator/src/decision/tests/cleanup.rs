@@ -1,0 +1,160 @@
+//! Plans that are over or deleted, and what is left to do for them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kubeci_api::Order;
+use rstest::rstest;
+
+use super::fixtures::*;
+use super::*;
+use crate::refusal::Verdict;
+use crate::testing::workplan;
+
+/// A plan whose only pod has ended, as its status says.
+fn ended() -> (Workplan, ObservedState) {
+    let workplan = workplan(Order::Linear, &["a"]);
+    let state = observed([(0, pod(0, "| a=0"))]);
+    let decision = decide(&workplan, &state);
+    (after(workplan, &decision), state)
+}
+
+#[rstest]
+#[case::asks(NodeState::Ready, SweepState::NotAsked, None, &[Action::Sweep])]
+#[case::waits(NodeState::Ready, SweepState::Underway, None, &[])]
+#[case::failed(NodeState::Ready, SweepState::Failed("busy".into()), Some(("False", "SweepFailed")), &[])]
+#[case::done(NodeState::Ready, SweepState::Done, Some(("True", "Removed")), &[Action::RemoveFinalizer])]
+#[case::away(NodeState::NotReady, SweepState::NotAsked, Some(("False", "NodeNotReady")), &[])]
+#[case::gone(NodeState::Gone, SweepState::NotAsked, Some(("True", "NodeGone")), &[Action::RemoveFinalizer])]
+fn law_5_folder_of_ended_plan_is_removed(
+    #[case] node: NodeState,
+    #[case] sweep: SweepState,
+    #[case] expected: Option<(&str, &str)>,
+    #[case] actions: &[Action],
+) {
+    let (workplan, mut state) = ended();
+    (state.node, state.sweep) = (node, sweep);
+    let decision = decided(&workplan, &state);
+    assert_eq!(
+        (cleaned(&decision), decision.actions.as_slice()),
+        (expected, actions)
+    );
+    assert_eq!(decision.status.phase, Some(Phase::Completed));
+}
+
+#[test]
+fn law_5_removed_folder_frees_the_workplan() {
+    let (workplan, mut state) = ended();
+    state.sweep = SweepState::Done;
+    let mut workplan = after(workplan.clone(), &decide(&workplan, &state));
+    state.sweep = SweepState::NotAsked;
+    assert_eq!(
+        decided(&workplan, &state).actions,
+        [Action::RemoveFinalizer]
+    );
+    workplan.finalizers_mut().clear();
+    assert_eq!(decided(&workplan, &state).actions, []);
+}
+
+#[test]
+fn law_5_folder_stays_while_a_container_may_run() {
+    let (workplan, mut state) = ended();
+    state.pods = BTreeMap::from([(0, pod(0, "| a=run"))]);
+    assert_eq!(decided(&workplan, &state).actions, []);
+    state.pods.clear();
+    assert_eq!(decided(&workplan, &state).actions, [Action::ListPods]);
+    state.certainty = Certainty::Listed;
+    assert_eq!(decided(&workplan, &state).actions, [Action::Sweep]);
+}
+
+#[test]
+fn unplaced_plan_leaves_nothing() {
+    let workplan = workplan(Order::Linear, &["a"]);
+    let mut state = observed([]);
+    let message = "no".to_owned();
+    state.refusals.insert(
+        0,
+        Refusal {
+            verdict: Verdict::Never,
+            reason: "PodRefused",
+            message,
+        },
+    );
+    assert_eq!(decided(&workplan, &state).actions, [Action::ListPods]);
+    state.certainty = Certainty::Listed;
+    let decision = decided(&workplan, &state);
+    assert_eq!(cleaned(&decision), Some(("True", "NeverPlaced")));
+    assert_eq!(decision.actions, [Action::RemoveFinalizer]);
+}
+
+#[test]
+fn gone_node_fails_the_plan() {
+    let workplan = workplan(Order::Linear, &["a", "b"]);
+    let mut state = observed([(0, pod(0, "| a=run"))]);
+    state.node = NodeState::NotReady;
+    assert_eq!(summary(&decided(&workplan, &state)), "NodeNotReady");
+    state.node = NodeState::Gone;
+    let decision = decided(&workplan, &state);
+    assert_eq!(
+        (phases(&decision.status).as_str(), summary(&decision)),
+        ("ff", "NodeGone")
+    );
+    assert_eq!(cleaned(&decision), None, "its pod is deleted first");
+    assert_eq!(decision.actions, [Action::DeletePod(0)]);
+}
+
+fn deleted(mut workplan: Workplan) -> Workplan {
+    workplan.meta_mut().deletion_timestamp = Some(Time(now()));
+    workplan
+}
+
+#[test]
+fn law_5_deleted_plan_stops_pods_then_is_swept() {
+    let workplan = deleted(workplan(Order::Linear, &["a", "b"]));
+    let mut state = observed([(0, pod(0, "| a=run"))]);
+    let decision = decided(&workplan, &state);
+    assert_eq!(decision.actions, [Action::DeletePod(0), Action::ListPods]);
+    assert_eq!(summary(&decision), "Deleting");
+    assert_eq!(
+        decision.status.node.as_deref(),
+        Some("n1"),
+        "known when the pods are gone"
+    );
+    let workplan = after(workplan, &decision);
+
+    state.certainty = Certainty::Listed;
+    state.pods.get_mut(&0).unwrap().deleting = true;
+    assert_eq!(decided(&workplan, &state).actions, []);
+    state.pods.clear();
+    assert_eq!(decided(&workplan, &state).actions, [Action::Sweep]);
+    state.sweep = SweepState::Done;
+    let done = decided(&workplan, &state);
+    assert_eq!(done.actions, [Action::RemoveFinalizer]);
+    assert_eq!(
+        Some(done.status),
+        workplan.status,
+        "nobody would read another"
+    );
+}
+
+#[test]
+fn deleted_plan_waits_for_unready_node() {
+    let workplan = deleted(workplan(Order::Linear, &["a"]));
+    let mut state = observed([(0, pod(0, "| a=run"))]);
+    state.pods.get_mut(&0).unwrap().deleting = true;
+    state.node = NodeState::NotReady;
+    let decision = decided(&workplan, &state);
+    assert_eq!(cleaned(&decision), Some(("False", "NodeNotReady")));
+    assert_eq!(decision.actions, []);
+}
+
+#[test]
+fn deleted_plan_creates_no_pod() {
+    let workplan = deleted(workplan(Order::Linear, &["a"]));
+    let mut state = observed([]);
+    assert_eq!(decided(&workplan, &state).actions, [Action::ListPods]);
+    state.certainty = Certainty::Listed;
+    assert_eq!(
+        decided(&workplan, &state).actions,
+        [Action::RemoveFinalizer]
+    );
+}

@@ -1,0 +1,27 @@
+//! States of Workplans and their pods, and what is decided about them.
+
+mod cleanup;
+mod errors;
+mod fixtures;
+mod other_containers;
+mod preparation;
+mod relay;
+mod running;
+mod simulation;
+mod waiting;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::Resource;
+use kubeci_api::{Phase, Workplan, WorkplanStatus};
+use kubeci_compiler::Limits;
+
+use super::workplan::has_finalizer;
+use super::{Action, Decision, decide, holds_folder};
+use crate::observed::{
+    Certainty, ContainerState, NodeState, ObservedPod, ObservedState, Owner, PodPhase, PodWarning,
+    SweepState, assigned_node,
+};
+use crate::pod_reader::is_stalled;
+use crate::refusal::Refusal;

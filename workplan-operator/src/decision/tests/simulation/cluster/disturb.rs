@@ -1,0 +1,66 @@
+//! What disturbs pods: deletion, eviction, a step runner's image that cannot be pulled.
+
+use jiff::Timestamp;
+
+use super::{Cluster, positions};
+use crate::observed::{ContainerState, ObservedContainer, PodPhase};
+
+impl Cluster {
+    /// Evicts or deletes a pod, the latter only if `recorded` knows all steps that have run; so too if the pod
+    /// is evicted while nobody tells what becomes of its containers, as when its node is lost.
+    pub fn disturb(
+        &mut self,
+        which: usize,
+        node_is_known: bool,
+        recorded: impl Fn(&str) -> bool,
+        now: Timestamp,
+    ) {
+        let Some(&task) = self.pods.keys().nth(which % 5) else {
+            return;
+        };
+        let pod = &self.pods[&task];
+        let ran = |container: &&ObservedContainer| {
+            pod.has_ended() || self.runs.contains_key(&container.name)
+        };
+        let ran = pod.containers.iter().filter(ran);
+        let mut ran = ran.map(|container| &container.name);
+        let is_known = node_is_known && ran.all(|name| recorded(name));
+        let can_be_evicted = pod.node.is_some() && !pod.is_quiet();
+        match which / 5 % 5 {
+            0 | 1 if pod.node.is_none() || is_known => self.delete(task),
+            2 if can_be_evicted => {
+                self.stop(task, now);
+                self.evict(task);
+            }
+            3 if can_be_evicted && is_known => self.evict(task),
+            4 => self.has_no_runner = true,
+            _ => {}
+        }
+    }
+
+    fn evict(&mut self, task: usize) {
+        let pod = self.pods.get_mut(&task).unwrap();
+        (pod.phase, pod.reason) = (PodPhase::Failed, Some("Evicted".into()));
+        for container in &pod.containers {
+            let run = self.runs.get_mut(&container.name);
+            if let Some(end @ None) = run.and_then(|runs| runs.last_mut()) {
+                *end = Some(137);
+            }
+        }
+    }
+
+    /// Kills all containers of a pod, and tells of it.
+    fn stop(&mut self, task: usize, now: Timestamp) {
+        let pod = self.pods.get_mut(&task).unwrap();
+        pod.deleting = true;
+        for at in positions(pod, |state| matches!(state, ContainerState::Running { .. })) {
+            while matches!(
+                self.pods[&task].containers[at].state,
+                ContainerState::Running { .. }
+            ) {
+                self.end_or_turn(task, at, at, now);
+            }
+        }
+        self.pods.get_mut(&task).unwrap().deleting = false;
+    }
+}

@@ -1,0 +1,17 @@
+//! The folder of a Workplan.
+
+use kube::Resource;
+use kubeci_api::names::WORKSPACE_FINALIZER;
+use kubeci_api::{Workplan, WorkspaceKind};
+
+/// Whether the plan's folder lies on a node, and outlasts its pods.
+#[must_use]
+pub fn holds_folder(workplan: &Workplan) -> bool {
+    workplan.spec.workspace == WorkspaceKind::HostPath
+}
+
+/// Whether the folder is to be removed before the Workplan goes.
+pub(super) fn has_finalizer(workplan: &Workplan) -> bool {
+    let finalizers = workplan.meta().finalizers.as_ref();
+    finalizers.is_some_and(|all| all.iter().any(|name| name == WORKSPACE_FINALIZER))
+}

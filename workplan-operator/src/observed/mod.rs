@@ -1,0 +1,14 @@
+//! The observed state of a Workplan: its pods, its node, and what the API server answered.
+
+mod node;
+mod pod;
+mod read;
+mod state;
+mod warnings;
+
+pub use node::is_ready;
+pub use pod::{
+    ContainerKind, ContainerState, Ended, ObservedContainer, ObservedPod, Owner, PodPhase,
+};
+pub use state::{Certainty, NodeState, ObservedState, SweepState, assigned_node};
+pub use warnings::{PodWarning, warnings};

@@ -1,0 +1,71 @@
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use kubeci_api::Workplan;
+use kubeci_compiler::Limits;
+
+use super::pod::{ObservedPod, Owner};
+use super::warnings::PodWarning;
+use crate::refusal::Refusal;
+
+/// All that is observed of a Workplan beside itself.
+#[derive(Clone, Debug)]
+pub struct ObservedState {
+    /// Its pods by the index of their task.
+    pub pods: BTreeMap<usize, ObservedPod>,
+    pub certainty: Certainty,
+    /// Why the API server did not create pods just now, by the index of their task.
+    pub refusals: BTreeMap<usize, Refusal>,
+    /// Since when it has refused them; absent where it does so for the first time.
+    pub refused_since: Option<Timestamp>,
+    /// Warnings of stalled pods (see `pod_reader::is_stalled`), by the index of their task.
+    pub warnings: BTreeMap<usize, PodWarning>,
+    /// The node that [`assigned_node`](super::assigned_node) names.
+    pub node: NodeState,
+    pub sweep: SweepState,
+    /// What the namespace gives to containers and asks of them.
+    pub limits: Limits,
+    /// How long after its last step a pod is left to containers that are no steps.
+    pub sidecar_grace: SignedDuration,
+    /// In whole microseconds, as the API keeps times.
+    pub now: Timestamp,
+}
+
+/// Whether a pod that is not among the pods does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// A watch has not shown it; it may lag.
+    Watched,
+    /// The API server has listed the pods.
+    Listed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    Ready,
+    NotReady,
+    Gone,
+}
+
+/// How the removal of the Workplan's folder from its node goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SweepState {
+    NotAsked,
+    Underway,
+    Failed(String),
+    Done,
+}
+
+/// The node on which the plan's folder lies, once its first pod is placed.
+#[must_use]
+pub fn assigned_node<'a>(
+    workplan: &'a Workplan,
+    pods: &'a BTreeMap<usize, ObservedPod>,
+) -> Option<&'a str> {
+    let recorded = workplan
+        .status
+        .as_ref()
+        .and_then(|status| status.node.as_deref());
+    let mut own = pods.values().filter(|pod| pod.owner == Owner::Workplan);
+    recorded.or_else(|| own.find_map(|pod| pod.node.as_deref()))
+}

@@ -1,0 +1,117 @@
+//! Events of pods about what keeps them from starting.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Event;
+
+/// The Event that explains best what keeps a pod from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodWarning {
+    pub reason: String,
+    pub message: String,
+    pub at: Timestamp,
+}
+
+/// Of the warnings of this last time the most frequent one counts. Others only sum up that its cause lasts.
+const LATELY: SignedDuration = SignedDuration::from_mins(3);
+
+/// Warnings about placement. The pod's own condition has more about it.
+const SCHEDULING: &str = "FailedScheduling";
+
+/// The warning that counts for each pod, by its uid.
+#[must_use]
+pub fn warnings(events: &[Event]) -> HashMap<String, PodWarning> {
+    let mut known: HashMap<&str, Vec<(i32, PodWarning)>> = HashMap::new();
+    for event in events {
+        if let (Some(uid), Some(warning)) = (&event.involved_object.uid, read(event)) {
+            known.entry(uid).or_default().push((times(event), warning));
+        }
+    }
+    let counts = known
+        .into_iter()
+        .filter_map(|(uid, all)| Some((uid.to_owned(), counting(all)?)));
+    counts.collect()
+}
+
+fn counting(all: Vec<(i32, PodWarning)>) -> Option<PodWarning> {
+    let last = all.iter().map(|(_, warning)| warning.at).max()?;
+    let late = all
+        .into_iter()
+        .filter(|(_, warning)| last.duration_since(warning.at) <= LATELY);
+    let counting = late.max_by_key(|(times, warning)| (*times, warning.at));
+    counting.map(|(_, warning)| warning)
+}
+
+fn read(event: &Event) -> Option<PodWarning> {
+    let reason = event
+        .reason
+        .clone()
+        .filter(|reason| reason != SCHEDULING && event.type_.as_deref() == Some("Warning"))?;
+    Some(PodWarning {
+        reason,
+        message: event.message.clone().unwrap_or_default(),
+        at: at(event)?,
+    })
+}
+
+fn at(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref();
+    let series = series.and_then(|series| series.last_observed_time.as_ref());
+    let micro = series.or(event.event_time.as_ref()).map(|time| time.0);
+    let second = event.last_timestamp.as_ref().map(|time| time.0);
+    micro.into_iter().chain(second).max()
+}
+
+fn times(event: &Event) -> i32 {
+    let series = event.series.as_ref().and_then(|series| series.count);
+    series.or(event.count).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(reason: &str, message: &str, at: &str, count: i32) -> Value {
+        json!({
+            "metadata": {}, "involvedObject": {"uid": "pod"}, "type": "Warning",
+            "reason": reason, "message": message, "count": count,
+            "lastTimestamp": format!("2026-01-01T00:{at}Z"),
+        })
+    }
+
+    fn counting_message(events: &[Value]) -> Option<String> {
+        let events: Vec<Event> = events
+            .iter()
+            .map(|event| serde_json::from_value(event.clone()).unwrap())
+            .collect();
+        warnings(&events).remove("pod").map(|it| it.message)
+    }
+
+    #[test]
+    fn most_frequent_warning_counts() {
+        let cause = event("FailedMount", "configmap not found", "02:00", 8);
+        let summary = event("FailedMount", "timed out", "02:03", 1);
+        assert_eq!(
+            counting_message(&[cause, summary]).unwrap(),
+            "configmap not found"
+        );
+    }
+
+    #[test]
+    fn old_warning_does_not_count() {
+        let past = event("FailedMount", "past", "01:00", 8);
+        let now = event("FailedCreatePodSandBox", "now", "09:00", 1);
+        assert_eq!(counting_message(&[past, now]).unwrap(), "now");
+    }
+
+    #[test]
+    fn normal_and_scheduling_events_do_not_count() {
+        let mut normal = event("Pulling", "pulling", "01:00", 1);
+        normal["type"] = json!("Normal");
+        let placement = event("FailedScheduling", "no room", "01:00", 1);
+        assert_eq!(counting_message(&[normal, placement]), None);
+    }
+}

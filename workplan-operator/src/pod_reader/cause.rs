@@ -1,0 +1,123 @@
+//! Why the steps of a pod failed.
+
+use kubeci_api::names::RUNNER_CONTAINER;
+use kubeci_engine::Cause;
+
+use crate::observed::{Ended, ObservedPod, PodPhase};
+
+/// The most characters of a container's last log lines that a status repeats.
+const LOG_TAIL: usize = 400;
+
+/// Why a container ended with another exit code than 0.
+#[must_use]
+pub fn of_end(end: &Ended) -> Cause {
+    let log = tail(&end.message);
+    match end.reason.as_str() {
+        "OOMKilled" => {
+            let message = "it used more memory than its limit; raise resources.limits.memory";
+            Cause::new("OOMKilled", message)
+        }
+        "" | Cause::ERROR | "Completed" => Cause::new(Cause::ERROR, log),
+        reason => Cause::new(reason, log),
+    }
+}
+
+/// Why a pod whose containers are stopped ends their steps; none where it runs as it should.
+#[must_use]
+pub fn of_removal(pod: &ObservedPod) -> Option<Cause> {
+    let has_failed = pod.phase == PodPhase::Failed && pod.reason.is_some();
+    let message = pod.message.as_ref();
+    let message = message.map(|message| format!(": {message}"));
+    let reason = pod.reason.as_deref().unwrap_or("PodDeleted");
+    (pod.deleting || has_failed).then(|| {
+        let message = message.unwrap_or_default();
+        Cause::new(
+            reason,
+            format!("the pod {} was removed while it ran{message}", pod.name),
+        )
+    })
+}
+
+/// Why a pod failed as a whole.
+#[must_use]
+pub fn of_pod(pod: &ObservedPod) -> Cause {
+    let reason = pod.reason.as_deref().unwrap_or("PodFailed");
+    let message = pod.message.as_deref().unwrap_or("it says no more");
+    Cause::new(
+        reason,
+        format!("the pod {} failed on its node: {message}", pod.name),
+    )
+}
+
+/// Why a pod is missing whose steps had started.
+#[must_use]
+pub fn of_missing_pod(name: &str) -> Cause {
+    let message = format!(
+        "the pod {name} was deleted before its steps had ended; create the Workplan anew to run it again"
+    );
+    Cause::new("PodDeleted", message)
+}
+
+/// Why no step of a pod can run in which a container of kubeci's own failed, with this exit code if it ran.
+#[must_use]
+pub fn unprepared(container: &str, cause: &Cause, exit_code: Option<i32>) -> Cause {
+    let (reason, does, undone) = if container == RUNNER_CONTAINER {
+        let undone = "the step runner could not be installed in the pod";
+        ("RunnerNotInstalled", "brings the step runner", undone)
+    } else {
+        let undone = "the shared folder could not be opened for all users";
+        (
+            "WorkspaceNotOpened",
+            "opens the shared folder for all users",
+            undone,
+        )
+    };
+    let message = match cause.reason.as_str() {
+        "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            let why = &cause.message;
+            format!("the operator's own image, which {does}, does not start: {why}")
+        }
+        _ => format!("{undone}: {}", cause.sentence(exit_code)),
+    };
+    Cause::new(reason, message)
+}
+
+/// Why steps wait that were started without the step runner. There may be many of them, so the details are in the
+/// Workplan's own message.
+#[must_use]
+pub fn without_runner() -> Cause {
+    let message = "it waits for the step runner; the Workplan's own message says why";
+    Cause::new("RunnerNotInstalled", message)
+}
+
+/// The end of a log, cut at a line where possible, without what could take hold of a reader's terminal.
+fn tail(log: &str) -> String {
+    let is_text = |char: &char| !char.is_control() || matches!(char, '\n' | '\t');
+    let log: String = log.chars().filter(is_text).collect();
+    let log = log.trim();
+    let Some((start, _)) = log.char_indices().rev().nth(LOG_TAIL) else {
+        return log.to_owned();
+    };
+    let cut = &log[start..];
+    let cut = cut.split_once('\n').map_or(cut, |(_, lines)| lines);
+    format!("… {cut}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_is_cut_to_its_end() {
+        assert_eq!(tail(" short\n"), "short");
+        let long = "x".repeat(1000) + "\nlast line é";
+        assert_eq!(tail(&long), "… last line é");
+        assert_eq!(tail(&"é".repeat(1000)).chars().count(), LOG_TAIL + 3);
+    }
+
+    #[test]
+    fn log_loses_its_control_characters() {
+        let log = "50 %\r\u{1b}[2J\u{9b}2Ja\tb\u{0}\u{7}\nend";
+        assert_eq!(tail(log), "50 %[2J2Ja\tb\nend");
+    }
+}

@@ -1,0 +1,68 @@
+//! A container of its own: one that starts when the kubelet starts it, and whose end is that of its step.
+
+use jiff::Timestamp;
+use kubeci_engine::{Observation, Place, Run, Start};
+
+use super::blocked::Blocked;
+use super::cause;
+use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod};
+
+pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp) -> Observation {
+    let place = place(container, pod);
+    match &container.state {
+        ContainerState::Unknown => Observation::Waiting,
+        ContainerState::Running { since } => Observation::Running {
+            place,
+            start: start(*since),
+        },
+        ContainerState::Ended(end) if end.exit_code == 0 => {
+            Observation::Completed(run(place, end, Some(0)))
+        }
+        // The exit code of a container that was stopped is not that of its step.
+        ContainerState::Ended(end) => match cause::of_removal(pod) {
+            Some(removal) => Observation::Failed(removal, run(place, end, None)),
+            None => Observation::Failed(cause::of_end(end), run(place, end, Some(end.exit_code))),
+        },
+        ContainerState::Waiting { .. } if pod.deleting || pod.has_ended() => Observation::Waiting,
+        ContainerState::Waiting { .. } => match Blocked::of(container, pod, now) {
+            None => Observation::Waiting,
+            Some(blocked) if blocked.is_given_up(now) => {
+                Observation::Failed(blocked.cause, unstarted(place))
+            }
+            Some(Blocked { cause, until }) => Observation::Blocked {
+                place,
+                cause,
+                until,
+            },
+        },
+    }
+}
+
+pub fn place(container: &ObservedContainer, pod: &ObservedPod) -> Place {
+    Place {
+        pod: pod.name.clone(),
+        container: container.name.clone(),
+    }
+}
+
+fn run(place: Place, end: &Ended, exit_code: Option<i32>) -> Run {
+    Run {
+        place,
+        start: start(end.started),
+        ended: end.finished,
+        exit_code,
+    }
+}
+
+fn unstarted(place: Place) -> Run {
+    Run {
+        place,
+        start: Start::AsKnown,
+        ended: None,
+        exit_code: None,
+    }
+}
+
+fn start(time: Option<Timestamp>) -> Start {
+    time.map_or(Start::AsKnown, Start::At)
+}

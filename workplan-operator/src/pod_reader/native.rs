@@ -1,0 +1,86 @@
+//! The pod of a task whose steps follow each other as its containers do.
+
+use jiff::Timestamp;
+use kubeci_api::StepPhase;
+use kubeci_engine::{Observation, Place, Run, Start};
+
+use super::task_steps::TaskSteps;
+use super::{cause, container};
+use crate::observed::{ContainerKind, ObservedContainer, ObservedPod, PodPhase};
+
+/// What is observed of the containers and of the pod's phase.
+pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usize, Observation)> {
+    let mut observed = observe_containers(steps, pod, now);
+    for (at, observation) in &mut observed {
+        if let Some((_, step)) = steps.iter().find(|(known, _)| known == at) {
+            let place = || Place {
+                pod: pod.name.clone(),
+                container: step.name().to_owned(),
+            };
+            with_phase(observation, place, pod, now);
+        }
+    }
+    observed
+}
+
+/// What is observed of the containers.
+pub fn observe_containers(
+    steps: TaskSteps,
+    pod: &ObservedPod,
+    now: Timestamp,
+) -> Vec<(usize, Observation)> {
+    let mut failed = None;
+    let mut observed = Vec::new();
+    for container in &pod.containers {
+        let Some((at, step)) = steps.find(&container.name) else {
+            continue;
+        };
+        if !step.is_open() {
+            if is_init(container) && step.phase() == StepPhase::Failed {
+                failed = Some(&container.name);
+            }
+            continue;
+        }
+        let observation = match failed {
+            // The kubelet starts no container after an init container that failed.
+            Some(failed) => Observation::Excluded(format!(
+                "{failed} did not complete, an earlier serial step of the same pod"
+            )),
+            None => container::observe(container, pod, now),
+        };
+        if is_init(container) && matches!(observation, Observation::Failed(..)) {
+            failed = Some(&container.name);
+        }
+        observed.push((at, observation));
+    }
+    observed
+}
+
+fn is_init(container: &ObservedContainer) -> bool {
+    container.kind == ContainerKind::Init
+}
+
+/// What the pod's phase adds about containers whose end is not known: all ran well, or none will run any more.
+fn with_phase(
+    observation: &mut Observation,
+    place: impl Fn() -> Place,
+    pod: &ObservedPod,
+    now: Timestamp,
+) {
+    let start = match observation {
+        Observation::Waiting => Start::AsKnown,
+        Observation::Running { start, .. } => *start,
+        _ => return,
+    };
+    let run = |exit_code| Run {
+        place: place(),
+        start,
+        ended: Some(now),
+        exit_code,
+    };
+    match pod.phase {
+        PodPhase::Pending | PodPhase::Running => {}
+        PodPhase::Succeeded => *observation = Observation::Completed(run(Some(0))),
+        PodPhase::Failed => *observation = Observation::Failed(cause::of_pod(pod), run(None)),
+    }
+}

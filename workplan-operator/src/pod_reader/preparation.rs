@@ -1,0 +1,88 @@
+//! Pods in which no step can run because a container of kubeci's own, which comes before all of theirs, has not
+//! done its work.
+
+use jiff::Timestamp;
+use kubeci_api::names::RUNNER_CONTAINER;
+use kubeci_engine::{Cause, Observation, Severity, Waiting, WaitingCause};
+
+use super::relay::came_up;
+use super::task_steps::TaskSteps;
+use super::{cause, container};
+use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod};
+
+/// What becomes of the steps of a pod that is not prepared.
+pub enum Unprepared {
+    /// They wait for the step runner, in this pod or in another.
+    Waits,
+    Fails(Cause),
+}
+
+/// Why no step of the pod can run.
+pub fn observe(
+    task: TaskSteps,
+    pod: &ObservedPod,
+    now: Timestamp,
+    waiting: &mut Waiting,
+) -> Option<Unprepared> {
+    let is_step = |name: &str| task.has(name);
+    let own = pod.containers.iter().find(|it| it.is_own())?;
+    if steps(is_step, pod).any(|it| came_up(&it.state)) {
+        return None;
+    }
+    if is_to_be_made_again(is_step, pod) {
+        waiting.add(made_again(&pod.name));
+        return Some(Unprepared::Waits);
+    }
+    match container::observe(own, pod, now) {
+        Observation::Failed(cause, run) => {
+            let cause = cause::unprepared(&own.name, &cause, run.exit_code);
+            Some(Unprepared::Fails(cause))
+        }
+        Observation::Blocked { cause, until, .. } => {
+            waiting.add_blocked(&own.name, &cause, until);
+            let has_no_runner = without_runner(is_step, pod).next().is_some();
+            has_no_runner.then_some(Unprepared::Waits)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the step runner came when the steps had been started without it, so that none has run: the
+/// kubelet does not hold containers back for one whose image cannot be pulled for a while. However the step
+/// runner ended: what it finds is not what it expects.
+pub fn is_to_be_made_again(is_step: impl Fn(&str) -> bool + Copy, pod: &ObservedPod) -> bool {
+    let came = pod.containers.iter().find_map(|it| match &it.state {
+        ContainerState::Ended(end) if it.name == RUNNER_CONTAINER => end.started,
+        _ => None,
+    });
+    let too_late = |end: &Ended| came > end.finished && end.finished.is_some();
+    without_runner(is_step, pod).any(too_late) && !steps(is_step, pod).any(|it| came_up(&it.state))
+}
+
+/// The ends of those that could not be started, in a pod with a step runner: as long as it has not come, none can.
+fn without_runner(
+    is_step: impl Fn(&str) -> bool,
+    pod: &ObservedPod,
+) -> impl Iterator<Item = &Ended> {
+    let has_runner = pod.has(RUNNER_CONTAINER);
+    steps(is_step, pod).filter_map(move |it| match &it.state {
+        ContainerState::Ended(end) if has_runner && !came_up(&it.state) => Some(end),
+        _ => None,
+    })
+}
+
+fn steps(
+    is_step: impl Fn(&str) -> bool,
+    pod: &ObservedPod,
+) -> impl Iterator<Item = &ObservedContainer> {
+    pod.containers.iter().filter(move |it| is_step(&it.name))
+}
+
+/// The step runner came too late, and is there for the next pod.
+fn made_again(pod: &str) -> WaitingCause {
+    let message = format!(
+        "the steps were started before the step runner was there, whose image could not be pulled at \
+         first; none has run, and the pod {pod} is made again"
+    );
+    WaitingCause::new(Severity::Blocked, Cause::new("RunnerNotInstalled", message))
+}

@@ -1,0 +1,260 @@
+//! The pod of a task whose steps start by themselves. Its containers run from the start, each with a step runner
+//! that waits for its step's turn and leaves a record of how it went; what it does meanwhile follows from the other
+//! steps by the rule that it goes by itself.
+
+use std::time::SystemTime;
+
+use jiff::{SignedDuration, Timestamp};
+use kubeci_engine::{Cause, HandOver, Observation, Run, Standby, Start};
+use step_runner::exit_code;
+use step_runner::record::{End, Record, Stage};
+
+use super::blocked::Blocked;
+use super::cause;
+use super::container::place;
+use super::task_steps::TaskSteps;
+use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod, PodPhase};
+
+/// How long step runners may take to end after the last step that they wait for, with what the kubelet
+/// takes to report it.
+const HAND_OVER_MAX: SignedDuration = SignedDuration::from_secs(30);
+
+/// Reasons of the kubelet's own for the end of a container whose process was started.
+const RAN: [&str; 4] = ["", "Error", "Completed", "OOMKilled"];
+
+/// Exit codes above it are those of processes that a signal ended.
+const SIGNALLED: i32 = 128;
+
+/// The exit code of a step runner whose step was not started.
+const SKIPPED: i32 = exit_code::SKIPPED as i32;
+
+pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usize, Observation)> {
+    let open = steps.iter().filter(|(_, step)| step.is_open());
+    let observed = open.filter_map(|(at, step)| {
+        let container = container(pod, step.name())?;
+        Some((at, observe_container(container, pod, now)))
+    });
+    observed.collect()
+}
+
+/// How the steps of a pod learn of each other's ends; none where nothing of it runs any more.
+pub fn hand_over(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Option<HandOver> {
+    if pod.is_quiet() {
+        return None;
+    }
+    let has_come_up = |name: &str| container(pod, name).is_some_and(|it| came_up(&it.state));
+    let came_up = steps.iter().filter(|(_, step)| has_come_up(step.name()));
+    Some(HandOver {
+        came_up: came_up.map(|(at, _)| at).collect(),
+        done_by: pod.last_progress().unwrap_or(now) + HAND_OVER_MAX,
+    })
+}
+
+fn container<'a>(pod: &'a ObservedPod, step: &str) -> Option<&'a ObservedContainer> {
+    pod.containers.iter().find(|it| it.name == step)
+}
+
+fn observe_container(
+    container: &ObservedContainer,
+    pod: &ObservedPod,
+    now: Timestamp,
+) -> Observation {
+    if let ContainerState::Ended(end) = &container.state {
+        return observe_end(container, end, pod);
+    }
+    if pod.has_ended() {
+        return observe_pod_end(container, pod, now);
+    }
+    if let ContainerState::Running { since } = container.state {
+        return Observation::Standby(Standby::Up {
+            place: place(container, pod),
+            since,
+        });
+    }
+    let blocked = Blocked::of(container, pod, now).filter(|_| !pod.deleting);
+    match blocked {
+        None => Observation::Standby(Standby::Down {
+            message: comes_up_after(&container.name, pod),
+        }),
+        Some(blocked) if blocked.is_given_up(now) => {
+            not_started(blocked.cause, container, pod, Times::default(), None)
+        }
+        Some(Blocked { cause, until }) => Observation::Standby(Standby::Blocked { cause, until }),
+    }
+}
+
+/// A container whose end is not known, in a pod that has ended.
+fn observe_pod_end(
+    container: &ObservedContainer,
+    pod: &ObservedPod,
+    now: Timestamp,
+) -> Observation {
+    let up = match container.state {
+        ContainerState::Running { since } => since,
+        _ => None,
+    };
+    let is_good = pod.phase == PodPhase::Succeeded;
+    let times = Times {
+        up,
+        started: None,
+        ended: (is_good || up.is_some()).then_some(now),
+    };
+    if is_good {
+        completed(container, pod, times)
+    } else {
+        not_started(cause::of_pod(pod), container, pod, times, None)
+    }
+}
+
+/// An ended container. A step can write anything into its own termination message, so the record counts only as far
+/// as the container's exit code allows.
+fn observe_end(container: &ObservedContainer, end: &Ended, pod: &ObservedPod) -> Observation {
+    let record = end.message.parse::<Record>().ok();
+    let times = Times::of(record.as_ref(), end);
+    if end.exit_code == 0 {
+        return completed(container, pod, times);
+    }
+    let end = Ended {
+        message: record
+            .as_ref()
+            .map_or(end.message.as_str(), message)
+            .to_owned(),
+        ..end.clone()
+    };
+    let removal = cause::of_removal(pod);
+    let exit_code = Some(end.exit_code).filter(|_| removal.is_none());
+    let cause = removal.unwrap_or_else(|| cause::of_end(&end));
+    if never_started(record.as_ref(), &end) {
+        let times = Times {
+            ended: times.ended,
+            ..Times::default()
+        };
+        return not_started(cause, container, pod, times, exit_code);
+    }
+    let run = Run {
+        place: place(container, pod),
+        start: times.start().unwrap_or(Start::Never),
+        ended: times.ended,
+        exit_code,
+    };
+    Observation::Failed(cause, run)
+}
+
+fn completed(container: &ObservedContainer, pod: &ObservedPod, times: Times) -> Observation {
+    Observation::Completed(Run {
+        place: place(container, pod),
+        start: times.start().unwrap_or(Start::AsKnown),
+        ended: times.ended,
+        exit_code: Some(0),
+    })
+}
+
+/// The command was not started, unless its turn had come with the container up.
+fn not_started(
+    cause: Cause,
+    container: &ObservedContainer,
+    pod: &ObservedPod,
+    times: Times,
+    exit_code: Option<i32>,
+) -> Observation {
+    Observation::NotStarted {
+        cause,
+        run: Run {
+            place: place(container, pod),
+            start: times.start().unwrap_or(Start::Never),
+            ended: times.ended,
+            exit_code,
+        },
+        came_up: came_up(&container.state),
+    }
+}
+
+/// When a command ran, as far as it is known.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    /// When its container was up; absent where it is known that the command was not started.
+    up: Option<Timestamp>,
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+}
+
+impl Times {
+    fn of(record: Option<&Record>, end: &Ended) -> Self {
+        let time = |time: SystemTime| Timestamp::try_from(time).ok();
+        match record {
+            Some(record) => Self {
+                up: time(record.up),
+                started: record.started_at().and_then(time),
+                ended: record.ended_at().and_then(time).or(end.finished),
+            },
+            None => Self {
+                up: end.started,
+                started: None,
+                ended: end.finished,
+            },
+        }
+    }
+
+    fn start(self) -> Option<Start> {
+        let at_turn = |up| Start::AtTurn { up: Some(up) };
+        self.started.map(Start::At).or(self.up.map(at_turn))
+    }
+}
+
+fn never_started(record: Option<&Record>, end: &Ended) -> bool {
+    match record.map(|record| &record.stage) {
+        None => !has_run(end) || end.exit_code == SKIPPED,
+        Some(Stage::Waiting) => true,
+        Some(Stage::Running { .. }) => false,
+        Some(Stage::Ended { end, .. }) => match end {
+            End::Skipped => true,
+            End::Failed { started, .. } => started.is_none(),
+            End::Completed { .. } => false,
+        },
+    }
+}
+
+fn message(record: &Record) -> &str {
+    match &record.stage {
+        Stage::Ended { message, .. } => message,
+        Stage::Waiting | Stage::Running { .. } => "",
+    }
+}
+
+/// Whether a container's process was started.
+pub fn came_up(state: &ContainerState) -> bool {
+    match state {
+        ContainerState::Unknown | ContainerState::Waiting { .. } => false,
+        ContainerState::Running { .. } => true,
+        ContainerState::Ended(end) => has_run(end),
+    }
+}
+
+/// Whether the process of an ended container was started, as its step runner or the kubelet reports. A runtime that
+/// cannot execute it, as for arguments that are too long, lets the container end like a process that failed,
+/// and writes why to its log; the step runner writes a record first, unless it is killed.
+fn has_run(end: &Ended) -> bool {
+    let is_reported =
+        [0, SKIPPED].contains(&end.exit_code) || end.message.parse::<Record>().is_ok();
+    RAN.contains(&end.reason.as_str()) && (is_reported || end.exit_code > SIGNALLED)
+}
+
+/// What a container waits for that is not up. The kubelet starts containers one after the other, and pulls their images in between.
+fn comes_up_after(step: &str, pod: &ObservedPod) -> String {
+    let is_up = |state: &ContainerState| {
+        matches!(
+            state,
+            ContainerState::Running { .. } | ContainerState::Ended(_)
+        )
+    };
+    let first = pod.containers.iter().find(|it| !is_up(&it.state));
+    match first.filter(|first| first.name != step) {
+        Some(first) => format!(
+            "its container is not up yet: the node starts one after the other, and is at that of {}",
+            first.name
+        ),
+        None => {
+            "its container is not up yet: its image is being pulled, or it is being created".into()
+        }
+    }
+}
