@@ -222,7 +222,7 @@ pub struct WorkplanStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub steps: Vec<StepStatus>,
 
-    /// `Succeeded` and `WorkspaceCleaned`: whether it holds, why, and what to do.
+    /// `Succeeded`, `WorkspaceCleaned`, `Relayed` and `PodsEnded`: whether it holds, why, and what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "list_by_type::<Vec<Condition>>")]
     pub conditions: Vec<Condition>,
