@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -68,7 +69,8 @@ impl<'a> Steps<'a> {
 
     fn settle_once(&mut self, observed: &PlanObservation, now: Timestamp) -> Waiting {
         let mut waiting = Waiting::default();
-        for (task, observed) in observed.tasks.iter().enumerate() {
+        let tasks = 0..self.plan.tasks.len();
+        for (task, observed) in tasks.zip(&observed.tasks) {
             self.observe_task(task, observed, &mut waiting);
         }
         if let Some(lost) = &observed.lost {
@@ -78,10 +80,9 @@ impl<'a> Steps<'a> {
             waiting.merge(&observed.waiting);
         }
         self.skip(observed, now, &mut waiting);
-        for (task, observed) in observed.tasks.iter().enumerate() {
+        for (range, observed) in self.plan.tasks.iter().zip(&observed.tasks) {
             if let Some(cause) = observed.left_open.clone() {
-                let lost = Lost { cause, ended: None };
-                self.lose(self.plan.tasks[task].clone(), &lost);
+                self.lose(range.clone(), &Lost { cause, ended: None });
             }
         }
         self.skip(observed, now, &mut waiting);
@@ -89,7 +90,11 @@ impl<'a> Steps<'a> {
     }
 
     fn observe_task(&mut self, task: usize, observed: &TaskObservation, waiting: &mut Waiting) {
-        let mut open: Vec<&(usize, Observation)> = observed.steps.iter().collect();
+        let known = observed
+            .steps
+            .iter()
+            .filter(|(at, _)| *at < self.steps.len());
+        let mut open: Vec<&(usize, Observation)> = known.collect();
         // Each step that ends may decide about those that wait for it.
         let mut before = usize::MAX;
         while open.len() < before {
@@ -165,18 +170,16 @@ impl<'a> Steps<'a> {
 
     /// Skips the steps to which an edge is broken, unless their executor does.
     fn skip(&mut self, observed: &PlanObservation, now: Timestamp, waiting: &mut Waiting) {
-        let tasks = observed.tasks.iter().enumerate();
-        let by_executor: Vec<bool> = tasks
-            .map(|(task, observed)| !self.is_deadlocked(task, observed, now, waiting))
-            .collect();
+        let tasks = (0..self.plan.tasks.len()).zip(&observed.tasks);
+        let goes_on = tasks
+            .filter(|(task, observed)| !self.is_deadlocked(*task, observed, now, waiting))
+            .flat_map(|(_, observed)| &observed.held);
+        let held: BTreeSet<usize> = goes_on.copied().collect();
         let mut changed = true;
         while changed {
             changed = false;
-            for (at, step) in self.plan.steps.iter().enumerate() {
-                let is_held = || observed.tasks[step.task].held.contains(&at);
-                if self.steps[at].phase() != StepPhase::Pending
-                    || by_executor[step.task] && is_held()
-                {
+            for at in (0..self.steps.len()).filter(|at| !held.contains(at)) {
+                if self.steps[at].phase() != StepPhase::Pending {
                     continue;
                 }
                 if let Readiness::Skip { because } = self.readiness(at) {

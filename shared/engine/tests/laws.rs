@@ -1,0 +1,194 @@
+//! What holds for any observations of any plan, in any order.
+#![allow(clippy::unwrap_used)]
+
+use jiff::Timestamp;
+use kubeci_api::{StepPhase, StepStatus};
+use kubeci_engine::{
+    Cause, HandOver, Lost, Observation, Place, PlanObservation, Run, Standby, Start, Steps,
+    TaskObservation,
+};
+use kubeci_plan::{EdgeKind, NamedEdge, Order, Plan, Readiness, StepSpec, TaskSpec};
+use proptest::prelude::*;
+
+const STEPS: usize = 6;
+const NAMES: [&str; STEPS] = ["a", "b", "c", "d", "e", "f"];
+
+/// A relay of the first half of the steps, and a task of each other one. Bits say which steps before it a step
+/// depends on.
+fn plan(dependencies: &[u8]) -> Plan<'static> {
+    let step = |at: usize| StepSpec {
+        name: NAMES[at],
+        edges: (0..at)
+            .filter(|from| dependencies[at] >> from & 1 == 1)
+            .map(|from| NamedEdge {
+                from: NAMES[from],
+                kind: EdgeKind::OnSuccess,
+            })
+            .collect(),
+    };
+    let task = |steps: std::ops::Range<usize>| TaskSpec {
+        serial: Vec::new(),
+        parallel: steps.map(step).collect(),
+    };
+    let half = STEPS / 2;
+    let tasks = std::iter::once(0..half).chain((half..STEPS).map(|at| at..at + 1));
+    Plan::new(Order::Relay, tasks.map(task)).unwrap()
+}
+
+fn any_observation() -> impl Strategy<Value = Observation> {
+    let time = |second| Timestamp::from_second(second).unwrap();
+    let place = || Place {
+        pod: "p".into(),
+        container: "c".into(),
+    };
+    let start = Start::AtTurn { up: Some(time(1)) };
+    let run = move || Run {
+        place: place(),
+        start,
+        ended: Some(time(2)),
+        exit_code: Some(1),
+    };
+    let cause = || Cause::new("Error", "no");
+    let up = Standby::Up {
+        place: place(),
+        since: Some(time(1)),
+    };
+    let blocked = Standby::Blocked {
+        cause: cause(),
+        until: None,
+    };
+    let not_started = Observation::NotStarted {
+        cause: cause(),
+        run: run(),
+        came_up: false,
+    };
+    prop::sample::select(vec![
+        Observation::Waiting,
+        Observation::Held(cause()),
+        Observation::Standby(up),
+        Observation::Standby(blocked),
+        Observation::Running {
+            place: place(),
+            start,
+        },
+        Observation::Completed(run()),
+        Observation::Failed(cause(), run()),
+        not_started,
+        Observation::Excluded("not here".into()),
+    ])
+}
+
+fn any_task() -> impl Strategy<Value = TaskObservation> {
+    let steps = prop::collection::vec((0..STEPS + 1, any_observation()), 0..4);
+    let sets = prop::collection::btree_set(0..STEPS, 0..STEPS);
+    let parts = (
+        steps,
+        sets.clone(),
+        prop::option::of(sets),
+        0..8_u8,
+        0..8_u8,
+    );
+    parts.prop_map(|(steps, held, came_up, lost, left_open)| TaskObservation {
+        steps,
+        held,
+        hand_over: came_up.map(|came_up| HandOver {
+            came_up,
+            done_by: Timestamp::from_second(50).unwrap(),
+        }),
+        lost: (lost == 0).then(|| Lost {
+            cause: Cause::new("Gone", ""),
+            ended: None,
+        }),
+        left_open: (left_open == 0).then(|| Cause::new("Altered", "")),
+        ..TaskObservation::default()
+    })
+}
+
+/// There may be too few tasks, or too many.
+fn any_plan_observation() -> impl Strategy<Value = PlanObservation> {
+    let tasks = prop::collection::vec(any_task(), 0..6);
+    tasks.prop_map(|tasks| PlanObservation {
+        tasks,
+        ..PlanObservation::default()
+    })
+}
+
+fn has_ended(step: &StepStatus) -> bool {
+    step.phase.is_final()
+}
+
+proptest! {
+    #[test]
+    fn same_observation_changes_nothing_more(
+        dependencies in prop::collection::vec(any::<u8>(), STEPS),
+        observations in prop::collection::vec(any_plan_observation(), 1..8),
+    ) {
+        let plan = plan(&dependencies);
+        let mut steps = Steps::read(&plan, &[]);
+        for (second, observation) in (40..).zip(&observations) {
+            let now = Timestamp::from_second(second).unwrap();
+            let waiting = steps.settle(observation, now);
+            let recorded = steps.status();
+            prop_assert_eq!(steps.settle(observation, now), waiting);
+            prop_assert_eq!(steps.status(), recorded.clone());
+            prop_assert_eq!(Steps::read(&plan, &recorded).status(), recorded, "read back");
+        }
+    }
+
+    #[test]
+    fn ended_steps_never_change(
+        dependencies in prop::collection::vec(any::<u8>(), STEPS),
+        observations in prop::collection::vec(any_plan_observation(), 1..8),
+    ) {
+        let plan = plan(&dependencies);
+        let mut steps = Steps::read(&plan, &[]);
+        for (second, observation) in (40..).zip(&observations) {
+            let before = steps.status();
+            steps.settle(observation, Timestamp::from_second(second).unwrap());
+            for (before, after) in before.iter().zip(steps.status()) {
+                prop_assert!(!has_ended(before) || *before == after);
+                let is_back = before.phase == StepPhase::Running && after.phase == StepPhase::Pending;
+                prop_assert!(!is_back, "a running step never waits again");
+            }
+        }
+    }
+
+    #[test]
+    fn steps_without_executor_follow_the_edges(
+        dependencies in prop::collection::vec(any::<u8>(), STEPS),
+        ends in prop::collection::vec(any::<bool>(), STEPS),
+    ) {
+        let plan = plan(&dependencies);
+        let mut steps = Steps::read(&plan, &[]);
+        let observe = |at: usize| {
+            let run = Run {
+                place: Place { pod: "p".into(), container: "c".into() },
+                start: Start::AsKnown,
+                ended: None,
+                exit_code: None,
+            };
+            let ends_well = ends[at];
+            let observation = if ends_well {
+                Observation::Completed(run)
+            } else {
+                Observation::Failed(Cause::new("Error", ""), run)
+            };
+            TaskObservation { steps: vec![(at, observation)], ..TaskObservation::default() }
+        };
+        let next = |steps: &Steps| (0..STEPS).find(|&at| {
+            let readiness = plan.readiness(at, |from| steps.all()[from].outcome());
+            steps.all()[at].is_open() && readiness == Readiness::Start
+        });
+        while let Some(at) = next(&steps) {
+            let mut tasks = vec![TaskObservation::default(); plan.tasks.len()];
+            tasks[plan.steps[at].task] = observe(at);
+            steps.settle(&PlanObservation { tasks, ..PlanObservation::default() }, Timestamp::UNIX_EPOCH);
+        }
+        for (at, step) in steps.all().iter().enumerate() {
+            let readiness = plan.readiness(at, |from| steps.all()[from].outcome());
+            let is_broken = matches!(readiness, Readiness::Skip { .. });
+            prop_assert!(!step.is_open());
+            prop_assert_eq!(step.phase() == StepPhase::Skipped, is_broken);
+        }
+    }
+}
