@@ -99,4 +99,7 @@ pub struct TriggeredBy {
     pub event: TriggerEvent,
     /// A fingerprint of the object's state: a hash of its content outside `metadata` and `status`.
     pub token: String,
+    /// The event, the kind and the name: `update Deployment/shop`. The column TRIGGER shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
 }

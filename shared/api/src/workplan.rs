@@ -24,12 +24,13 @@ use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
     printcolumn(name = "Workflow", type_ = "string", json_path = r".metadata.labels.kube\.ci/workflow"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress"),
-    printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger.name"),
+    printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger.summary"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.summary"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Node", type_ = "string", json_path = ".status.node", priority = 1),
     printcolumn(name = "Started", type_ = "date", json_path = ".status.startedAt", priority = 1),
     printcolumn(name = "Finished", type_ = "date", json_path = ".status.finishedAt", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
 )]
 #[x_kube(
     validation = Rule::new("!has(self.workspace) || self.workspace != 'emptyDir' || self.tasks.size() == 1")

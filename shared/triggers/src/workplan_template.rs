@@ -133,6 +133,7 @@ mod tests {
             uid: "u".to_owned(),
             event: TriggerEvent::Add,
             token: "1".to_owned(),
+            summary: None,
         };
         let mut whole = workplan(&workflow, &plan, trigger.clone(), Some("before"));
         let labels = whole.metadata.labels.as_mut().unwrap();

@@ -52,6 +52,12 @@ impl Creation {
             uid: self.object.to_string(),
             event: *event,
             token: hash.clone(),
+            summary: Some(format!(
+                "{} {}/{}",
+                event.as_str(),
+                object.resource.kind.name,
+                object.name
+            )),
         };
         self.template
             .outline(trigger, previous_head.as_deref(), self.sequence)

@@ -20,6 +20,7 @@ fn link(
         uid: "u".to_owned(),
         event,
         token: token.to_owned(),
+        summary: None,
     };
     Link {
         sequence,

@@ -156,7 +156,7 @@ async fn kubectl_shows_the_columns() {
             ),
             (
                 &["get", "wp", "-o", "wide"],
-                "NAME WORKFLOW PHASE PROGRESS TRIGGER REASON AGE NODE STARTED FINISHED",
+                "NAME WORKFLOW PHASE PROGRESS TRIGGER REASON AGE NODE STARTED FINISHED MESSAGE",
             ),
             (
                 &["get", "wfl"],
