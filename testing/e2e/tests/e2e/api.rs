@@ -178,7 +178,7 @@ async fn kubectl_shows_the_columns() {
         let rows = ask(&["get", "wp", "-n", namespace, "--no-headers"]).await;
         let row: Vec<_> = rows.split_whitespace().collect();
         assert_eq!(row[..3], [plan.as_str(), "columns", "pending"], "{rows}");
-        assert!(row.contains(&"object"), "{rows}");
+        assert!(row.contains(&"ConfigMap/object"), "{rows}");
         let all = ask(&["get", "kubeci", "-n", namespace, "-o", "name"]).await;
         assert!(
             all_in(
