@@ -41,6 +41,7 @@ mod status_debounce;
 mod status_writer;
 mod sweeper;
 mod watch_pump;
+mod watched_workplan;
 mod watches;
 mod worker;
 mod workplan_cache;

@@ -19,7 +19,6 @@ use crate::status_writer::StatusWriter;
 use crate::sweeper::{SweepRounds, Sweeper};
 use crate::watches::Watches;
 use crate::worker::{run_nodes, run_workplans};
-use crate::workplan_cache::WorkplanCache;
 use crate::workplan_state::WorkplanStates;
 
 /// A loop that has not run for this long is stuck.
@@ -103,7 +102,7 @@ impl Parts {
         let states: Arc<WorkplanStates> = Arc::default();
         Reconciler {
             workplans: Arc::clone(&watches.workplans),
-            cache: WorkplanCache::new(client.clone()),
+            cache: Arc::clone(&watches.cache),
             states: Arc::clone(&states),
             observer: Observer {
                 client: client.clone(),

@@ -27,7 +27,7 @@ const CONFLICT_RETRIES: usize = 3;
 pub struct Reconciler {
     pub client: Client,
     pub workplans: Arc<WorkplanIndex>,
-    pub cache: WorkplanCache,
+    pub cache: Arc<WorkplanCache>,
     pub states: Arc<WorkplanStates>,
     pub observer: Observer,
     pub pod_creator: PodCreator,

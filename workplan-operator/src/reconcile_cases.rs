@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::Method;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::{ObjectMeta, PartialObjectMetaExt};
 use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
 use kubeci_api::{Order, Workplan};
@@ -23,6 +22,7 @@ use crate::reconcile::Reconciler;
 use crate::status_writer::StatusWriter;
 use crate::sweeper::SweepRounds;
 use crate::testing::workplan;
+use crate::watched_workplan::WatchedWorkplan;
 use crate::worker::reconcile_workplan;
 use crate::workplan_cache::WorkplanCache;
 use crate::workplan_index::WorkplanIndex;
@@ -86,6 +86,10 @@ impl Server {
     }
 }
 
+fn watched(workplan: &Value) -> WatchedWorkplan {
+    serde_json::from_str(&workplan.to_string()).unwrap()
+}
+
 struct Case {
     server: Arc<Mutex<Server>>,
     reconciler: Reconciler,
@@ -115,8 +119,9 @@ impl Case {
             server.answer(&request.method, &request.path, &request.body)
         });
         let workplans = Arc::new(WorkplanIndex::default());
-        let seen: ObjectMeta = plan.metadata.clone();
-        workplans.apply(&Event::Apply(seen.into_response_partial()));
+        workplans.apply(&Event::Apply(watched(
+            &serde_json::to_value(&plan).unwrap(),
+        )));
         let shared = kubeci_controller::Metrics::default();
         let nodes = Arc::new(Queue::new(shared.clone()));
         let sweeps = Arc::new(SweepRounds::new(nodes));
@@ -127,7 +132,7 @@ impl Case {
             key: WorkplanKey::of(&plan),
             reconciler: Reconciler {
                 workplans: Arc::clone(&workplans),
-                cache: WorkplanCache::new(client.clone()),
+                cache: Arc::new(WorkplanCache::new(client.clone())),
                 states: Arc::clone(&states),
                 observer: Observer {
                     client: client.clone(),
@@ -165,8 +170,7 @@ impl Case {
     /// The watch returns the stored Workplan.
     fn observe_stored(&self) {
         let server = self.server.lock().unwrap();
-        let stored: ObjectMeta = serde_json::from_value(server.stored["metadata"].clone()).unwrap();
-        let event = Event::Apply(stored.into_response_partial());
+        let event = Event::Apply(watched(&server.stored));
         self.reconciler.workplans.apply(&event);
     }
 
@@ -190,6 +194,19 @@ fn pod(code: i32) -> Pod {
         }]},
     });
     serde_json::from_value(pod).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_workplan_is_reconciled_without_a_read() {
+    let case = Case::new(&[]);
+    let stored = case.server.lock().unwrap().stored.to_string();
+    assert!(case.reconciler.workplans.is_unread(&case.key));
+    case.reconciler.cache.put_new(&stored);
+    case.reconcile().await;
+    assert!(!case.reconciler.workplans.is_unread(&case.key));
+    let server = case.server.lock().unwrap();
+    assert_eq!(server.requests[0], "PATCH status");
+    assert!(!server.requests.contains(&"GET plan".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,32 +7,29 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{
     Container, ContainerStatus, LimitRange, Node, NodeStatus, Pod, PodSpec, PodStatus,
 };
-use kube::api::ListParams;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store, store};
-use kube::runtime::watcher;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Resource, ResourceExt};
 use kubeci_api::names::{SWEEP_LABEL, WORKPLAN_LABEL};
-use kubeci_api::{Phase, Workplan};
-use kubeci_controller::api_error::message;
 use kubeci_controller::{Context, ReadinessCondition, Watch};
 use serde::de::DeserializeOwned;
 
 use crate::observed::is_ready;
 use crate::pod_index::{PodIndex, workplan_of};
-use crate::queue::{Queue, REQUEUE_BACKOFF};
+use crate::queue::Queue;
 use crate::watch_pump::{Change, pump, valid};
+use crate::watched_workplan::WatchedWorkplan;
+use crate::workplan_cache::WorkplanCache;
 use crate::workplan_index::{IndexedWorkplan, WorkplanIndex};
 use crate::workplan_key::WorkplanKey;
-
-/// The Workplans of one page, whose metadata is some 250 KB.
-const WORKPLANS_PAGE: u32 = 250;
 
 /// The stores that the watches fill, and the queues of what has changed.
 #[derive(Clone)]
 pub struct Watches {
     pub workplans: Arc<WorkplanIndex>,
+    pub cache: Arc<WorkplanCache>,
     pub pods: Arc<PodIndex>,
     pub sweep_pods: Store<Pod>,
     pub nodes: Store<Node>,
@@ -62,6 +59,7 @@ impl Watches {
         let (limit_range_store, limit_range_writer) = store();
         let watches = Self {
             workplans: Arc::default(),
+            cache: Arc::new(WorkplanCache::new(context.client.clone())),
             pods: Arc::default(),
             sweep_pods: sweep_pod_store,
             nodes: node_store,
@@ -86,17 +84,22 @@ impl Watches {
         }
     }
 
-    /// Watches the metadata of Workplans. Before that it lists those that have ended, which need not be read.
+    /// A Workplan that no reconcile has read goes into the cache, so that the first reconcile need not read it.
     fn watch_workplans(&self, context: &Context, listed: ReadinessCondition) {
-        let (client, metrics) = (context.client.clone(), context.metrics.clone());
-        let (workplans, notify) = (Arc::clone(&self.workplans), self.on_workplan());
-        let task = async move {
-            list_ended(&client, &workplans).await;
-            let api: Api<PartialObjectMeta<Workplan>> = Api::all(client);
-            let events = Watch::new(api, watcher::Config::default(), "workplans", &metrics);
-            let apply = move |event: &_| workplans.apply(event);
-            pump(events, listed, Some, |_| {}, apply, notify).await;
+        let api: Api<WatchedWorkplan> = Api::all(context.client.clone());
+        let config = watcher::Config::default();
+        let events = Watch::new(api, config, "workplans", &context.metrics);
+        let (workplans, cache) = (Arc::clone(&self.workplans), Arc::clone(&self.cache));
+        let apply = move |event: &Event<WatchedWorkplan>| {
+            workplans.apply(event);
+            if let Event::Apply(workplan) = event
+                && let Some(json) = &workplan.json
+                && workplans.is_unread(&WorkplanKey::of(workplan))
+            {
+                cache.put_new(json);
+            }
         };
+        let task = pump(events, listed, Some, |_| {}, apply, self.on_workplan());
         context.tasks.spawn("the watch of workplans", task);
     }
 
@@ -131,7 +134,7 @@ impl Watches {
         context.tasks.spawn("the watch of nodes", task);
     }
 
-    fn on_workplan(&self) -> impl FnMut(Change<PartialObjectMeta<Workplan>>) + Send + use<> {
+    fn on_workplan(&self) -> impl FnMut(Change<WatchedWorkplan>) + Send + use<> {
         let watches = self.clone();
         move |change| match change {
             Change::Object(workplan) => watches.workplan_queue.push(WorkplanKey::of(workplan)),
@@ -231,40 +234,6 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     Watch::new(api, config, &K::plural(&()), &context.metrics)
-}
-
-/// Lists the Workplans that have ended, with retries.
-async fn list_ended(client: &Client, workplans: &WorkplanIndex) {
-    let mut failures = 0;
-    while let Err(error) = try_list_ended(client, workplans).await {
-        let error = message(&error);
-        tracing::warn!(
-            error,
-            "the Workplans that have ended cannot be listed, retrying"
-        );
-        failures += 1;
-        tokio::time::sleep(REQUEUE_BACKOFF.delay(failures)).await;
-    }
-}
-
-async fn try_list_ended(client: &Client, workplans: &WorkplanIndex) -> Result<(), kube::Error> {
-    let api: Api<PartialObjectMeta<Workplan>> = Api::all(client.clone());
-    for phase in [Phase::Completed, Phase::Failed] {
-        let of_phase = format!("status.phase={}", phase.as_str());
-        let mut params = ListParams::default()
-            .fields(&of_phase)
-            .limit(WORKPLANS_PAGE);
-        loop {
-            let page = api.list(&params).await?;
-            let uids = page.items.into_iter().filter_map(|it| it.metadata.uid);
-            workplans.ended(uids.map(|uid| (uid, phase)));
-            match page.metadata.continue_ {
-                Some(token) if !token.is_empty() => params = params.continue_token(&token),
-                _ => break,
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Keeps the fields of a pod that are used.

@@ -51,6 +51,16 @@ impl Weighter<String, CachedWorkplan> for ByMemory {
 }
 
 impl CachedWorkplan {
+    fn parse(json: &str) -> serde_json::Result<Self> {
+        let mut workplan: Workplan = serde_json::from_str(json)?;
+        workplan.metadata.managed_fields = None;
+        Ok(Self {
+            workplan,
+            size: json.len(),
+            expectations: Expectations::default(),
+        })
+    }
+
     /// The approximate memory in bytes.
     fn memory(&self) -> usize {
         let tasks = self.workplan.spec.tasks.iter();
@@ -135,6 +145,18 @@ impl WorkplanCache {
         }
     }
 
+    /// Caches a Workplan that was never read, as the watch returned it, if there is memory left. So the first reconcile
+    /// needs no request.
+    pub fn put_new(&self, json: &str) {
+        let left = |memory: usize| self.cache(|cache| cache.weight() + memory as u64 <= CACHED_MAX);
+        if left(json.len())
+            && let Ok(cached) = CachedWorkplan::parse(json)
+            && left(cached.memory())
+        {
+            self.put(cached);
+        }
+    }
+
     pub fn remove(&self, uid: &str) {
         self.cache(|cache| cache.remove(uid));
     }
@@ -148,9 +170,10 @@ impl WorkplanCache {
         let path = Workplan::url_path(&(), Some(&key.namespace));
         // After the first read the newest version, because this operator may have written it. At first any version that is
         // as new as that of the watch: the API server need not read etcd.
-        let params = match indexed.phase {
-            Some(_) => GetParams::default(),
-            None => GetParams::at(&indexed.version),
+        let params = if indexed.was_read {
+            GetParams::default()
+        } else {
+            GetParams::at(&indexed.version)
         };
         let request = Request::new(path).get(&key.name, &params);
         let request =
@@ -160,15 +183,8 @@ impl WorkplanCache {
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
             Err(error) => return Err(RequestError::of(ACTION)(error)),
         };
-        match serde_json::from_str::<Workplan>(&text) {
-            Ok(mut workplan) => {
-                workplan.metadata.managed_fields = None;
-                Ok(Some(CachedWorkplan {
-                    workplan,
-                    size: text.len(),
-                    expectations: Expectations::default(),
-                }))
-            }
+        match CachedWorkplan::parse(&text) {
+            Ok(cached) => Ok(Some(cached)),
             Err(error) => {
                 let (namespace, name) = (&*key.namespace, &*key.name);
                 tracing::warn!(namespace, workplan = name, %error, "the Workplan is not valid and is ignored");
@@ -216,6 +232,23 @@ mod tests {
         cached.workplan.spec.tasks[0].parallel_steps = steps.collect();
         cached.size = 40_000;
         assert!(cached.memory() > 500_000, "{}", cached.memory());
+    }
+
+    #[tokio::test]
+    async fn new_workplans_leave_cached_ones() {
+        let client = kubeci_controller::testing::client(|_| (404, serde_json::Value::Null));
+        let cache = WorkplanCache::new(client);
+        let mut new = workplan(kubeci_api::Order::Linear, &["a"]);
+        let steps = (0..500).map(|at| crate::testing::step(&format!("s-{at}")));
+        new.spec.tasks[0].parallel_steps = steps.collect();
+        for at in 0..100 {
+            new.metadata.uid = Some(format!("uid-{at}"));
+            cache.put_new(&serde_json::to_string(&new).unwrap());
+        }
+        cache.cache(|cache| {
+            assert!(cache.len() > 10 && cache.len() < 100, "{}", cache.len());
+            assert!(cache.peek("uid-0").is_some());
+        });
     }
 
     #[test]

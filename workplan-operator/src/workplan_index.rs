@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan};
 
+use crate::watched_workplan::WatchedWorkplan;
 use crate::workplan_key::WorkplanKey;
 
 /// A Workplan as it was last observed.
@@ -18,9 +18,10 @@ pub struct IndexedWorkplan {
     pub version: String,
     /// Whether it has the finalizer that stays until its folder is removed.
     pub has_finalizer: bool,
-    /// As it was last read; none before the first read, unless it had ended by then.
     pub phase: Option<Phase>,
     pub node: Option<Box<str>>,
+    /// Whether a reconcile has read it. This operator may have written it since.
+    pub was_read: bool,
 }
 
 impl IndexedWorkplan {
@@ -43,17 +44,10 @@ struct All {
     list: HashMap<WorkplanKey, IndexedWorkplan>,
     /// The uids of deleted Workplans.
     deleted: HashMap<WorkplanKey, Vec<String>>,
-    /// The phases of Workplans that had ended before they were listed, by uid.
-    ended: HashMap<String, Phase>,
 }
 
 impl WorkplanIndex {
-    /// Adds Workplans that have ended, by uid, before they are listed.
-    pub fn ended(&self, ended: impl IntoIterator<Item = (String, Phase)>) {
-        self.lock().ended.extend(ended);
-    }
-
-    pub fn apply(&self, event: &Event<PartialObjectMeta<Workplan>>) {
+    pub fn apply(&self, event: &Event<WatchedWorkplan>) {
         let mut all = self.lock();
         match event {
             Event::Apply(workplan) => {
@@ -83,13 +77,20 @@ impl WorkplanIndex {
                         all.deleted.entry(key).or_default().push(before.uid);
                     }
                 }
-                all.ended = HashMap::new();
             }
         }
     }
 
     pub fn get(&self, key: &WorkplanKey) -> Option<IndexedWorkplan> {
         self.lock().known.get(key).cloned()
+    }
+
+    /// Whether the Workplan exists and no reconcile has read it.
+    pub fn is_unread(&self, key: &WorkplanKey) -> bool {
+        self.lock()
+            .known
+            .get(key)
+            .is_some_and(|known| !known.was_read)
     }
 
     pub fn len(&self) -> usize {
@@ -113,7 +114,7 @@ impl WorkplanIndex {
         known.chain(all.deleted.keys()).cloned().collect()
     }
 
-    /// Updates the fields that are only in the complete Workplan.
+    /// Updates the fields that a reconcile has read or written.
     pub fn update(&self, key: &WorkplanKey, workplan: &Workplan) {
         let status = workplan.status.as_ref();
         let mut all = self.lock();
@@ -122,18 +123,13 @@ impl WorkplanIndex {
         {
             known.phase = Some(status.and_then(|it| it.phase).unwrap_or_default());
             known.node = status.and_then(|it| it.node.as_deref()).map(Into::into);
+            known.was_read = true;
         }
     }
 
     /// The number of Workplans in each phase.
     pub fn by_phase(&self) -> [(Phase, i64); 4] {
-        let mut counts = [
-            Phase::Pending,
-            Phase::Running,
-            Phase::Completed,
-            Phase::Failed,
-        ]
-        .map(|phase| (phase, 0));
+        let mut counts = Phase::ALL.map(|phase| (phase, 0));
         for known in self.lock().known.values() {
             let phase = known.phase.unwrap_or_default();
             if let Some((_, count)) = counts.iter_mut().find(|(it, _)| *it == phase) {
@@ -149,45 +145,51 @@ impl WorkplanIndex {
 }
 
 impl All {
-    fn indexed(&self, workplan: &PartialObjectMeta<Workplan>) -> (WorkplanKey, IndexedWorkplan) {
+    fn indexed(&self, workplan: &WatchedWorkplan) -> (WorkplanKey, IndexedWorkplan) {
         let (key, uid) = (
             WorkplanKey::of(workplan),
             workplan.uid().unwrap_or_default(),
         );
-        let before = self.known.get(&key).filter(|before| before.uid == uid);
-        let ended = self.ended.get(&uid).copied();
         let finalizers = workplan.finalizers().iter();
-        let known = IndexedWorkplan {
+        let mut known = IndexedWorkplan {
             version: workplan.resource_version().unwrap_or_default(),
             has_finalizer: finalizers.into_iter().any(|it| it == WORKSPACE_FINALIZER),
-            phase: before.and_then(|before| before.phase).or(ended),
-            node: before.and_then(|before| before.node.clone()),
+            phase: workplan.phase,
+            node: workplan.node.clone(),
+            was_read: false,
             uid,
         };
+        if let Some(before) = self.known.get(&key).filter(|it| it.uid == known.uid) {
+            known.was_read = before.was_read;
+            // The event may be older than the last write.
+            known.phase = before.phase.filter(|it| it.is_final()).or(known.phase);
+            known.node = known.node.or_else(|| before.node.clone());
+        }
         (key, known)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::core::{ObjectMeta, PartialObjectMetaExt};
     use kubeci_api::WorkplanStatus;
+    use serde_json::json;
 
     use super::*;
 
-    fn observed(name: &str, uid: &str, has_finalizer: bool) -> PartialObjectMeta<Workplan> {
-        let meta = ObjectMeta {
-            name: Some(name.into()),
-            namespace: Some("ns".into()),
-            uid: Some(uid.into()),
-            resource_version: Some("1".into()),
-            finalizers: has_finalizer.then(|| vec![WORKSPACE_FINALIZER.into()]),
-            ..ObjectMeta::default()
+    fn observed(name: &str, uid: &str, has_finalizer: bool, phase: &str) -> WatchedWorkplan {
+        let finalizers: &[&str] = if has_finalizer {
+            &[WORKSPACE_FINALIZER]
+        } else {
+            &[]
         };
-        meta.into_response_partial()
+        let workplan = json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": uid, "resourceVersion": "1", "finalizers": finalizers},
+            "status": {"phase": phase},
+        });
+        serde_json::from_str(&workplan.to_string()).unwrap()
     }
 
-    fn listed(workplans: &WorkplanIndex, list: &[PartialObjectMeta<Workplan>]) {
+    fn listed(workplans: &WorkplanIndex, list: &[WatchedWorkplan]) {
         workplans.apply(&Event::Init);
         for workplan in list {
             workplans.apply(&Event::InitApply(workplan.clone()));
@@ -198,13 +200,12 @@ mod tests {
     #[test]
     fn ended_workplans_are_done_without_a_read() {
         let workplans = WorkplanIndex::default();
-        workplans.ended([("1".into(), Phase::Completed), ("2".into(), Phase::Failed)]);
         listed(
             &workplans,
             &[
-                observed("a", "1", false),
-                observed("b", "2", true),
-                observed("c", "3", false),
+                observed("a", "1", false, "completed"),
+                observed("b", "2", true, "failed"),
+                observed("c", "3", false, "pending"),
             ],
         );
         let done = |name| {
@@ -221,7 +222,7 @@ mod tests {
     #[test]
     fn read_fields_stay_until_the_uid_changes() {
         let workplans = WorkplanIndex::default();
-        listed(&workplans, &[observed("a", "1", true)]);
+        listed(&workplans, &[observed("a", "1", true, "pending")]);
         let key = WorkplanKey::new("ns", "a");
         let mut read = Workplan::new("a", kubeci_api::WorkplanSpec::default());
         read.metadata.uid = Some("1".into());
@@ -230,9 +231,9 @@ mod tests {
             ..WorkplanStatus::default()
         });
         workplans.update(&key, &read);
-        workplans.apply(&Event::Apply(observed("a", "1", false)));
+        workplans.apply(&Event::Apply(observed("a", "1", false, "running")));
         assert!(workplans.get(&key).unwrap().is_done());
-        workplans.apply(&Event::Apply(observed("a", "2", false)));
+        workplans.apply(&Event::Apply(observed("a", "2", false, "pending")));
         assert!(!workplans.get(&key).unwrap().is_done());
         assert_eq!(workplans.take_deleted(&key), ["1"]);
         assert_eq!(workplans.take_deleted(&key), [""; 0]);
@@ -243,9 +244,12 @@ mod tests {
         let workplans = WorkplanIndex::default();
         listed(
             &workplans,
-            &[observed("a", "1", true), observed("b", "2", true)],
+            &[
+                observed("a", "1", true, "pending"),
+                observed("b", "2", true, "pending"),
+            ],
         );
-        listed(&workplans, &[observed("b", "2", true)]);
+        listed(&workplans, &[observed("b", "2", true, "pending")]);
         assert_eq!(workplans.len(), 1);
         assert_eq!(
             workplans.filter(|_, _| false),

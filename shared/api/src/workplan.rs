@@ -131,6 +131,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All phases.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Running, Self::Completed, Self::Failed];
+
     /// Whether the Workplan has ended.
     #[must_use]
     pub fn is_final(self) -> bool {
