@@ -100,14 +100,14 @@ async fn kubectl_explains_the_fields() {
                     "-required-",
                     "onAddOrUpdate\t<boolean>",
                     "selector",
-                    "All filters must match",
+                    "if all filters match",
                 ],
             ),
             (
                 "workflow.spec.steps",
                 &[
                     "dependency\t<[]string>",
-                    "must have succeeded",
+                    "must complete before this step",
                     "volumeMounts",
                 ],
             ),

@@ -294,7 +294,7 @@ const TRIGGERS: &[Case] = &[
     (
         "kind-without-namespaces",
         "{steps: [{name: a, IMAGE}], triggers: [{apiVersion: v1, kind: Namespace, namespace: default, onDelete: true}]}",
-        &["spec.triggers[0].namespace", "in no namespace"],
+        &["spec.triggers[0].namespace", "are cluster-scoped"],
     ),
     (
         "kind-without-watch",
