@@ -46,7 +46,7 @@ pub fn decide(
             now: state.now,
         },
     );
-    if plan.order == Order::Relay && status.phase.is_some() {
+    if plan.order == Order::Relay && status.observed_generation.is_some() {
         let tasks = &workplan.spec.tasks;
         conditions::relayed_once(&mut status, tasks, &state.limits, state.now);
     }

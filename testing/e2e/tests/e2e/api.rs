@@ -105,11 +105,7 @@ async fn kubectl_explains_the_fields() {
             ),
             (
                 "workflow.spec.steps",
-                &[
-                    "dependency\t<[]string>",
-                    "must complete before this step",
-                    "volumeMounts",
-                ],
+                &["dependency\t<[]string>", "must complete", "volumeMounts"],
             ),
             (
                 "workflow.status",

@@ -55,6 +55,18 @@ fn time(text: &str) -> MicroTime {
     MicroTime(format!("2026-01-01T00:00:{text}Z").parse().unwrap())
 }
 
+/// The API server gives every Workplan the phase `pending`.
+#[test]
+fn pending_relay_needs_no_status_write() {
+    let mut plan = plan(&[CHAIN]);
+    let status = WorkplanStatus {
+        phase: Some(Phase::Pending),
+        ..WorkplanStatus::default()
+    };
+    plan.status = Some(status.clone());
+    assert_eq!(decided(&plan, &observed([])).status, status);
+}
+
 #[rstest]
 #[case::all_up("| a=run b=run c=run", "rpp", ["", "waiting for a", "waiting for a, b"])]
 #[case::some_up("| a=run b c", "rpp", ["", "waiting for a", "waiting for a, b"])]
