@@ -49,7 +49,7 @@ impl StatusWriter {
             return Ok(None);
         }
         let until = self.delay(run, &uid, next);
-        if until.is_some() && may_wait(decision) {
+        if until.is_some() && may_wait(run, decision) {
             return Ok(until);
         }
         match self.flush(run, next).await {
@@ -126,9 +126,10 @@ fn log_phase(run: &Reconciliation, before: &WorkplanStatus, after: &WorkplanStat
     }
 }
 
-/// Whether nothing depends on the write: the plan goes on, and nothing is deleted.
-fn may_wait(decision: &Decision) -> bool {
+/// Whether nothing depends on the write: the plan goes on, nothing is deleted, and no pod was refused. No pod shows that
+/// one was refused, so that another leader would not know it.
+fn may_wait(run: &Reconciliation, decision: &Decision) -> bool {
     let creates = |action: &Action| matches!(action, Action::CreatePod(_));
     let ended = decision.status.phase.is_some_and(Phase::is_final);
-    !ended && decision.actions.iter().all(creates)
+    !ended && decision.actions.iter().all(creates) && run.facts.refusals.is_empty()
 }
