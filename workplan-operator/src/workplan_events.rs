@@ -5,6 +5,8 @@ use kube::Resource;
 use kubeci_api::{Phase, Workplan, WorkplanStatus};
 use kubeci_controller::{EventRecorder, Warning};
 
+use crate::decision::RELAYED;
+
 /// Reasons to wait that usually end without intervention.
 const TRANSIENT: [&str; 7] = [
     "Deleting",
@@ -59,6 +61,8 @@ fn new_problems<'a>(
         .conditions
         .iter()
         .filter(move |condition| match condition.type_.as_str() {
+            // The steps of a plan without a relay run, each in its own pod.
+            RELAYED => false,
             "Succeeded" => failed || (waits(condition) && is_new(condition)),
             _ => condition.status == "False" && is_new(condition),
         })
@@ -106,6 +110,7 @@ mod tests {
     #[case::runs_on_after_a_failure(status(Phase::Running, &[RUNNING]), status(Phase::Running, &[("Succeeded", "Unknown", "StepFailed")]), &[])]
     #[case::kept_by_a_sidecar(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, ("PodsEnded", "False", "SidecarRuns")]), &["SidecarRuns"])]
     #[case::unswept(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, UNSWEPT]), &["SweepFailed"])]
+    #[case::without_a_relay(status(Phase::Running, &[RUNNING]), status(Phase::Running, &[RUNNING, ("Relayed", "False", "NoRelay")]), &[])]
     #[case::still_unswept(status(Phase::Failed, &[FAILED, UNSWEPT]), status(Phase::Failed, &[FAILED, UNSWEPT]), &[])]
     fn only_new_problems_have_events(
         #[case] before: WorkplanStatus,

@@ -8,7 +8,8 @@ use kubeci_engine::{is_condition, set_condition};
 use super::relayed;
 
 const CLEANED: &str = "WorkspaceCleaned";
-const RELAYED: &str = "Relayed";
+/// Whether steps share relay pods. `False` is no problem.
+pub const RELAYED: &str = "Relayed";
 const PODS_ENDED: &str = "PodsEnded";
 
 pub fn cleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, message: &str) {

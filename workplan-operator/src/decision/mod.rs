@@ -16,5 +16,6 @@ mod workplan;
 mod tests;
 
 pub use action::{Action, Decision};
+pub use conditions::RELAYED;
 pub use decide::decide;
 pub use workplan::holds_folder;
