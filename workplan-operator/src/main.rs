@@ -58,23 +58,23 @@ mod testing;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Runs Workplans as pods that share a folder on one node, reports on them and cleans up after them.
+/// Runs Workplans as pods that share a folder on one node, writes their status, and removes their folders.
 ///
-/// Any number of replicas may run: one leads, the others stand by. The cluster is that of KUBECONFIG, else
-/// the one in which this runs as a pod.
+/// Any number of replicas may run. One is the leader, the others wait. The operator uses the cluster in
+/// KUBECONFIG, otherwise the cluster in which it runs.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Args {
     #[command(subcommand)]
     on_node: Option<OnNode>,
 
-    /// This operator's own image, of which pods on the nodes open and remove folders
-    /// [default: that of the pod in which this runs].
+    /// The operator's own image, which its helper containers use
+    /// [default: the image of the operator's pod].
     #[arg(long, env = "KUBECI_IMAGE")]
     image: Option<String>,
 
-    /// How long a pod whose steps have ended is left to containers that are no steps, such as an injected
-    /// sidecar that never ends, before it is deleted with its logs.
+    /// How long containers that are not steps, such as an injected sidecar, may keep a pod running after its last
+    /// step. The pod is then deleted, with its logs.
     #[arg(long, env = "KUBECI_SIDECAR_GRACE", default_value = "30s", value_name = "DURATION", value_parser = duration)]
     sidecar_grace: SignedDuration,
 
@@ -82,20 +82,20 @@ struct Args {
     controller: ControllerArgs,
 }
 
-/// What the operator starts in pods on the nodes; not meant to be started by hand.
+/// The subcommands that the operator runs in pods on the nodes. Do not run them yourself.
 #[derive(Subcommand)]
 enum OnNode {
-    /// Remove the folders of plans that have ended from this node.
+    /// Remove the folders of ended Workplans from this node.
     Sweep {
-        /// What to remove below /kubeci.
+        /// The folders below /kubeci.
         #[arg(required = true, value_name = "NAMESPACE/WORKFLOW/WORKPLAN")]
         folders: Vec<Folder>,
     },
-    /// Make the shared folder of a plan writable for every user, and go on with another program.
+    /// Make the shared folder of a Workplan writable for all users, then run another program.
     OpenWorkspace {
         /// The folder.
         path: PathBuf,
-        /// The program and its arguments; none: that was all.
+        /// The program and its arguments. Optional.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         then: Vec<OsString>,
     },
@@ -103,9 +103,11 @@ enum OnNode {
 
 fn duration(text: &str) -> Result<SignedDuration, String> {
     match text.parse::<SignedDuration>() {
-        Ok(duration) if duration.is_negative() => Err("it is negative; write 0s or more".into()),
+        Ok(duration) if duration.is_negative() => {
+            Err("the duration is negative; use 0s or more".into())
+        }
         Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("{error}; write it as 30s, 5m or 1h")),
+        Err(error) => Err(format!("{error}; use a duration such as 30s, 5m or 1h")),
     }
 }
 

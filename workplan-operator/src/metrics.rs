@@ -53,12 +53,12 @@ impl Metrics {
         metrics.shared.register(|registry| {
             registry.register(
                 "pods_created",
-                "Created pods of Workplans",
+                "Pods created for Workplans",
                 metrics.pods_created.clone(),
             );
             registry.register(
                 "sweeps",
-                "Pods that remove folders from a node",
+                "Sweep pods, which remove folders from a node",
                 metrics.sweeps.clone(),
             );
             registry.register_collector(Box::new(ByPhase(workplans)));

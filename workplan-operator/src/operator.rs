@@ -26,10 +26,10 @@ const STUCK: Duration = Duration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    #[error("the queue of {0} ended unexpectedly")]
+    #[error("the queue of {0} has ended unexpectedly")]
     QueueEnded(&'static str),
     #[error(
-        "cannot read this operator's own image from pod {pod} in namespace {namespace}; give it with --image: {why}"
+        "cannot read the image of the operator from pod {pod} in namespace {namespace}; set --image: {why}"
     )]
     NoImage {
         pod: String,

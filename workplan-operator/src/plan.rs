@@ -1,11 +1,11 @@
-//! The plan of a Workplan, whose tasks may be written by hand.
+//! The plan of a Workplan. A user may have written its tasks.
 
 use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX};
 use kubeci_api::{Task, WorkplanSpec};
 use kubeci_compiler::{edge_field, edges_to, read_plan};
-use kubeci_plan::{Plan, PlanError};
+use kubeci_plan::{Plan, PlanError, describe_cycle};
 
-/// Why the tasks cannot run, and the field at fault.
+/// Why the tasks cannot run, and the wrong field.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {message}")]
 pub struct InvalidPlan {
@@ -16,7 +16,7 @@ pub struct InvalidPlan {
 /// Validates the tasks of a Workplan.
 ///
 /// # Errors
-/// When there are too many steps, a name is taken, an edge is wrong, steps or tasks wait for each other, or a step
+/// When there are too many steps, a name is reserved or not unique, an edge is wrong, steps or tasks wait for each other, or a step
 /// has no command that the step runner can start.
 pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     let written = Written(&spec.tasks);
@@ -27,7 +27,7 @@ pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     Ok(plan)
 }
 
-/// The tasks as they are written. Steps are counted through all of them.
+/// The tasks in the Workplan. Steps are counted through all tasks.
 struct Written<'a>(&'a [Task]);
 
 impl<'a> Written<'a> {
@@ -35,7 +35,7 @@ impl<'a> Written<'a> {
         self.0.iter().flat_map(Task::steps)
     }
 
-    /// All of them are in one status, and are examined at each change.
+    /// The status contains all steps, and each reconciliation reads them.
     fn refuse_too_many(&self) -> Result<(), InvalidPlan> {
         let count = self.steps().count();
         if count <= STEPS_MAX {
@@ -44,8 +44,7 @@ impl<'a> Written<'a> {
         Err(InvalidPlan {
             path: "spec.tasks".into(),
             message: format!(
-                "there are {count} steps in all, more than the {STEPS_MAX} that a Workplan may have; \
-                 split it into several Workplans"
+                "the tasks have {count} steps, but a Workplan may have at most {STEPS_MAX}; split it into several Workplans"
             ),
         })
     }
@@ -54,17 +53,14 @@ impl<'a> Written<'a> {
         let is_reserved = |name: &str| name == OPENER_CONTAINER || name == RUNNER_CONTAINER;
         match self.steps().position(|step| is_reserved(&step.name)) {
             Some(at) => {
-                let message = format!(
-                    "the name {:?} is taken by kubeci; use another",
-                    self.name(at)
-                );
+                let message = format!("the name {:?} is reserved; use another name", self.name(at));
                 Err(self.at(at, "name", message))
             }
             None => Ok(()),
         }
     }
 
-    /// The step runner starts a command that is written, not an image's entrypoint.
+    /// The step runner starts a command, and does not know the entrypoint of an image.
     fn refuse_missing_commands(&self, plan: &Plan) -> Result<(), InvalidPlan> {
         let mut steps = self.steps().zip(&plan.steps);
         let missing = steps
@@ -79,8 +75,9 @@ impl<'a> Written<'a> {
         match *error {
             PlanError::DuplicateName { step, first } => {
                 let (first, name) = (self.path(first), self.name(step));
-                let message =
-                    format!("{first} has the name {name:?} too; names are unique over all tasks");
+                let message = format!(
+                    "{first} has the name {name:?}, too; rename one of the steps, because names must be unique in all tasks"
+                );
                 self.at(step, "name", message)
             }
             PlanError::SerialInRelay { step } => self.at(step, "name", SERIAL_IN_RELAY.into()),
@@ -96,8 +93,8 @@ impl<'a> Written<'a> {
             }
             PlanError::NotEarlierInTask { step, edge, from } => {
                 let message = format!(
-                    "{:?} does not end before this step starts, as both are in one task; \
-                     make it an earlier serial step or put this step into a later task",
+                    "{:?} does not end before this step starts, because both are in one task; \
+                     make it an earlier serial step, or move this step to a later task",
                     self.name(from)
                 );
                 self.at(step, &edge_field(edge), message)
@@ -106,7 +103,7 @@ impl<'a> Written<'a> {
                 let (name, task) = (self.name(from), self.place(from).0);
                 let message = format!(
                     "{name:?} is in a later task, spec.tasks[{task}]; \
-                     move this step behind it, or set spec.order: Graph"
+                     move this step to a task after it, or set spec.order: Graph"
                 );
                 self.at(step, &edge_field(edge), message)
             }
@@ -116,11 +113,10 @@ impl<'a> Written<'a> {
     }
 
     fn step_cycle(&self, cycle: &[usize]) -> InvalidPlan {
-        let name = |&at: &usize| format!("{:?}", self.name(at));
-        let names: Vec<_> = cycle.iter().chain(cycle.first()).map(name).collect();
+        let names: Vec<&str> = cycle.iter().map(|&at| self.name(at)).collect();
         let message = format!(
-            "steps wait for each other: {}; remove one of these dependencies",
-            names.join(" -> ")
+            "the steps wait for each other, so none would ever start: {}; remove one of these dependencies",
+            describe_cycle(&names)
         );
         self.at(cycle[0], "dependency", message)
     }
@@ -164,22 +160,22 @@ impl<'a> Written<'a> {
 }
 
 fn task_cycle(cycle: &[usize]) -> InvalidPlan {
-    let path = |task: &usize| format!("spec.tasks[{task}]");
-    let paths: Vec<_> = cycle.iter().chain(cycle.first()).map(path).collect();
+    let paths = cycle.iter().map(|task| format!("spec.tasks[{task}]"));
+    let paths: Vec<String> = paths.collect();
     let message = format!(
-        "tasks wait for each other: {}; a task starts when all that its steps depend on has ended, so split one of them",
-        paths.join(" -> ")
+        "the tasks wait for each other, so none would ever start: {}; a task starts after the steps that its own \
+         steps depend on; split one of these tasks",
+        describe_cycle(&paths)
     );
     InvalidPlan {
-        path: path(&cycle[0]),
+        path: paths[0].clone(),
         message,
     }
 }
 
-const SERIAL_IN_RELAY: &str =
-    "with order: Relay all steps stand in ParallelSteps, each with its dependencies; move it there";
-const NO_COMMANDS: &str = "a step that shares a task with others needs commands with order: Relay, because the \
-                           image's own entrypoint is not known; write it here, or give the step a task of its own";
+const SERIAL_IN_RELAY: &str = "with order: Relay all steps must be in ParallelSteps; move the step there and set its dependency";
+const NO_COMMANDS: &str = "with order: Relay a step that shares its task with other steps needs commands, because the entrypoint of \
+                           the image is not known; set commands, or move the step to its own task";
 
 #[cfg(test)]
 mod tests {
@@ -207,8 +203,8 @@ mod tests {
 
     #[rstest]
     #[case::unknown(&["a |", "b:x |"], "spec.tasks[1].SerialSteps[0].dependency[0]: no task has a step \"x\"")]
-    #[case::duplicate(&["a | b", "c | b"], "spec.tasks[1].ParallelSteps[0].name: spec.tasks[0].ParallelSteps[0] has the name \"b\" too")]
-    #[case::taken(&["kubeci-workspace |"], "spec.tasks[0].SerialSteps[0].name: the name \"kubeci-workspace\" is taken")]
+    #[case::duplicate(&["a | b", "c | b"], "spec.tasks[1].ParallelSteps[0].name: spec.tasks[0].ParallelSteps[0] has the name \"b\", too")]
+    #[case::taken(&["kubeci-workspace |"], "spec.tasks[0].SerialSteps[0].name: the name \"kubeci-workspace\" is reserved")]
     #[case::itself(&["a:a |"], "spec.tasks[0].SerialSteps[0].dependency[0]: a step cannot depend on itself")]
     #[case::sibling(&["| a b:a"], "spec.tasks[0].ParallelSteps[1].dependency[0]: \"a\" does not end before")]
     #[case::later_in_the_chain(&["a:b b |"], "spec.tasks[0].SerialSteps[0].dependency[0]: \"b\" does not end before")]
@@ -232,7 +228,8 @@ mod tests {
         assert!(validate(&circle).is_ok());
         let circle = spec(Order::Graph, &["x:a |", "a | b:d", "c:a | d"]);
         let error = validate(&circle).unwrap_err().to_string();
-        let expected = "spec.tasks[1]: tasks wait for each other: spec.tasks[1] -> spec.tasks[2] -> spec.tasks[1]";
+        let expected = "spec.tasks[1]: the tasks wait for each other, so none would ever start: spec.tasks[1] needs spec.tasks[2], \
+                        spec.tasks[2] needs spec.tasks[1];";
         assert!(error.starts_with(expected), "{error}");
     }
 
@@ -248,11 +245,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case::circle(&["| x a:c b:a c:b"], "spec.tasks[0].ParallelSteps[1].dependency: steps wait for each other: \"a\" -> \"c\" -> \"b\" -> \"a\"")]
+    #[case::circle(&["| x a:c b:a c:b"], "spec.tasks[0].ParallelSteps[1].dependency: the steps wait for each other, so none would ever start: a needs c, c needs b, b needs a;")]
     #[case::itself(&["| a:a b"], "spec.tasks[0].ParallelSteps[0].dependency[0]: a step cannot depend on itself")]
-    #[case::tasks(&["| a b:c", "| c:a d"], "spec.tasks[0]: tasks wait for each other: spec.tasks[0] -> spec.tasks[1] -> spec.tasks[0]")]
-    #[case::serial(&["a | b"], "spec.tasks[0].SerialSteps[0].name: with order: Relay all steps stand in ParallelSteps")]
-    #[case::taken(&["| kubeci-runner a"], "spec.tasks[0].ParallelSteps[0].name: the name \"kubeci-runner\" is taken")]
+    #[case::tasks(&["| a b:c", "| c:a d"], "spec.tasks[0]: the tasks wait for each other, so none would ever start: spec.tasks[0] needs spec.tasks[1], spec.tasks[1] needs spec.tasks[0];")]
+    #[case::serial(&["a | b"], "spec.tasks[0].SerialSteps[0].name: with order: Relay all steps must be in ParallelSteps")]
+    #[case::taken(&["| kubeci-runner a"], "spec.tasks[0].ParallelSteps[0].name: the name \"kubeci-runner\" is reserved")]
     fn invalid_relay_is_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
         let error = validate(&relay(tasks)).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
@@ -278,7 +275,8 @@ mod tests {
         let tasks: Vec<String> = (0..20).map(task).collect();
         let tasks: Vec<&str> = tasks.iter().map(String::as_str).collect();
         let error = validate(&relay(&tasks)).unwrap_err().to_string();
-        let expected = "spec.tasks: there are 10020 steps in all, more than the 500 that";
+        let expected =
+            "spec.tasks: the tasks have 10020 steps, but a Workplan may have at most 500;";
         assert!(error.starts_with(expected), "{error}");
     }
 

@@ -92,7 +92,7 @@ impl PodEvents {
             }
             Err(error) => {
                 let error = message(&error);
-                tracing::warn!(namespace, error, "the Events of pods cannot be read");
+                tracing::warn!(namespace, error, "cannot list the Events of pods");
                 (HashMap::new(), false)
             }
         }

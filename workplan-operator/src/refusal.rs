@@ -1,4 +1,4 @@
-//! Why the API server does not create a pod, and whether it may later.
+//! Why the API server does not create a pod, and whether it may create it later.
 
 use kube::core::Status;
 use kube::core::response::StatusDetails;
@@ -14,20 +14,20 @@ pub struct Refusal {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The pod will never be created: what is wrong stands in the Workplan, which cannot be changed.
+    /// The pod will never be created: the Workplan is wrong, and it cannot be changed.
     Never,
-    /// A policy refuses it, or something that does not state whether for good: a label, a webhook or an exception can
-    /// be corrected. It is tried again as long as an image that cannot be pulled.
+    /// A policy refuses the pod, or the error does not state whether it is final. A label, a webhook or an exception
+    /// can be corrected. The operator retries as long as for an image that cannot be pulled.
     Perhaps,
-    /// Somebody will make it possible, however long it takes; it is tried again.
+    /// The pod can be created after a change in the cluster. The operator retries without end.
     Later,
-    /// The namespace is going away, and everything in it.
+    /// The namespace is being deleted, with everything in it.
     Over,
 }
 
 impl Refusal {
-    /// Reads the API server's answer about a pod that the namespace's limits, as far as they are known here,
-    /// admit or do not; none where it is no answer about the pod, but a failed request.
+    /// Reads the API server's answer to the creation of a pod. `is_admitted` states whether the known limits of the
+    /// namespace admit the pod. None if the request failed for a reason other than the pod.
     #[must_use]
     pub fn of(status: &Status, is_admitted: impl FnOnce() -> bool) -> Option<Self> {
         let refusal = Self::read(status)?;
@@ -35,8 +35,8 @@ impl Refusal {
             refusal.verdict == Verdict::Never && is_about_resources(status) && is_admitted();
         Some(if is_behind {
             let message = format!(
-                "the API server refuses what the pod requests: {}. A LimitRange of the namespace may have \
-                 changed just now; it is tried again",
+                "the API server refuses the resources of the pod: {}. A LimitRange of the namespace may have changed \
+                 just now; the operator retries",
                 status.message
             );
             Self::new(Verdict::Perhaps, "LimitsChanged", message)
@@ -56,8 +56,8 @@ impl Refusal {
         }
         if is_too_large(status) {
             let message = format!(
-                "the pod is too large to be stored: {text}. Keep scripts and data in ConfigMaps that the steps mount, \
-                 or give steps pods of their own with isolate: true"
+                "the pod is too large to be stored: {text}. Move scripts and data into ConfigMaps that the steps mount, \
+                 or give steps their own pods with isolate: true"
             );
             return Some(Self::new(Verdict::Never, "TooLarge", message));
         }
@@ -87,7 +87,7 @@ impl Refusal {
     fn forbidden(status: &Status, text: &str) -> Self {
         if is_of_authorization(status) {
             let message = format!(
-                "the operator's ServiceAccount may not create pods: {text}. Grant it; it is tried again"
+                "the operator's ServiceAccount may not create pods; retrying: {text}. Restore the ClusterRole of the operator"
             );
             return Self::new(Verdict::Later, "OperatorForbidden", message);
         }
@@ -97,7 +97,8 @@ impl Refusal {
         }
         if text.contains("service account") || text.contains("serviceaccount") {
             let message = format!(
-                "{text}. Create the ServiceAccount, or correct spec.serviceAccountName; it is tried again"
+                "the ServiceAccount of the pod does not exist; retrying: {text}. Create the ServiceAccount, or correct \
+                 spec.serviceAccountName"
             );
             return Self::new(Verdict::Later, "ServiceAccountMissing", message);
         }
@@ -110,14 +111,13 @@ impl Refusal {
     fn by_policy(text: &str) -> Self {
         let text = text.trim_end_matches('.');
         let message = format!(
-            "the API server refuses the pod: {text}. Correct the policy that refuses it, or the steps; it is tried \
-             again"
+            "the API server refuses the pod: {text}. Correct the steps, or the policy that refuses them"
         );
         Self::new(Verdict::Perhaps, "PodRefused", message)
     }
 }
 
-/// Whether fields of the pod itself are invalid; a policy may say 422 as well, and names none.
+/// Whether fields of the pod itself are invalid. A policy may answer 422, too, but names no field.
 fn is_of_fields(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut fields = causes.map(|cause| !cause.field.is_empty());
@@ -127,7 +127,8 @@ fn is_of_fields(status: &Status) -> bool {
             .is_some_and(|first| first && fields.all(|it| it))
 }
 
-/// Whether the operator itself lacks a right. Authorization comes before the object is read, so it does not name it.
+/// Whether the operator itself lacks a permission. Such an error does not name the object, because authorization
+/// precedes the read of the object.
 fn is_of_authorization(status: &Status) -> bool {
     let details = status.details.as_ref();
     details.is_some_and(|details| !details.kind.is_empty() && details.name.is_empty())
@@ -136,23 +137,23 @@ fn is_of_authorization(status: &Status) -> bool {
 fn quota(text: &str) -> String {
     if text.contains("failed quota") {
         return format!(
-            "a ResourceQuota of the namespace does not take the pod: {text}. State these requests and limits in the \
-             resources of the steps it names, or give the namespace a LimitRange with defaults; it is tried again"
+            "a ResourceQuota of the namespace refuses the pod; retrying: {text}. Set these requests and limits in the \
+             resources of the steps that the message names, or create a LimitRange with defaults in the namespace"
         );
     }
     let together = if text.contains("limits.") {
-        ". With execution: Relay the limits of all steps of a pod count together, with execution: Pods those of \
-         steps that follow each other count once"
+        ". With execution: Relay the limits of all steps of a pod are added; with execution: Pods the limits of \
+         steps that follow each other are not added"
     } else {
         ""
     };
     format!(
-        "a ResourceQuota of the namespace has no room: {text}. It is tried again until there is; \
-         raise the quota, or let the steps request less{together}"
+        "a ResourceQuota of the namespace has no room for the pod; retrying: {text}. Raise the quota, or lower the \
+         requests of the steps{together}"
     )
 }
 
-/// Whether admission or validation finds fault with the quantities of resources alone.
+/// Whether admission or validation only refuses quantities of resources.
 fn is_about_resources(status: &Status) -> bool {
     const OF_LIMIT_RANGES: [&str; 4] = [
         " usage per Container is ",
@@ -168,8 +169,8 @@ fn is_about_resources(status: &Status) -> bool {
     status.is_invalid() && fields.peek().is_some() && fields.all(|it| it.contains(".resources"))
 }
 
-/// Whether the API server finds fault with what a pod requests itself, beside its containers: admission has
-/// added to these, or a quota has no room for it.
+/// Whether the API server refuses the resources of the pod itself, not those of its containers. Admission has changed
+/// the containers, or a quota has no room.
 #[must_use]
 pub fn blames_pod_level(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
@@ -185,24 +186,24 @@ pub fn exceeds_quota(status: &Status) -> bool {
 
 fn resources(text: &str) -> String {
     let of_pod = if text.contains("per Pod is ") {
-        ". In a pod of a relay the limits of all steps add up; with execution: Pods those of steps that follow \
-         each other do not"
+        ". With execution: Relay the limits of all steps of a pod are added; with execution: Pods the limits of \
+         steps that follow each other are not added"
     } else {
         ""
     };
     format!(
-        "the namespace does not allow what the pod requests, or its limits: {text}. Correct the resources of the \
-         steps; what a step does not say comes from the namespace's LimitRange{of_pod}"
+        "a LimitRange of the namespace refuses the requests or limits of the pod: {text}. Correct the resources of \
+         the steps; a step without requests or limits has the defaults of the LimitRange{of_pod}"
     )
 }
 
 fn pod_security(text: &str) -> String {
     let advice = if text.contains("hostPath") {
-        "The shared folder is a hostPath volume, which no level but privileged allows: run in a namespace with \
-         the label pod-security.kubernetes.io/enforce=privileged, or say workspace: emptyDir, which a plan of one \
-         pod can do with, as most are with execution: Relay"
+        "The shared folder is a hostPath volume, which only the level privileged allows: use a namespace with the \
+         label pod-security.kubernetes.io/enforce=privileged; or set workspace: emptyDir, if the plan has one pod, as \
+         most plans with execution: Relay"
     } else {
-        "Set the securityContext of the steps as it asks, or run in a namespace with a lower level"
+        "Set the securityContext of the steps as the message requires, or use a namespace with a lower level"
     };
     format!("Pod Security refuses the pod: {text}. {advice}")
 }

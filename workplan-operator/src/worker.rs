@@ -67,7 +67,7 @@ pub async fn reconcile_workplan(
             let retry_at = states.upsert(uid, |state| state.failures.add(REQUEUE_BACKOFF));
             let (namespace, name) = (&*key.namespace, &*key.name);
             let delay = retry_at - Instant::now();
-            tracing::warn!(namespace, workplan = name, %error, ?delay, "reconcile failed, retrying");
+            tracing::warn!(namespace, workplan = name, %error, ?delay, "reconciliation failed; retrying");
             Some(retry_at)
         }
     }

@@ -299,8 +299,7 @@ fn label_like(name: &str) -> Option<String> {
 }
 
 fn cycle_error(cycle: &Cycle, steps: &[Step]) -> CompileError {
-    let mut names: Vec<String> = cycle.iter().map(|&at| steps[at].name.clone()).collect();
-    names.extend(names.first().cloned());
+    let names: Vec<String> = cycle.iter().map(|&at| steps[at].name.clone()).collect();
     let at = cycle.first().copied().unwrap_or_default();
     let next = names.get(1);
     let position = edges_to(&steps[at])

@@ -42,7 +42,7 @@ fn by_pods(plan: &Plan) -> String {
     let others = plan.tasks.iter().skip(1);
     let first_steps = others.filter_map(|task| task.steps().next());
     let named = first_steps.map(|step| format!("{:?}", step.name));
-    format!("the others start with {}", listed(named.collect()))
+    format!("the other pods start with {}", listed(named.collect()))
 }
 
 fn by_relay(graph: &Graph, steps: &[Step], containers: NonZeroUsize) -> String {
@@ -53,9 +53,9 @@ fn by_relay(graph: &Graph, steps: &[Step], containers: NonZeroUsize) -> String {
         .filter_map(|(step, why)| Some(format!("{:?} ({})", step.name, why?)))
         .collect();
     if named.is_empty() {
-        format!("{shared} steps are more than the {containers} containers that a pod may have")
+        format!("{shared} steps share a pod, which may have at most {containers} containers")
     } else {
-        format!("some have pods of their own: {}", listed(named))
+        format!("these steps have their own pods: {}", listed(named))
     }
 }
 

@@ -1,4 +1,5 @@
 use kubeci_api::names::{STEPS_MAX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
+use kubeci_plan::describe_cycle;
 use thiserror::Error;
 
 use crate::size::TooLarge;
@@ -23,14 +24,14 @@ pub enum Problem {
     NoSteps,
     /// There is more to run than a Workflow may have.
     #[error(
-        "there are {count} steps, more than the {STEPS_MAX} that a Workflow may have; split it into several Workflows"
+        "there are {count} steps, but a Workflow may have at most {STEPS_MAX}; split it into several Workflows"
     )]
     TooManySteps {
         /// How many steps there are.
         count: usize,
     },
     /// A step without a name.
-    #[error("the step has no name; give it one, such as `build`")]
+    #[error("the step has no name; add one, such as `build`")]
     EmptyName,
     /// A name that cannot be a container's.
     #[error("{name:?} is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last{}", such_as(.suggestion.as_deref()))]
@@ -41,13 +42,13 @@ pub enum Problem {
         suggestion: Option<String>,
     },
     /// The name of a container of kubeci's own.
-    #[error("the name {name:?} is taken by kubeci; use another")]
+    #[error("the name {name:?} is reserved; use another name")]
     ReservedName {
         /// The name as written.
         name: String,
     },
     /// A name that another step has.
-    #[error("{first} is {name:?} too; rename one of the two steps")]
+    #[error("{first} is {name:?}, too; rename one of the steps")]
     DuplicateName {
         /// The name.
         name: String,
@@ -55,7 +56,7 @@ pub enum Problem {
         first: String,
     },
     /// A step without an image.
-    #[error("the step has no image; name the container image that it runs, such as `alpine`")]
+    #[error("the step has no image; add the container image to run, such as `alpine`")]
     EmptyImage,
     /// A dependency on a step that does not exist.
     #[error("there is no step {name:?}; {}", did_you_mean(.suggestion.as_deref(), "use the name of a step of this Workflow"))]
@@ -66,7 +67,7 @@ pub enum Problem {
         suggestion: Option<String>,
     },
     /// A dependency that is listed twice.
-    #[error("{name:?} is in {first} already; remove it here")]
+    #[error("{name:?} is already in {first}; remove it here")]
     DuplicateDependency {
         /// The name of the step that is depended on.
         name: String,
@@ -79,20 +80,20 @@ pub enum Problem {
     )]
     SelfDependency,
     /// Steps that wait for each other.
-    #[error("the steps wait for each other, so none would ever start: {}; remove one of these dependencies", needs(.steps))]
+    #[error("the steps wait for each other, so none would ever start: {}; remove one of these dependencies", describe_cycle(.steps))]
     Cycle {
-        /// The names of the steps, each depending on the next; the last is the first again.
+        /// The names of the steps. Each step depends on the next, the last on the first.
         steps: Vec<String>,
     },
     /// A quantity that Kubernetes would refuse.
-    #[error("{text:?} is not a quantity of a resource; write one such as `500m`, `2` or `1.5Gi`")]
+    #[error("{text:?} is not a resource quantity; use one such as `500m`, `2` or `1.5Gi`")]
     InvalidQuantity {
         /// The quantity as written.
         text: String,
     },
     /// A volume mounted over the shared folder.
     #[error(
-        "{mount_path:?} is taken: `{WORKSPACE_MOUNT_PATH}` is the shared folder, which every step has by itself; mount the volume elsewhere"
+        "{mount_path:?} is reserved: the shared folder is mounted at `{WORKSPACE_MOUNT_PATH}` in every step; use another mountPath"
     )]
     ReservedMountPath {
         /// The path as written.
@@ -100,19 +101,17 @@ pub enum Problem {
     },
     /// The shared folder's own volume, mounted or defined by hand.
     #[error(
-        "the volume name `{WORKSPACE_VOLUME}` is taken by the shared folder, which every step has at `{WORKSPACE_MOUNT_PATH}` by itself; remove this or use another name"
+        "the volume name `{WORKSPACE_VOLUME}` is reserved: the shared folder is mounted at `{WORKSPACE_MOUNT_PATH}` in every step; use another name, or remove the volume"
     )]
     ReservedVolume,
     /// A volume of the relay pods' own.
-    #[error(
-        "the volume name {name:?} is taken by kubeci, for pods whose steps hand over inside them; use another"
-    )]
+    #[error("the volume name {name:?} is reserved for relay pods; use another name")]
     RelayVolume {
         /// The name as written.
         name: String,
     },
     /// A mount of a volume that does not exist.
-    #[error("spec.volumes has no volume {name:?}; {}", did_you_mean(.suggestion.as_deref(), "add it there"))]
+    #[error("spec.volumes has no volume {name:?}; {}", did_you_mean(.suggestion.as_deref(), "add it to spec.volumes"))]
     UnknownVolume {
         /// The name as written.
         name: String,
@@ -121,7 +120,7 @@ pub enum Problem {
     },
     /// A workspace that lives in one pod, for steps that need more.
     #[error(
-        "an `emptyDir` is a folder of one pod, but these steps need {pods}: {why}; {}",
+        "with `workspace: emptyDir` all steps must fit into one pod, but they need {pods} pods: {why}; {}",
         instead_of_empty_dir(*.fits_relay)
     )]
     EmptyDirOfManyPods {
@@ -139,19 +138,13 @@ pub enum Problem {
         found: TooLarge,
     },
     /// A volume that is defined twice.
-    #[error("{first} is {name:?} too; rename one of the two volumes")]
+    #[error("{first} is {name:?}, too; rename one of the volumes")]
     DuplicateVolume {
         /// The name.
         name: String,
         /// The field of the volume that had it first.
         first: String,
     },
-}
-
-/// `a needs b, b needs a` of `a`, `b`, `a`.
-fn needs(steps: &[String]) -> String {
-    let pairs = steps.windows(2).map(|pair| pair.join(" needs "));
-    pairs.collect::<Vec<_>>().join(", ")
 }
 
 fn of_step(step: Option<&str>) -> String {
@@ -167,9 +160,9 @@ fn such_as(suggestion: Option<&str>) -> String {
 
 fn instead_of_empty_dir(fits_relay: bool) -> &'static str {
     if fits_relay {
-        "use `execution: Relay`, for which one pod will do, or `workspace: hostPath`"
+        "use `execution: Relay`, which needs one pod, or `workspace: hostPath`"
     } else {
-        "change that, or use `workspace: hostPath`"
+        "change these steps, or use `workspace: hostPath`"
     }
 }
 

@@ -20,8 +20,8 @@ impl fmt::Display for SharedVolume {
         let [one, other] = steps;
         write!(
             formatter,
-            "spec.volumes[{index}]: {name:?} is an emptyDir, of which each pod has its own: the steps {one:?} and \
-             {other:?} are in different pods, so neither sees what the other writes there; share files in /kubeci"
+            "spec.volumes[{index}]: {name:?} is an emptyDir, and each pod has its own one: the steps {one:?} and \
+             {other:?} are in different pods and do not share it; share files in /kubeci"
         )
     }
 }

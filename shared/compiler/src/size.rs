@@ -59,8 +59,8 @@ impl fmt::Display for TooLarge {
         }
         write!(
             formatter,
-            " would take {bytes} bytes with its status, more than the {STORED_MAX} of an object that etcd stores; \
-             keep scripts and data in ConfigMaps that the steps mount, or split the steps"
+            " would have {bytes} bytes with its status, but an object in etcd may have at most {STORED_MAX}; \
+             move scripts and data into ConfigMaps that the steps mount, or split the steps"
         )?;
         match &self.largest {
             Some((step, bytes)) => {

@@ -10,38 +10,38 @@ use crate::step::{State, Step};
 use crate::steps::Steps;
 use crate::waiting::WaitingCause;
 
-/// The condition that says whether the plan has succeeded.
+/// The condition that states whether the plan has succeeded.
 pub const SUCCEEDED: &str = "Succeeded";
 
-/// What a status needs to know about an executor.
+/// The properties of an executor that a status needs.
 pub trait Executor {
-    /// The command that shows what a step wrote that ran there.
+    /// The command that shows the log of a step that ran there.
     fn log_command(&self, place: &Place) -> String;
 
-    /// Whether a reason for which a step did not start is one of the step alone, not of all of its task.
+    /// Whether a reason that prevents a start concerns one step, not its whole task.
     fn is_of_step(&self, reason: &str) -> bool;
 }
 
-/// What a status is derived from, beside the one before it.
+/// The input from which a status is derived, besides the previous status.
 pub struct Derivation<'a> {
-    /// The steps as they are.
+    /// The current steps.
     pub steps: &'a Steps<'a>,
-    /// What keeps the plan waiting.
+    /// Why the plan waits.
     pub waiting: Option<&'a WaitingCause>,
-    /// What executes them.
+    /// The executor of the steps.
     pub executor: &'a dyn Executor,
     /// The node on which the plan runs.
     pub node: Option<&'a str>,
     /// The generation of the Workplan.
     pub generation: Option<i64>,
-    /// Whether an executor is being taken away.
+    /// Whether an executor is being deleted.
     pub is_disturbed: bool,
     /// The time.
     pub now: Timestamp,
 }
 
-/// Derives the status of a plan that runs or has just ended. One that only waits for its first step
-/// keeps the status that it has, so that nothing is written.
+/// Derives the status of a plan that runs or has just ended. A plan that only waits for its first step keeps its
+/// status, so that nothing is written.
 #[must_use]
 pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus {
     let (plan, steps) = (from.steps.plan, from.steps.all());
@@ -110,7 +110,7 @@ pub fn deleting_status(
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let message = "the Workplan is deleted; its pods are stopped, then its folder is removed";
+    let message = "the Workplan is being deleted; its pods are stopped, then its folder is removed";
     status.node = node.map(ToOwned::to_owned);
     status.observed_generation = generation;
     write_cause(status, "Unknown", &Cause::new("Deleting", message), now);
@@ -125,9 +125,9 @@ fn write_cause(status: &mut WorkplanStatus, value: &str, cause: &Cause, now: Tim
 
 /// Why a plan is in its phase.
 struct Explanation {
-    /// The reason of the condition, which must have one.
+    /// The reason of the condition. It is required.
     reason: String,
-    /// Absent while all is well.
+    /// Absent if there is no problem.
     summary: Option<String>,
     message: String,
 }
@@ -152,7 +152,7 @@ fn explain(phase: Phase, from: &Derivation) -> Explanation {
     let (reason, message) = match phase {
         Phase::Completed => ("Completed", "every step has completed"),
         Phase::Running => ("Running", "steps are running"),
-        Phase::Failed => ("Failed", "no step could run"),
+        Phase::Failed => ("Failed", "no step has run"),
         Phase::Pending => ("Pending", "no step has started"),
     };
     Explanation {
@@ -162,7 +162,7 @@ fn explain(phase: Phase, from: &Derivation) -> Explanation {
     }
 }
 
-/// Names the step if it is at fault itself, and the way to its log.
+/// Names the step if its own container failed, and the command that shows its log.
 fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation {
     let (name, exit_code) = (step.name(), step.attempt().exit_code);
     let is_of_step = exit_code.is_some() || from.executor.is_of_step(&cause.reason);
@@ -179,14 +179,22 @@ fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation 
     if !explanation.message.ends_with('.') {
         explanation.message.push('.');
     }
-    // A step without an exit code did not run, and wrote nothing.
+    // A step without an exit code did not run and has no log.
     if let (Some(place), Some(_)) = (&step.attempt().place, exit_code) {
         let command = from.executor.log_command(place);
         explanation.message += " Its log: ";
         explanation.message += &command;
     }
-    explanation.message += &skipped(from.steps.all());
+    explanation.message += &not_run(from.steps.all());
     explanation
+}
+
+/// States how many steps did not run because of the failure.
+fn not_run(steps: &[Step]) -> String {
+    if !steps.iter().any(|step| step.is_open() || step.has_run()) {
+        return " No step has run.".into();
+    }
+    skipped(steps)
 }
 
 fn skipped(steps: &[Step]) -> String {
@@ -200,7 +208,7 @@ fn skipped(steps: &[Step]) -> String {
     }
 }
 
-/// The step that failed first; of those that failed at once, or never ran, the first in the plan.
+/// The step that failed first. Of steps that failed at the same time or never ran, the first in the plan.
 fn first_failed(steps: &[Step]) -> Option<(&Step, &Cause)> {
     let failed = steps.iter().filter_map(|step| match step.state() {
         State::Failed(cause) => Some((step, cause)),
@@ -227,7 +235,7 @@ fn progress(steps: &[Step]) -> String {
     format!("{}/{}", completed.count(), steps.len())
 }
 
-/// The lowest task of which something is left to do, if any has started.
+/// The first task with an open step, if any task has started.
 fn task_index(plan: &Plan, steps: &[Step]) -> Option<i64> {
     let has_started =
         |step: &Step| !matches!(step.phase(), StepPhase::Pending | StepPhase::Skipped);

@@ -7,16 +7,15 @@ use crate::observation::{Lost, Observation, Place, Run, Standby, Start};
 
 /// The state machine of one step.
 ///
-/// `Pending` → `Running` → `Completed` or `Failed`; `Pending` → `Failed` where it cannot start; `Pending` →
-/// `Skipped` where it must not. `Running` need not have been observed. What has ended stays as
-/// it is, whatever is observed later.
+/// `Pending` → `Running` → `Completed` or `Failed`; `Pending` → `Failed` if it cannot start; `Pending` → `Skipped` if
+/// it must not start. `Running` may be missed. A final state never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub(crate) name: String,
     pub(crate) state: State,
-    /// The attempt that the state is about.
+    /// The current attempt.
     pub(crate) attempt: Attempt,
-    /// The attempts before it, each with why it failed.
+    /// The earlier attempts, each with the cause of its failure.
     pub(crate) earlier: Vec<(Attempt, Cause)>,
 }
 
@@ -27,22 +26,22 @@ pub enum State {
     Pending(Pending),
     /// It runs.
     Running,
-    /// It ended well.
+    /// It succeeded.
     Completed,
-    /// It ended otherwise, or could not run.
+    /// It failed, or could not run.
     Failed(Cause),
-    /// It does not run. The message says why.
+    /// It does not run. The message has the reason.
     Skipped(String),
 }
 
-/// What a step that has not started waits for.
+/// Why a step has not started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pending {
-    /// Its turn.
+    /// It waits for its turn.
     Turn,
-    /// Something else, named in the message.
+    /// It waits for something else, which the message names.
     Message(String),
-    /// Something is wrong.
+    /// A problem prevents its start.
     Blocked(Cause),
 }
 
@@ -62,7 +61,7 @@ pub struct Attempt {
 /// The edges to a step.
 pub(crate) struct Edges {
     pub turn: Turn,
-    /// The last end of the steps that they come from.
+    /// The latest end of the steps that the edges come from.
     pub ended: Option<Timestamp>,
 }
 
@@ -87,13 +86,13 @@ impl Step {
         &self.state
     }
 
-    /// The attempt that its state is about.
+    /// The current attempt.
     #[must_use]
     pub fn attempt(&self) -> &Attempt {
         &self.attempt
     }
 
-    /// The number of that attempt; the first one has 1.
+    /// The number of the current attempt. The first attempt has number 1.
     #[must_use]
     pub fn attempt_number(&self) -> u32 {
         u32::try_from(self.earlier.len() + 1).unwrap_or(u32::MAX)
@@ -111,7 +110,7 @@ impl Step {
         }
     }
 
-    /// How it ended, if it has.
+    /// Its outcome, if it has ended.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         match self.state {
@@ -120,6 +119,15 @@ impl Step {
             State::Failed(_) => Some(Outcome::Failed),
             State::Skipped(_) => Some(Outcome::Skipped),
         }
+    }
+
+    /// Whether its container may have run.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        matches!(self.state, State::Running | State::Completed)
+            || self.attempt.started.is_some()
+            || self.attempt.ended.is_some()
+            || self.attempt.exit_code.is_some()
     }
 
     /// Whether it has not ended.
@@ -166,14 +174,14 @@ impl Step {
         }
     }
 
-    /// What runs does not wait any more.
+    /// Has no effect on a step that runs.
     fn wait(&mut self, pending: Pending) {
         if matches!(self.state, State::Pending(_)) {
             self.state = State::Pending(pending);
         }
     }
 
-    /// The message of the same reason stays: the kubelet words each of its attempts a little differently.
+    /// Keeps the first message of a reason, because the kubelet's message differs a little at each attempt.
     fn block(&mut self, cause: &Cause) {
         let is_known = matches!(&self.state, State::Pending(Pending::Blocked(known)) if known.reason == cause.reason);
         if !is_known {
@@ -187,7 +195,7 @@ impl Step {
         self.state = State::Running;
     }
 
-    /// Ends the attempt, and the step with it. This is where a step that fails would get another attempt.
+    /// Ends the attempt and the step. Retries would start another attempt here.
     fn end(&mut self, state: State, run: &Run, edges: &Edges) {
         self.attempt = Attempt {
             place: Some(run.place.clone()),
@@ -207,7 +215,7 @@ impl Step {
         }
     }
 
-    /// Fails it, whatever it did.
+    /// Fails the step in any state.
     pub(crate) fn lose(&mut self, lost: &Lost) {
         self.attempt.ended = self.attempt.started.and(lost.ended);
         self.state = State::Failed(lost.cause.clone());
@@ -293,11 +301,11 @@ mod tests {
     #[rstest]
     #[case::waits_for_its_turn(up(), wait(), StepPhase::Pending)]
     #[case::starts_by_itself(up(), start(), StepPhase::Running)]
-    #[case::is_told_to_skip(up(), skip(), StepPhase::Pending)]
+    #[case::skips_in_its_container(up(), skip(), StepPhase::Pending)]
     #[case::cannot_start_yet(not_started(), wait(), StepPhase::Pending)]
     #[case::cannot_start_at_its_turn(not_started(), start(), StepPhase::Failed)]
     #[case::need_not_start(not_started(), skip(), StepPhase::Skipped)]
-    #[case::ran_all_the_same(Observation::Completed(run()), skip(), StepPhase::Completed)]
+    #[case::ran_before_the_skip(Observation::Completed(run()), skip(), StepPhase::Completed)]
     #[case::failed(Observation::Failed(cause(), run()), start(), StepPhase::Failed)]
     #[case::excluded(Observation::Excluded("b".into()), start(), StepPhase::Skipped)]
     fn pending_step_follows_observation_and_edges(

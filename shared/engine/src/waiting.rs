@@ -2,26 +2,26 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cause::Cause;
 
-/// How long something that is wrong is waited for before the step fails.
+/// How long a problem may last before the step fails.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Follows the message of what is given up after [`PATIENCE`].
-const GIVEN_UP: &str = "It fails if this lasts for 5 minutes";
+/// The end of the message of a problem that ends the plan after [`PATIENCE`].
+const GIVEN_UP: &str = "The Workplan fails if this lasts for 5 minutes";
 
 /// How serious a cause for waiting is, the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The executor is refused.
+    /// The API server refuses the executor.
     Refused,
     /// A step cannot start, or the executor cannot.
     Blocked,
-    /// Where the plan runs is away.
+    /// The node of the plan is not available.
     Away,
-    /// A step will not be able to start when its turn comes.
+    /// A step cannot start later, after its dependencies have completed.
     BlockedLater,
-    /// Something of an earlier Workplan is in the way.
+    /// An object of an earlier Workplan is still being removed.
     NotYetFree,
-    /// Nothing is wrong, but it takes long.
+    /// There is no known problem, but the start takes long.
     Slow,
 }
 
@@ -30,7 +30,7 @@ pub enum Severity {
 pub struct WaitingCause {
     /// How serious it is.
     pub severity: Severity,
-    /// Why, and what to do about it.
+    /// The cause, and what to do about it.
     pub cause: Cause,
 }
 
@@ -41,7 +41,7 @@ impl WaitingCause {
         Self { severity, cause }
     }
 
-    /// A cause that is given up after [`PATIENCE`]. That is added to its message.
+    /// A cause that fails the plan after [`PATIENCE`], as its message then states.
     #[must_use]
     pub fn given_up(severity: Severity, mut cause: Cause) -> Self {
         cause.message = format!("{}. {GIVEN_UP}", cause.message);
@@ -49,7 +49,7 @@ impl WaitingCause {
     }
 }
 
-/// What keeps a plan waiting, and when to decide again though nothing is observed to change.
+/// Why a plan waits, and when to decide again without a new observation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     cause: Option<WaitingCause>,
@@ -57,7 +57,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The most serious cause; of equal ones the first.
+    /// The most serious cause; of equally serious causes the first.
     #[must_use]
     pub fn cause(&self) -> Option<&WaitingCause> {
         self.cause.as_ref()
@@ -82,7 +82,7 @@ impl Waiting {
         self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
     }
 
-    /// Adds a step, or something that comes before all steps, that cannot start.
+    /// Adds a step, or a container before all steps, that cannot start.
     pub fn add_blocked(&mut self, name: &str, cause: &Cause, until: Option<Timestamp>) {
         if let Some(until) = until {
             self.wake_at(until);
@@ -91,11 +91,11 @@ impl Waiting {
         self.add(WaitingCause::given_up(Severity::Blocked, cause));
     }
 
-    /// Adds a step whose turn has not come, and that will not be able to start then.
+    /// Adds a step that still waits for dependencies and cannot start after them.
     pub(crate) fn add_blocked_later(&mut self, step: &str, cause: &str) {
         let message = format!(
-            "the container of {step} cannot start: {}. The step fails when its turn comes, unless that is \
-             mended; the others go on",
+            "the container of the step {step} cannot start: {}. The step fails after its dependencies have \
+             completed, unless the problem is solved by then; the other steps continue",
             cause.trim_end_matches('.')
         );
         let cause = Cause::new("ContainerCannotStart", message);

@@ -7,6 +7,15 @@ use petgraph::graph::{DiGraph, NodeIndex};
 /// Nodes that wait for each other: each for the next, the last for the first.
 pub type Cycle = Vec<usize>;
 
+/// The text form of a cycle, such as `a needs b, b needs a`.
+#[must_use]
+pub fn describe_cycle(names: &[impl AsRef<str>]) -> String {
+    let next = names.iter().cycle().skip(1);
+    let pairs = names.iter().zip(next);
+    let pairs = pairs.map(|(one, next)| format!("{} needs {}", one.as_ref(), next.as_ref()));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
 /// One shortest cycle for each strongly connected set of nodes, by lowest index. A set may hold more cycles than
 /// can be listed; they are found once this one is resolved.
 pub(crate) fn shortest_cycles(predecessors: &[Vec<usize>]) -> Vec<Cycle> {

@@ -99,7 +99,7 @@ impl fmt::Display for BrokenEdge<'_> {
         let NamedEdge { from, kind } = self.0;
         match kind {
             EdgeKind::OnSuccess => {
-                write!(formatter, "{from} did not complete, which it depends on")
+                write!(formatter, "skipped: its dependency {from} did not complete")
             }
         }
     }

@@ -35,7 +35,7 @@ pub use edge::{BrokenEdge, Edge, EdgeKind, EdgeState, NamedEdge, Outcome};
 pub use readiness::{Readiness, readiness};
 
 #[cfg(feature = "std")]
-pub use cycles::Cycle;
+pub use cycles::{Cycle, describe_cycle};
 #[cfg(feature = "std")]
 pub use error::{PlanError, ResolveError};
 #[cfg(feature = "std")]

@@ -110,25 +110,25 @@ fn clean(
     };
     match (state.node, &state.sweep) {
         (NodeState::Gone, _) => {
-            let message = format!("the node {node} is no more, and the folder with it");
+            let message = format!("the node {node} was deleted, and the folder with it");
             done(status, state, "NodeGone", &message)
         }
         (_, SweepState::Done) if !waits => {
-            let message = format!("the folder is removed from the node {node}");
+            let message = format!("the folder was removed from the node {node}");
             done(status, state, "Removed", &message)
         }
         (NodeState::NotReady, _) => {
             let message = format!(
-                "the node {node} is not ready; the folder is removed when it is back, or let go when it is deleted"
+                "the node {node} is not ready; the folder is removed when the node is ready again. If it does not come \
+                 back, delete it: kubectl delete node {node}"
             );
             conditions::uncleaned(status, state.now, "NodeNotReady", &message);
             Vec::new()
         }
         (NodeState::Ready, _) if waits => Vec::new(),
         (NodeState::Ready, SweepState::Failed(error)) => {
-            let message = format!(
-                "the folder could not be removed from the node {node}: {error}. It is tried again"
-            );
+            let message =
+                format!("the folder cannot be removed from the node {node}; retrying: {error}");
             conditions::uncleaned(status, state.now, "SweepFailed", &message);
             Vec::new()
         }
@@ -138,12 +138,12 @@ fn clean(
 }
 
 fn never_placed(status: &mut WorkplanStatus, state: &ObservedState) {
-    let message = "no pod of it was ever placed on a node";
+    let message = "no pod was placed on a node, so there is no folder";
     conditions::cleaned(status, state.now, "NeverPlaced", message);
 }
 
 fn gone_with_its_pod(status: &mut WorkplanStatus, state: &ObservedState) {
-    let message = "the folder was the pod's own, and goes with its containers";
+    let message = "the folder was an emptyDir volume; Kubernetes removes it with the pod";
     conditions::cleaned(status, state.now, "NothingOnNode", message);
 }
 

@@ -6,7 +6,7 @@ use kubeci_compiler::{MESSAGE_BYTES, STORED_MAX, TooLarge, stored_bytes, too_lar
 
 /// A status of less is not measured: there is always room for it.
 const SMALL: usize = 128 << 10;
-/// The most bytes of a condition's message.
+/// The maximum size of a condition's message, in bytes.
 const SENTENCES: usize = 4 << 10;
 /// What the API server keeps of a Workplan beside what is read of it.
 const BESIDE: usize = 16 << 10;
@@ -56,14 +56,14 @@ fn messages(step: &mut StepStatus) -> impl Iterator<Item = &mut String> {
     step.message.iter_mut().chain(of_attempts)
 }
 
-/// What is left of a status that the API server finds too large: all but its steps.
+/// A status without its steps, for a status that is too large for the API server.
 #[must_use]
 pub fn least(status: &WorkplanStatus, error: &str) -> WorkplanStatus {
     let mut least = status.clone();
     least.steps.clear();
     let left_out = format!(
-        "The steps are left out, because the status with them is too large: {error}. \
-        Keep scripts and data in ConfigMaps that the steps mount, or split the steps. "
+        "The status has no steps, because it would be too large with them: {error}. \
+        Move scripts and data into ConfigMaps that the steps mount, or split the steps. "
     );
     let conditions = least.conditions.iter_mut();
     let succeeded = conditions.filter(|it| it.type_ == "Succeeded");

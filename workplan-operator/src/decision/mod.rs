@@ -1,5 +1,5 @@
-//! What is to be done for a Workplan: from it and what is observed of its pods to its next status and the actions
-//! that bring it on. Total: every state of the pods has an answer.
+//! The decision about a Workplan: its next status and the next actions, from the Workplan and the observed state of
+//! its pods. The decision is total: it is defined for every state of the pods.
 
 mod action;
 mod cleanup;

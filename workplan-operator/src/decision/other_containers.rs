@@ -50,26 +50,29 @@ pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, state: &Observe
         let pods = listed(early.iter().map(|kept| {
             let until = kept.since + state.sidecar_grace;
             format!(
-                "the pod {} is kept by {} until {until:.0}",
+                "{1} keeps the pod {0} running until {until:.0}",
                 kept.pod, kept.by
             )
         }));
         let message = format!(
-            "{pods}. Its steps have ended, and what keeps it is no step: then it is deleted, and its logs with it"
+            "{pods}. The steps of the pod have ended, and these containers are not steps. The pod is then deleted, with its \
+             logs"
         );
         conditions::pods_kept(&mut decision.status, state.now, &message);
     } else if !due.is_empty() {
-        let pods =
-            listed(due.iter().map(|(_, kept)| {
-                format!("the pod {} was deleted, which {} kept", kept.pod, kept.by)
-            }));
+        let pods = listed(due.iter().map(|(_, kept)| {
+            format!(
+                "the pod {} was deleted, because {} kept it running",
+                kept.pod, kept.by
+            )
+        }));
         let message = format!(
-            "{pods}. Its steps had ended {:#} before, and what kept it is no step",
+            "{pods}. The steps of the pod had ended {:#} before, and these containers are not steps",
             state.sidecar_grace
         );
         conditions::pods_ended(&mut decision.status, state.now, "PodDeleted", &message);
     } else if conditions::has_kept_pods(&decision.status) {
-        let message = "the containers that kept pods have ended";
+        let message = "the containers that kept pods running have ended";
         conditions::pods_ended(&mut decision.status, state.now, "Ended", message);
     }
     let deleted = due.into_iter().map(|(task, _)| Action::DeletePod(task));

@@ -1,9 +1,9 @@
-//! The condition `Relayed`: how much of a plan hands over inside pods, and what these request.
+//! The condition `Relayed`: how many steps of a plan start each other inside pods, and what these pods request.
 
 use kubeci_api::{Order, Task};
 use kubeci_compiler::{Limits, Room, is_relay, relay_apart, relay_room};
 
-/// The most pods, and steps with pods of their own, that are named.
+/// The maximum number of pods, and of steps with their own pods, that the message names.
 const NAMED_MAX: usize = 5;
 
 /// A condition in parts.
@@ -27,7 +27,7 @@ pub fn relayed(tasks: &[Task], limits: &Limits) -> Relayed {
     };
     let pods = if tasks.len() == 1 { "pod" } else { "pods" };
     let summary = format!(
-        "{} {pods}; {inside} of {all} steps hand over inside them",
+        "{} {pods}; {inside} of {all} steps start each other inside a pod",
         tasks.len()
     );
     let rooms: Vec<(usize, Room)> = relays()
@@ -38,7 +38,7 @@ pub fn relayed(tasks: &[Task], limits: &Limits) -> Relayed {
         .filter_map(|room| {
             let pods = rooms.iter().filter(|(_, known)| *known == room);
             let pods: Vec<String> = pods.map(|(task, _)| task.to_string()).collect();
-            (!pods.is_empty()).then(|| format!("Pod {}: {room}", listed(pods)))
+            (!pods.is_empty()).then(|| format!("Task {}: {room}", listed(pods)))
         });
     let sentences: Vec<String> = [summary]
         .into_iter()
@@ -52,12 +52,12 @@ pub fn relayed(tasks: &[Task], limits: &Limits) -> Relayed {
     }
 }
 
-/// Which steps have pods of their own, and why.
+/// The steps that have their own pods, and why.
 fn apart(tasks: &[Task]) -> Option<String> {
     let apart = relay_apart(tasks);
     let named = apart.iter().map(|(step, why)| format!("{step} {why}"));
     let named: Vec<String> = named.collect();
-    (!named.is_empty()).then(|| format!("Pods of their own: {}", listed(named)))
+    (!named.is_empty()).then(|| format!("Steps with their own pods: {}", listed(named)))
 }
 
 fn listed(mut named: Vec<String>) -> String {
@@ -78,9 +78,9 @@ mod tests {
     use crate::testing::relay;
 
     #[rstest]
-    #[case::one(&["| a b:a"], "OnePod", "1 pod; 2 of 2 steps hand over inside them. Pod 0: its containers request what the steps say")]
-    #[case::two(&["| a b:a", "| x:a"], "SeveralPods", "2 pods; 2 of 3 steps hand over inside them. Pod 0: its containers request what the steps say. Pods of their own: x has no `commands`")]
-    #[case::none(&["| x"], "OnePod", "1 pod; 0 of 1 steps hand over inside them. Pods of their own: x has no `commands`")]
+    #[case::one(&["| a b:a"], "OnePod", "1 pod; 2 of 2 steps start each other inside a pod. Task 0: its containers have the requests of the steps")]
+    #[case::two(&["| a b:a", "| x:a"], "SeveralPods", "2 pods; 2 of 3 steps start each other inside a pod. Task 0: its containers have the requests of the steps. Steps with their own pods: x has no `commands`")]
+    #[case::none(&["| x"], "OnePod", "1 pod; 0 of 1 steps start each other inside a pod. Steps with their own pods: x has no `commands`")]
     fn condition_counts_steps_that_hand_over(
         #[case] tasks: &[&str],
         #[case] reason: &str,

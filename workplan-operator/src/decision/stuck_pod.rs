@@ -2,13 +2,13 @@ use kubeci_api::{StepPhase, StepStatus};
 
 use crate::observed::{ObservedContainer, ObservedPod};
 
-/// Whether a pod waits for containers whose steps have ended already, or for one of kubeci's own that comes before
-/// them, and nothing else is left in it.
+/// Whether a pod only waits for containers whose steps have failed, or for one of kubeci's own that precedes failed
+/// steps. Such a pod is deleted, with the logs of its completed steps, because Kubernetes does not end it.
 pub fn is_stuck(steps: &[StepStatus], pod: &ObservedPod) -> bool {
     let has_failed =
         |step: &StepStatus| matches!(step.phase, StepPhase::Failed | StepPhase::Skipped);
     let have_ended = steps.iter().all(|step| step.phase.is_final());
-    let is_vain = |container: &ObservedContainer| {
+    let never_starts = |container: &ObservedContainer| {
         let step = steps.iter().find(|step| step.name == container.name);
         let is_over = match step {
             Some(step) => has_failed(step),
@@ -16,5 +16,5 @@ pub fn is_stuck(steps: &[StepStatus], pod: &ObservedPod) -> bool {
         };
         is_over && !container.has_ended()
     };
-    have_ended && !pod.is_quiet() && !pod.deleting && pod.containers.iter().any(is_vain)
+    have_ended && !pod.is_quiet() && !pod.deleting && pod.containers.iter().any(never_starts)
 }

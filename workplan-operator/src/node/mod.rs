@@ -1,4 +1,4 @@
-//! What the operator's image does on the nodes, in pods.
+//! The subcommands that run in pods on the nodes.
 
 mod open;
 mod remove;
@@ -13,7 +13,7 @@ use crate::workspace::Folder;
 pub use open::open;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{} of {asked} folders are not removed; the first because of {}", report.failed.len(), report.error)]
+#[error("{} of {asked} folders could not be removed; the first error: {}", report.failed.len(), report.error)]
 pub struct SweepError {
     report: SweepReport,
     asked: usize,
@@ -22,19 +22,19 @@ pub struct SweepError {
 /// Removes folders from this node, and reports which of them it could not remove.
 ///
 /// # Errors
-/// When there is one.
+/// When a folder could not be removed.
 pub fn sweep(folders: &[Folder]) -> Result<(), SweepError> {
     let mut report = SweepReport::default();
     for (at, folder) in folders.iter().enumerate() {
         match remove::remove(Path::new(WORKSPACE_HOST_PATH), folder) {
             Ok(()) => println!("removed {folder}"),
             Err(error) => {
-                eprintln!("not removed {folder}: {error}");
+                eprintln!("cannot remove {folder}: {error}");
                 report.failed(at, &error);
             }
         }
     }
-    // Outside of a pod there is nobody to read it.
+    // Outside of a pod nothing reads the report.
     if let Ok(text) = serde_json::to_vec(&report) {
         let _ = std::fs::write(report::PATH, text);
     }

@@ -8,9 +8,9 @@ use std::process::Command;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{path} cannot be made writable for every user: {error}")]
+    #[error("cannot make {path} writable for all users: {error}")]
     Folder { path: PathBuf, error: io::Error },
-    #[error("{} cannot be started: {error}; it belongs into the operator's image", program.display())]
+    #[error("cannot start {}: {error}; use the image of the workplan operator, which contains it", program.display())]
     Next { program: OsString, error: io::Error },
 }
 
@@ -46,9 +46,9 @@ mod tests {
         assert_eq!(mode & 0o7777, 0o777);
         let error = open(&folder.path().join("absent"), &[]).unwrap_err();
         let error = error.to_string();
-        assert!(error.contains("absent cannot be made writable"), "{error}");
+        assert!(error.contains("absent writable for all users"), "{error}");
         let error = open(folder.path(), &["/absent".into()]).unwrap_err();
         let error = error.to_string();
-        assert!(error.starts_with("/absent cannot be started"), "{error}");
+        assert!(error.starts_with("cannot start /absent"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use crate::workspace::Folder;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
-    #[error("{0} is not a folder; what is below it is not touched")]
+    #[error("{0} is not a directory; nothing below it is removed")]
     NotADirectory(PathBuf),
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: io::Error },
@@ -255,7 +255,7 @@ mod tests {
         symlink(elsewhere.path(), root.path().join("ns/flow")).unwrap();
         let error = remove(root.path(), &folder("ns/flow/plan")).unwrap_err();
         assert!(
-            error.to_string().contains("ns/flow is not a folder"),
+            error.to_string().contains("ns/flow is not a directory"),
             "{error}"
         );
         assert!(elsewhere.path().join("plan/deep/er/file").exists());

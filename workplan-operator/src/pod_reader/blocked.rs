@@ -5,16 +5,16 @@ use kubeci_engine::{Cause, PATIENCE};
 
 use crate::observed::{ContainerState, ObservedContainer, ObservedPod};
 
-/// Reasons for which a container waits its turn, or is being created.
+/// Reasons of a container that waits for its turn, or is being created.
 const IN_TURN: [&str; 3] = ["", "PodInitializing", "ContainerCreating"];
-/// Reasons for which a container waits that time may cure. Others that the kubelet gives count as they do.
+/// Reasons of a container whose problem may disappear. Unknown reasons of the kubelet are treated like these.
 const CURABLE: [&str; 4] = [
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
     "CreatePodSandboxError",
 ];
-/// Such reasons that are the image's.
+/// Reasons of this kind that concern the image.
 const OF_IMAGE: [&str; 5] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -22,19 +22,37 @@ const OF_IMAGE: [&str; 5] = [
     "ImageInspectError",
     "SignatureValidationFailed",
 ];
-/// Reasons for which a container waits in vain.
+/// Reasons of a container that never starts.
 const HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
 
 /// A container that the kubelet cannot create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
     pub cause: Cause,
-    /// When it is given up; at once if absent.
+    /// When the operator stops waiting; at once if absent.
     pub until: Option<Timestamp>,
 }
 
 impl Blocked {
-    /// Reads why a container waits; none where it waits for its turn.
+    /// Reads why the container of a step waits, as [`Blocked::of`] does. The pod is deleted when its steps have
+    /// ended, because Kubernetes does not end it; the message states that the logs of other steps are deleted, too.
+    #[must_use]
+    pub fn of_step(
+        container: &ObservedContainer,
+        pod: &ObservedPod,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let mut blocked = Self::of(container, pod, now)?;
+        let steps = pod.containers.iter();
+        let steps = steps.filter(|it| it.runs_once() && !it.is_own());
+        if steps.count() > 1 {
+            blocked.cause.message += ". When its steps have ended, the pod is deleted, with the logs of its completed \
+                                      steps";
+        }
+        Some(blocked)
+    }
+
+    /// Reads why a container waits; none if it waits for its turn.
     #[must_use]
     pub fn of(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp) -> Option<Self> {
         let ContainerState::Waiting { reason, message } = &container.state else {
@@ -44,7 +62,11 @@ impl Blocked {
         let image = &container.image;
         let why = without_wrapping(message);
         if HOPELESS.contains(&reason) {
-            let message = format!("the image {image:?} cannot be used: {why}. Correct it");
+            let advice = match reason {
+                "ErrImageNeverPull" => "Correct its name, or imagePullPolicy",
+                _ => "Correct its name",
+            };
+            let message = format!("the image {image:?} cannot be used: {why}. {advice}");
             return Some(Self {
                 cause: Cause::new(reason, message),
                 until: None,
@@ -54,10 +76,10 @@ impl Blocked {
             return None;
         }
         let cause = match reason {
-            // The kubelet goes to and fro between the pull and the pause after it.
+            // The kubelet alternates between the pull and the pause after it.
             reason if OF_IMAGE.contains(&reason) => {
                 let message = format!(
-                    "the image {image:?} cannot be pulled: {why}. Correct its name, or give credentials in imagePullSecrets"
+                    "the image {image:?} cannot be pulled: {why}. Correct its name, or add credentials to imagePullSecrets"
                 );
                 Cause::new("ImagePullBackOff", message)
             }
@@ -76,20 +98,20 @@ impl Blocked {
     }
 }
 
-/// Whether the kubelet gives a reason why it does not create a container whose turn it is.
+/// Whether the kubelet reports why it does not create the container.
 #[must_use]
 pub fn is_blocked(state: &ContainerState) -> bool {
     matches!(state, ContainerState::Waiting { reason, .. } if !IN_TURN.contains(&reason.as_str()))
 }
 
-/// Whether a reason is about one container, not about its whole pod.
+/// Whether a reason concerns one container, not its whole pod.
 #[must_use]
 pub fn is_of_container(reason: &str) -> bool {
     let mut of_container = CURABLE.iter().chain(&OF_IMAGE).chain(&HOPELESS);
     of_container.any(|known| *known == reason)
 }
 
-/// The kubelet's message without what it wraps around the cause.
+/// The cause in the kubelet's message.
 fn without_wrapping(message: &str) -> &str {
     match message.strip_prefix("Back-off pulling image ") {
         Some(rest) => rest

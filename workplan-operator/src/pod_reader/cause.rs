@@ -5,16 +5,17 @@ use kubeci_engine::Cause;
 
 use crate::observed::{Ended, ObservedPod, PodPhase};
 
-/// The most characters of a container's last log lines that a status repeats.
+/// The maximum number of characters of the end of a log in a status.
 const LOG_TAIL: usize = 400;
 
-/// Why a container ended with another exit code than 0.
+/// Why a container ended with an exit code other than 0.
 #[must_use]
 pub fn of_end(end: &Ended) -> Cause {
     let log = tail(&end.message);
     match end.reason.as_str() {
         "OOMKilled" => {
-            let message = "it used more memory than its limit; raise resources.limits.memory";
+            let message =
+                "the container used more memory than its limit; raise resources.limits.memory";
             Cause::new("OOMKilled", message)
         }
         "" | Cause::ERROR | "Completed" => Cause::new(Cause::ERROR, log),
@@ -22,7 +23,7 @@ pub fn of_end(end: &Ended) -> Cause {
     }
 }
 
-/// Why a pod whose containers are stopped ends their steps; none where it runs as it should.
+/// Why the containers of a pod are stopped before their steps have ended; none if they are not.
 #[must_use]
 pub fn of_removal(pod: &ObservedPod) -> Option<Cause> {
     let has_failed = pod.phase == PodPhase::Failed && pod.reason.is_some();
@@ -33,7 +34,10 @@ pub fn of_removal(pod: &ObservedPod) -> Option<Cause> {
         let message = message.unwrap_or_default();
         Cause::new(
             reason,
-            format!("the pod {} was removed while it ran{message}", pod.name),
+            format!(
+                "the pod {} was removed while its steps ran{message}",
+                pod.name
+            ),
         )
     })
 }
@@ -42,7 +46,10 @@ pub fn of_removal(pod: &ObservedPod) -> Option<Cause> {
 #[must_use]
 pub fn of_pod(pod: &ObservedPod) -> Cause {
     let reason = pod.reason.as_deref().unwrap_or("PodFailed");
-    let message = pod.message.as_deref().unwrap_or("it says no more");
+    let message = pod
+        .message
+        .as_deref()
+        .unwrap_or("Kubernetes gives no cause");
     Cause::new(
         reason,
         format!("the pod {} failed on its node: {message}", pod.name),
@@ -53,44 +60,45 @@ pub fn of_pod(pod: &ObservedPod) -> Cause {
 #[must_use]
 pub fn of_missing_pod(name: &str) -> Cause {
     let message = format!(
-        "the pod {name} was deleted before its steps had ended; create the Workplan anew to run it again"
+        "the pod {name} was deleted before its steps had ended; to run the plan again, create a new Workplan"
     );
     Cause::new("PodDeleted", message)
 }
 
-/// Why no step of a pod can run in which a container of kubeci's own failed, with this exit code if it ran.
+/// Why no step of a pod can run after one of kubeci's own containers failed. The exit code is that of the container,
+/// if it ran.
 #[must_use]
 pub fn unprepared(container: &str, cause: &Cause, exit_code: Option<i32>) -> Cause {
     let (reason, does, undone) = if container == RUNNER_CONTAINER {
         let undone = "the step runner could not be installed in the pod";
-        ("RunnerNotInstalled", "brings the step runner", undone)
+        ("RunnerNotInstalled", "contains the step runner", undone)
     } else {
-        let undone = "the shared folder could not be opened for all users";
+        let undone = "the shared folder could not be made writable for all users";
         (
             "WorkspaceNotOpened",
-            "opens the shared folder for all users",
+            "makes the shared folder writable for all users",
             undone,
         )
     };
     let message = match cause.reason.as_str() {
         "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
             let why = &cause.message;
-            format!("the operator's own image, which {does}, does not start: {why}")
+            format!("the image of the workplan operator, which {does}, does not start: {why}")
         }
         _ => format!("{undone}: {}", cause.sentence(exit_code)),
     };
     Cause::new(reason, message)
 }
 
-/// Why steps wait that were started without the step runner. There may be many of them, so the details are in the
-/// Workplan's own message.
+/// Why steps wait that were started without the step runner. There may be many such steps, so only the message of the
+/// Workplan has the details.
 #[must_use]
 pub fn without_runner() -> Cause {
-    let message = "it waits for the step runner; the Workplan's own message says why";
+    let message = "the step waits for the step runner; see status.message of the Workplan";
     Cause::new("RunnerNotInstalled", message)
 }
 
-/// The end of a log, cut at a line where possible, without what could take hold of a reader's terminal.
+/// The end of a log, cut at a line if possible, without control characters.
 fn tail(log: &str) -> String {
     let is_text = |char: &char| !char.is_control() || matches!(char, '\n' | '\t');
     let log: String = log.chars().filter(is_text).collect();

@@ -1,4 +1,4 @@
-//! A container of its own: one that starts when the kubelet starts it, and whose end is that of its step.
+//! A container that runs one step: the step starts and ends with it.
 
 use jiff::Timestamp;
 use kubeci_engine::{Observation, Place, Run, Start};
@@ -18,16 +18,16 @@ pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp)
         ContainerState::Ended(end) if end.exit_code == 0 => {
             Observation::Completed(run(place, end, Some(0)))
         }
-        // The exit code of a container that was stopped is not that of its step.
+        // If the container was stopped, its exit code is not that of its step.
         ContainerState::Ended(end) => match cause::of_removal(pod) {
             Some(removal) => Observation::Failed(removal, run(place, end, None)),
             None => Observation::Failed(cause::of_end(end), run(place, end, Some(end.exit_code))),
         },
         ContainerState::Waiting { .. } if pod.deleting || pod.has_ended() => Observation::Waiting,
-        ContainerState::Waiting { .. } => match Blocked::of(container, pod, now) {
+        ContainerState::Waiting { .. } => match blocked(container, pod, now) {
             None => Observation::Waiting,
             Some(blocked) if blocked.is_given_up(now) => {
-                Observation::Failed(blocked.cause, unstarted(place))
+                Observation::Failed(blocked.cause, never_started(place))
             }
             Some(Blocked { cause, until }) => Observation::Blocked {
                 place,
@@ -35,6 +35,14 @@ pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp)
                 until,
             },
         },
+    }
+}
+
+fn blocked(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp) -> Option<Blocked> {
+    if container.is_own() {
+        Blocked::of(container, pod, now)
+    } else {
+        Blocked::of_step(container, pod, now)
     }
 }
 
@@ -54,10 +62,10 @@ fn run(place: Place, end: &Ended, exit_code: Option<i32>) -> Run {
     }
 }
 
-fn unstarted(place: Place) -> Run {
+fn never_started(place: Place) -> Run {
     Run {
         place,
-        start: Start::AsKnown,
+        start: Start::Never,
         ended: None,
         exit_code: None,
     }

@@ -1,4 +1,4 @@
-//! The pod of a task whose steps follow each other as its containers do.
+//! The pod of a task whose steps start in the order of its containers.
 
 use jiff::Timestamp;
 use kubeci_api::StepPhase;
@@ -44,7 +44,7 @@ pub fn observe_containers(
         let observation = match failed {
             // The kubelet starts no container after an init container that failed.
             Some(failed) => Observation::Excluded(format!(
-                "{failed} did not complete, an earlier serial step of the same pod"
+                "skipped: {failed}, an earlier serial step of the same pod, did not complete"
             )),
             None => container::observe(container, pod, now),
         };
@@ -60,7 +60,8 @@ fn is_init(container: &ObservedContainer) -> bool {
     container.kind == ContainerKind::Init
 }
 
-/// What the pod's phase adds about containers whose end is not known: all ran well, or none will run any more.
+/// Completes the observation of a container whose end is not known from the phase of the pod: all containers have
+/// succeeded, or none runs any more.
 fn with_phase(
     observation: &mut Observation,
     place: impl Fn() -> Place,

@@ -1,4 +1,4 @@
-//! Init containers that others have put into a pod.
+//! Init containers that are not steps.
 
 use kubeci_engine::Cause;
 
@@ -6,7 +6,7 @@ use super::cause;
 use super::task_steps::TaskSteps;
 use crate::observed::{ContainerKind, ContainerState, ObservedPod};
 
-/// Why no step of a pod starts any more in which an init container failed that is no step.
+/// Why no step of the pod starts any more: an init container that is not a step failed.
 pub fn failed_init(steps: TaskSteps, pod: &ObservedPod) -> Option<Cause> {
     let is_other = |name: &str| !steps.has(name);
     let inits = pod.containers.iter();
@@ -15,7 +15,8 @@ pub fn failed_init(steps: TaskSteps, pod: &ObservedPod) -> Option<Cause> {
     others.find_map(|it| match &it.state {
         ContainerState::Ended(end) if end.exit_code != 0 => {
             let message = format!(
-                "the init container {}, which is no step, failed in the pod {}: {}. Correct what adds it to pods",
+                "the init container {}, which is not a step, failed in the pod {}: {}. Correct the webhook or controller that \
+                 adds it",
                 it.name,
                 pod.name,
                 cause::of_end(end).sentence(Some(end.exit_code))

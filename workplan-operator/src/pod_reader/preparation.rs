@@ -1,5 +1,4 @@
-//! Pods in which no step can run because a container of kubeci's own, which comes before all of theirs, has not
-//! done its work.
+//! Pods in which no step can run yet, because one of kubeci's own containers has not completed.
 
 use jiff::Timestamp;
 use kubeci_api::names::RUNNER_CONTAINER;
@@ -10,9 +9,9 @@ use super::task_steps::TaskSteps;
 use super::{cause, container};
 use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod};
 
-/// What becomes of the steps of a pod that is not prepared.
+/// What happens to the steps of a pod that is not prepared.
 pub enum Unprepared {
-    /// They wait for the step runner, in this pod or in another.
+    /// They wait for the step runner, in this pod or in the next one.
     Waits,
     Fails(Cause),
 }
@@ -47,9 +46,9 @@ pub fn observe(
     }
 }
 
-/// Whether the step runner came when the steps had been started without it, so that none has run: the
-/// kubelet does not hold containers back for one whose image cannot be pulled for a while. However the step
-/// runner ended: what it finds is not what it expects.
+/// Whether the step runner was installed after the containers of the steps had started without it, so that no step
+/// has run. The kubelet starts these containers if the image of the step runner cannot be pulled at first. The exit
+/// code of the step runner does not matter.
 pub fn is_to_be_made_again(is_step: impl Fn(&str) -> bool + Copy, pod: &ObservedPod) -> bool {
     let came = pod.containers.iter().find_map(|it| match &it.state {
         ContainerState::Ended(end) if it.name == RUNNER_CONTAINER => end.started,
@@ -59,7 +58,7 @@ pub fn is_to_be_made_again(is_step: impl Fn(&str) -> bool + Copy, pod: &Observed
     without_runner(is_step, pod).any(too_late) && !steps(is_step, pod).any(|it| came_up(&it.state))
 }
 
-/// The ends of those that could not be started, in a pod with a step runner: as long as it has not come, none can.
+/// The ends of the containers that could not start, in a pod whose step runner is missing.
 fn without_runner(
     is_step: impl Fn(&str) -> bool,
     pod: &ObservedPod,
@@ -78,11 +77,11 @@ fn steps(
     pod.containers.iter().filter(move |it| is_step(&it.name))
 }
 
-/// The step runner came too late, and is there for the next pod.
+/// The step runner was installed too late. Its image is on the node for the next pod.
 fn made_again(pod: &str) -> WaitingCause {
     let message = format!(
-        "the steps were started before the step runner was there, whose image could not be pulled at \
-         first; none has run, and the pod {pod} is made again"
+        "the containers of the steps started without the step runner, because its image could not be pulled at \
+         first. No step has run; the pod {pod} is created again"
     );
     WaitingCause::new(Severity::Blocked, Cause::new("RunnerNotInstalled", message))
 }

@@ -1,6 +1,6 @@
-//! The pod of a task whose steps start by themselves. Its containers run from the start, each with a step runner
-//! that waits for its step's turn and leaves a record of how it went; what it does meanwhile follows from the other
-//! steps by the rule that it goes by itself.
+//! The relay pod of a task. All its containers start together. In each of them a step runner waits for the
+//! dependencies of its step and writes a record of the result. The state of a waiting step follows from the other
+//! steps, by the same rule that the step runner applies.
 
 use std::time::SystemTime;
 
@@ -15,14 +15,14 @@ use super::container::place;
 use super::task_steps::TaskSteps;
 use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod, PodPhase};
 
-/// How long step runners may take to end after the last step that they wait for, with what the kubelet
-/// takes to report it.
+/// The maximum time from the end of a step until the step runners that wait for it have ended and the kubelet has
+/// reported it.
 const HAND_OVER_MAX: SignedDuration = SignedDuration::from_secs(30);
 
-/// Reasons of the kubelet's own for the end of a container whose process was started.
+/// Reasons of the kubelet for the end of a container whose process was started.
 const RAN: [&str; 4] = ["", "Error", "Completed", "OOMKilled"];
 
-/// Exit codes above it are those of processes that a signal ended.
+/// Exit codes above it mean that a signal ended the process.
 const SIGNALLED: i32 = 128;
 
 /// The exit code of a step runner whose step was not started.
@@ -37,7 +37,7 @@ pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usiz
     observed.collect()
 }
 
-/// How the steps of a pod learn of each other's ends; none where nothing of it runs any more.
+/// How the steps of a pod observe the end of each other; none if no container of the pod runs any more.
 pub fn hand_over(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Option<HandOver> {
     if pod.is_quiet() {
         return None;
@@ -71,7 +71,7 @@ fn observe_container(
             since,
         });
     }
-    let blocked = Blocked::of(container, pod, now).filter(|_| !pod.deleting);
+    let blocked = Blocked::of_step(container, pod, now).filter(|_| !pod.deleting);
     match blocked {
         None => Observation::Standby(Standby::Down {
             message: comes_up_after(&container.name, pod),
@@ -239,7 +239,8 @@ fn has_run(end: &Ended) -> bool {
     RAN.contains(&end.reason.as_str()) && (is_reported || end.exit_code > SIGNALLED)
 }
 
-/// What a container waits for that is not up. The kubelet starts containers one after the other, and pulls their images in between.
+/// Why a container has not started. The kubelet starts containers one after the other, and pulls their images in
+/// between.
 fn comes_up_after(step: &str, pod: &ObservedPod) -> String {
     let is_up = |state: &ContainerState| {
         matches!(
@@ -250,11 +251,10 @@ fn comes_up_after(step: &str, pod: &ObservedPod) -> String {
     let first = pod.containers.iter().find(|it| !is_up(&it.state));
     match first.filter(|first| first.name != step) {
         Some(first) => format!(
-            "its container is not up yet: the node starts one after the other, and is at that of {}",
+            "its container has not started: the node starts the containers one after the other, now that of {}",
             first.name
         ),
-        None => {
-            "its container is not up yet: its image is being pulled, or it is being created".into()
-        }
+        None => "its container has not started: its image is being pulled, or it is being created"
+            .into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Why a pod is on no node, and what to do about it.
+//! Why a pod has no node, and what to do about it.
 
 use kubeci_engine::Cause;
 
@@ -6,13 +6,13 @@ use crate::observed::ObservedPod;
 
 /// A reason to wait.
 pub enum Wait {
-    /// It does not pass by itself.
+    /// A problem that needs intervention.
     Wrong(Cause),
-    /// Nothing is wrong, but it takes long.
+    /// No known problem, but the wait is long.
     Slow(Cause),
 }
 
-/// Parts of the scheduler's message about nodes, and what helps. The message has no structure.
+/// Parts of the scheduler's message, each with advice. The message has no structure.
 const ADVICE: [(&str, &str); 6] = [
     (
         "Insufficient",
@@ -26,17 +26,17 @@ const ADVICE: [(&str, &str); 6] = [
     ),
     (
         "free ports",
-        "use another host port, or wait for the pod that has it",
+        "use another host port, or wait until the other pod has ended",
     ),
     (
         "volume",
-        "see to the volumes: each must be usable on the node on which the plan runs",
+        "check the volumes: each must be available on the node of the plan",
     ),
 ];
 const ANY: &str = "lower the steps' resources.requests, correct nodeSelector, affinity or tolerations, or add a node";
 
-/// What a pod waits for that is on no node. Room may come at any time, so it is waited for without end; a gate
-/// must be removed and a volume claim created by someone.
+/// Why a pod without a node waits. The wait for free resources has no time limit, because they may become free at any
+/// time. Scheduling gates and missing volume claims need intervention.
 pub fn wait(pod: &ObservedPod, is_slow: bool) -> Option<Wait> {
     if !pod.gates.is_empty() {
         return Some(Wait::Wrong(gated(pod)));
@@ -45,7 +45,7 @@ pub fn wait(pod: &ObservedPod, is_slow: bool) -> Option<Wait> {
         Some(condition) => Some(unschedulable(pod, condition.trim_end_matches('.'))),
         None => is_slow.then(|| {
             let message = format!(
-                "no scheduler has said anything of the pod {} yet; see to the scheduler if this lasts",
+                "no scheduler has reported on the pod {}; if this lasts, check the scheduler",
                 pod.name
             );
             Wait::Slow(Cause::new("NotScheduled", message))
@@ -55,7 +55,8 @@ pub fn wait(pod: &ObservedPod, is_slow: bool) -> Option<Wait> {
 
 fn gated(pod: &ObservedPod) -> Cause {
     let message = format!(
-        "the pod {} is held back by the scheduling gates {}; whoever added them must remove them",
+        "the pod {} has the scheduling gates {}; it is scheduled after they are removed. Check the controller that \
+         removes them",
         pod.name,
         pod.gates.join(", ")
     );
@@ -66,19 +67,19 @@ fn unschedulable(pod: &ObservedPod, condition: &str) -> Wait {
     let name = &pod.name;
     if condition.contains("persistentvolumeclaim") && condition.contains("not found") {
         let message = format!(
-            "the pod {name} names a volume that is not there: {condition}. Create the PersistentVolumeClaim, or correct \
-             the Workflow's volumes"
+            "a volume of the pod {name} does not exist: {condition}. Create the PersistentVolumeClaim, or correct \
+             spec.volumes"
         );
         return Wait::Wrong(Cause::new("VolumeClaimNotFound", message));
     }
     if condition.contains("unbound immediate PersistentVolumeClaims") {
         let message = format!(
-            "the pod {name} waits for a volume: {condition}. Its PersistentVolumeClaim is not bound: see to its \
-             StorageClass, or create a PersistentVolume for it"
+            "the pod {name} waits for a volume: {condition}. Its PersistentVolumeClaim is not bound: check its \
+             StorageClass, or create a PersistentVolume"
         );
         return Wait::Wrong(Cause::new("VolumeClaimNotBound", message));
     }
-    // What follows is about making room by ending other pods.
+    // The rest of the message is about preemption.
     let nodes = condition.split(" preemption: ").next().unwrap_or(condition);
     let fitting = ADVICE.iter().filter(|(part, _)| nodes.contains(part));
     let fitting: Vec<&str> = fitting.map(|(_, advice)| *advice).collect();
@@ -88,7 +89,7 @@ fn unschedulable(pod: &ObservedPod, condition: &str) -> Wait {
         fitting.join("; ")
     };
     let message = format!(
-        "the pod {name} fits on no node: {condition}. It starts once one has room; {advice}"
+        "no node fits the pod {name}: {condition}. The pod starts when a node has room; {advice}"
     );
     Wait::Slow(Cause::new("Unschedulable", message))
 }

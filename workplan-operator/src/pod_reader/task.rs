@@ -1,4 +1,4 @@
-//! What is observed of a task: by its pod, by the refusal of one, or by its absence.
+//! The observation of a task: from its pod, from the refusal of the pod, or from its absence.
 
 use jiff::Timestamp;
 use kubeci_api::Workplan;
@@ -15,7 +15,7 @@ use crate::observed::{Certainty, NodeState, ObservedPod, ObservedState, Owner};
 use crate::pod_builder;
 use crate::refusal::{Refusal, Verdict};
 
-/// What is observed of a plan whose folder lies on `node`.
+/// The observation of a plan whose folder is on `node`.
 pub fn observe(
     workplan: &Workplan,
     plan: &Plan,
@@ -35,7 +35,10 @@ pub fn observe(
     };
     match (state.node, node) {
         (NodeState::Gone, Some(node)) => {
-            let message = format!("the node {node}, on which the plan's folder lies, is no more");
+            let message = format!(
+                "the node {node} was deleted, and the shared folder of the plan with it; to run the plan again, create a new \
+                 Workplan"
+            );
             observed.lost = Some(Lost {
                 cause: Cause::new("NodeGone", message),
                 ended: Some(state.now),
@@ -136,7 +139,7 @@ impl Reader<'_> {
         observed
     }
 
-    /// A pod is made of all steps that are left of its task; who changed that has lost the others.
+    /// A pod has a container for each open step of its task. If something removed a container, its step is lost.
     fn add_held(&self, task: usize, pod: &ObservedPod, observed: &mut TaskObservation) {
         let steps = TaskSteps::new(self.plan, self.steps, task);
         let held = steps.iter().filter(|(_, step)| pod.has(step.name()));
@@ -146,7 +149,10 @@ impl Reader<'_> {
         }
         let is_step = |name: &str| steps.has(name);
         if pod.is_quiet() && !preparation::is_to_be_made_again(is_step, pod) {
-            let message = format!("the pod {} has ended without a container for it", pod.name);
+            let message = format!(
+                "the pod {} has ended and has no container for the step; check the webhooks that change pods",
+                pod.name
+            );
             observed.left_open = Some(Cause::new("PodAltered", message));
         }
     }
@@ -166,20 +172,21 @@ fn held_steps(steps: TaskSteps) -> Vec<(usize, Observation)> {
 
 fn node_not_ready(node: &str) -> WaitingCause {
     let message = format!(
-        "the node {node}, on which the plan runs, is not ready; the plan goes on when it is back"
+        "the node {node} of the plan is not ready; the plan continues when the node is ready again"
     );
     WaitingCause::new(Severity::Away, Cause::new("NodeNotReady", message))
 }
 
 fn name_in_use(pod: &str) -> WaitingCause {
-    let message =
-        format!("the pod {pod} of an earlier Workplan of the same name is still being removed");
+    let message = format!(
+        "the pod {pod} of an earlier Workplan of the same name is still being removed; the plan starts after that"
+    );
     WaitingCause::new(Severity::NotYetFree, Cause::new("PodNameInUse", message))
 }
 
 fn name_taken(pod: &str) -> Cause {
     let message = format!(
-        "there is a pod {pod} that does not belong to this Workplan; delete it or rename the Workplan"
+        "the pod {pod} exists and does not belong to this Workplan; delete the pod, or rename the Workplan"
     );
     Cause::new("PodNameTaken", message)
 }

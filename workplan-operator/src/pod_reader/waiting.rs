@@ -1,6 +1,6 @@
-//! What keeps a pod from starting its next container, by the scheduler, the pod's conditions, its containers or its
-//! Events. It is reported within ten seconds. What is wrong is given up after the same time as an image; what is
-//! slow is not.
+//! Why a pod does not start its next container, as found by the scheduler, the conditions of the pod, its containers
+//! or its Events. It is reported within ten seconds. A problem fails the steps after the same time as a missing image;
+//! a slow start does not.
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_engine::{Cause, PATIENCE, Severity, Waiting, WaitingCause};
@@ -12,14 +12,14 @@ use crate::observed::{
     ContainerKind, ContainerState, ObservedContainer, ObservedPod, Owner, PodWarning,
 };
 
-/// How long a pod stands still before its Events are read.
+/// How long a pod does not change before its Events are read.
 const STILL: SignedDuration = SignedDuration::from_secs(3);
-/// How long it stands still before that is reported without a known cause.
+/// How long a pod does not change before the wait is reported without a known cause.
 const SLOW: SignedDuration = SignedDuration::from_secs(8);
-/// The shortest time between two reads of its Events; it grows with the time that the pod stands still.
+/// The minimum time between two reads of its Events. It grows with the time without a change.
 const READS_APART: SignedDuration = SignedDuration::from_secs(5);
 
-/// Adds what keeps a pod waiting. Returns why it is given up, if it is.
+/// Adds why a pod waits. Returns the cause if the wait has lasted too long.
 pub fn observe(
     steps: TaskSteps,
     pod: &ObservedPod,
@@ -60,13 +60,13 @@ pub fn observe(
     None
 }
 
-/// Whether a pod has stood still for a while for a reason that may be in its Events.
+/// Whether a pod has not changed for a while for a reason that may be in its Events.
 pub fn is_stalled(pod: &ObservedPod, now: Timestamp) -> bool {
     let waits = pod.node.is_some() && waits_for(pod).is_some();
     waits && last_change(pod).is_some_and(|since| since + STILL <= now)
 }
 
-/// What comes next in a pod that goes on.
+/// The next change of a pod that has not ended.
 enum WaitsFor<'a> {
     Scheduler,
     Kubelet,
@@ -99,7 +99,7 @@ fn waits_for(pod: &ObservedPod) -> Option<WaitsFor<'_>> {
         .map(WaitsFor::Start)
 }
 
-/// When something last happened in a pod.
+/// The last change of a pod.
 fn last_change(pod: &ObservedPod) -> Option<Timestamp> {
     let once = pod.containers.iter().filter(|it| it.runs_once());
     let starts = once.filter_map(|it| match it.state {
@@ -131,13 +131,13 @@ fn wait_for_kubelet(
     }
     let node = pod.node.as_deref().unwrap_or_default();
     let message = format!(
-        "the kubelet of the node {node} has not taken the pod {} yet; see to the node if this lasts",
+        "the kubelet of the node {node} has not started the pod {}; if this lasts, check the node",
         pod.name
     );
     is_slow.then(|| Wait::Slow(Cause::new("PodNotTaken", message)))
 }
 
-/// What a container itself waits for is observed of its step.
+/// The wait of a step's own container is observed as that of the step.
 fn wait_for_start(pod: &ObservedPod, warning: Option<&PodWarning>, is_slow: bool) -> Option<Wait> {
     if pod.containers.iter().any(|it| is_blocked(&it.state)) {
         return None;
@@ -149,7 +149,7 @@ fn wait_for_start(pod: &ObservedPod, warning: Option<&PodWarning>, is_slow: bool
     }
 }
 
-/// An init container that others have put into the pod.
+/// An init container that is not a step.
 fn wait_for_other(
     container: &ObservedContainer,
     pod: &ObservedPod,
@@ -162,7 +162,7 @@ fn wait_for_other(
         Some(blocked) => Some(Wait::Wrong(Cause::new(
             &blocked.cause.reason,
             format!(
-                "the container {}, which is no step, keeps the steps of the pod {} waiting: {}",
+                "the steps of the pod {1} wait for the container {0}, which is not a step: {2}",
                 container.name, pod.name, blocked.cause.message
             ),
         ))),
@@ -172,14 +172,14 @@ fn wait_for_other(
 
 fn never_ends(container: &ObservedContainer, pod: &ObservedPod) -> Cause {
     let message = format!(
-        "the init container {}, which is no step, has not ended, and the steps of the pod {} start after it; \
-         correct what adds it to pods",
+        "the steps of the pod {1} start after the init container {0}, which is not a step and has not ended; \
+         correct the webhook or controller that adds it",
         container.name, pod.name
     );
     Cause::new("InitContainerRuns", message)
 }
 
-/// Whether a warning is about what a pod waits for now. The kubelet writes whole seconds.
+/// Whether a warning is about the current wait. Times of the kubelet have whole seconds.
 fn is_of_now(pod: &ObservedPod, warning: &PodWarning) -> bool {
     let since = pod.last_progress().max(pod.prepared);
     since <= pod.started || since.is_none_or(|since| since < warning.at)
@@ -188,13 +188,13 @@ fn is_of_now(pod: &ObservedPod, warning: &PodWarning) -> bool {
 fn warned(pod: &ObservedPod, warning: &PodWarning) -> Cause {
     let advice = match warning.reason.as_str() {
         "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" => {
-            "Create what the volume names, or correct the Workflow's volumes; of the volume kubeci-workspace: \
-             make /kubeci writable on the node, or keep plans off it with nodeSelector"
+            "Create the object that the volume names, or correct spec.volumes; for the volume kubeci-workspace, make \
+             /kubeci writable on the node, or exclude the node with nodeSelector"
         }
         "FailedCreatePodSandBox" | "NetworkNotReady" => {
-            "See to the network and the container runtime of the node"
+            "Check the network and the container runtime of the node"
         }
-        _ => "Correct what it names",
+        _ => "Correct the object that the message names",
     };
     let node = pod.node.as_deref().unwrap_or_default();
     let text = warning.message.trim_end_matches(['.', '\n']);
@@ -212,7 +212,7 @@ fn starting(pod: &ObservedPod) -> Cause {
     let node = pod.node.as_deref().unwrap_or_default();
     let message = if pod.prepared.is_some() {
         format!(
-            "the container {next} of the pod {} is not up yet on the node {node}: its image is being pulled, or it \
+            "the container {next} of the pod {} has not started on the node {node}: its image is being pulled, or it \
              is being created",
             pod.name
         )

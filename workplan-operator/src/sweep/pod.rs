@@ -191,7 +191,7 @@ fn state(pod: &Pod, warning: Option<&PodWarning>) -> SweepPodState {
             waiting.reason.as_deref().unwrap_or_default(),
             waiting.message.as_deref().unwrap_or_default(),
         ),
-        (None, Some(warning)) if says_nothing_is_there(warning) => {
+        (None, Some(warning)) if is_about_missing_folder(warning) => {
             SweepPodState::Ended(SweepEnd::NothingThere)
         }
         (None, Some(warning)) => does_not_start(&warning.reason, &warning.message),
@@ -199,9 +199,9 @@ fn state(pod: &Pod, warning: Option<&PodWarning>) -> SweepPodState {
     }
 }
 
-/// Whether the kubelet could not mount the folder because it is not there: it could not make it, or there is
-/// something else. Whatever else may fail with a mount says nothing about the folder.
-fn says_nothing_is_there(warning: &PodWarning) -> bool {
+/// Whether the kubelet could not mount the folder because it does not exist: the kubelet could not create it, or its
+/// path is not a directory. Other mount errors do not show whether the folder exists.
+fn is_about_missing_folder(warning: &PodWarning) -> bool {
     let said = |text: &str| warning.message.contains(text);
     let made = format!("mkdir {WORKSPACE_HOST_PATH}:");
     let other = format!("{WORKSPACE_HOST_PATH} is not a directory");

@@ -1,4 +1,4 @@
-//! Which steps have a pod of their own in a relay plan, and why.
+//! The steps that have their own pod in a relay plan, and why.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +11,12 @@ use crate::check;
 use crate::relay::groups::largest_exact;
 use crate::requests::{Requests, is_handed_on};
 
-/// Why a step has a pod of its own in a relay plan.
+/// Why a step has its own pod in a relay plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Apart {
-    /// It says `isolate`.
+    /// It has `isolate: true`.
     Isolated,
-    /// It has no `commands`, and the image's own entrypoint is not known before the container runs.
+    /// It has no `commands`, and the entrypoint of the image is not known before the container runs.
     NoCommands,
     /// It requests something that the containers of a pod cannot hand on to each other, such as a GPU, and so
     /// does another step that is done before it starts, or that starts after it.
@@ -29,11 +29,11 @@ pub enum Apart {
 impl fmt::Display for Apart {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Isolated => write!(formatter, "says `isolate`"),
+            Self::Isolated => write!(formatter, "has `isolate: true`"),
             Self::NoCommands => write!(formatter, "has no `commands`"),
             Self::Device { resource } => write!(
                 formatter,
-                "requests `{resource}`, which steps of one pod cannot hand on to each other"
+                "requests `{resource}`, which the containers of a pod cannot share"
             ),
         }
     }

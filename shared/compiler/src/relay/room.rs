@@ -1,4 +1,4 @@
-//! What a relay pod asks of its node: the most that its steps request at the same time, not their sum.
+//! The requests of a relay pod: the maximum that its steps request at the same time, not their sum.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,19 +13,19 @@ use crate::quantity;
 use crate::read::graph_inside;
 use crate::requests::{Requests, is_handed_on, quantities};
 
-/// How a relay pod asks for its room.
+/// How the containers of a relay pod request the resources of the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// Its containers request what their steps say, which is no more than what runs together.
+    /// Each container has the requests of its step. Their sum is what the steps need at the same time.
     AsWritten,
-    /// Its containers request shares that add up to what runs together.
+    /// Each container has a share of what the steps need at the same time.
     Spread,
 }
 
 impl fmt::Display for Room {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str(match self {
-            Self::AsWritten => "its containers request what the steps say",
+            Self::AsWritten => "its containers have the requests of the steps",
             Self::Spread => "its containers request shares of what the steps need at the same time",
         })
     }

@@ -56,21 +56,21 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
 
 #[rstest]
 #[case::no_steps(vec![], &["spec.steps: there are no steps; add at least one, with a name and an image"])]
-#[case::too_many((0..501).map(|at| step(&format!("s{at}"), &[])).collect(), &["spec.steps: there are 501 steps, more than the 500 that a Workflow may have; split it into several Workflows"])]
-#[case::reserved_name(vec![step("kubeci-workspace", &[])], &["spec.steps[0].name (step \"kubeci-workspace\"): the name \"kubeci-workspace\" is taken by kubeci; use another"])]
-#[case::reserved_runner(vec![step("kubeci-runner", &[])], &["spec.steps[0].name (step \"kubeci-runner\"): the name \"kubeci-runner\" is taken by kubeci; use another"])]
-#[case::no_name(vec![step("", &[])], &["spec.steps[0].name: the step has no name; give it one, such as `build`"])]
+#[case::too_many((0..501).map(|at| step(&format!("s{at}"), &[])).collect(), &["spec.steps: there are 501 steps, but a Workflow may have at most 500; split it into several Workflows"])]
+#[case::reserved_name(vec![step("kubeci-workspace", &[])], &["spec.steps[0].name (step \"kubeci-workspace\"): the name \"kubeci-workspace\" is reserved; use another name"])]
+#[case::reserved_runner(vec![step("kubeci-runner", &[])], &["spec.steps[0].name (step \"kubeci-runner\"): the name \"kubeci-runner\" is reserved; use another name"])]
+#[case::no_name(vec![step("", &[])], &["spec.steps[0].name: the step has no name; add one, such as `build`"])]
 #[case::capitals(vec![step("Run_Tests", &[])], &[r#"spec.steps[0].name (step "Run_Tests"): "Run_Tests" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `run-tests`"#])]
 #[case::long_name(vec![step(&"a".repeat(64), &[])], &[r#"spec.steps[0].name (step "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"): "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`"#])]
 #[case::nothing_like_a_name(vec![step("__", &[])], &[r#"spec.steps[0].name (step "__"): "__" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last"#])]
 #[case::dash_first(vec![step("-a", &[])], &[r#"spec.steps[0].name (step "-a"): "-a" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `a`"#])]
 #[case::not_ascii(vec![step("größe", &[])], &[r#"spec.steps[0].name (step "größe"): "größe" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `gr--e`"#])]
-#[case::duplicate_name(vec![step("a", &[]), step("b", &[]), step("a", &[])], &[r#"spec.steps[2].name (step "a"): spec.steps[0].name is "a" too; rename one of the two steps"#])]
-#[case::no_image(vec![Step { image: " ".to_owned(), ..step("a", &[]) }], &[r#"spec.steps[0].image (step "a"): the step has no image; name the container image that it runs, such as `alpine`"#])]
+#[case::duplicate_name(vec![step("a", &[]), step("b", &[]), step("a", &[])], &[r#"spec.steps[2].name (step "a"): spec.steps[0].name is "a", too; rename one of the steps"#])]
+#[case::no_image(vec![Step { image: " ".to_owned(), ..step("a", &[]) }], &[r#"spec.steps[0].image (step "a"): the step has no image; add the container image to run, such as `alpine`"#])]
 #[case::misspelt(vec![step("compile", &[]), step("deploy", &[]), step("test", &["complie"])], &[r#"spec.steps[2].dependency[0] (step "test"): there is no step "complie"; did you mean "compile"?"#])]
 #[case::unknown(vec![step("build", &[]), step("test", &["lint"])], &[r#"spec.steps[1].dependency[0] (step "test"): there is no step "lint"; use the name of a step of this Workflow"#])]
 #[case::empty_dependency(vec![step("build", &[""])], &[r#"spec.steps[0].dependency[0] (step "build"): there is no step ""; use the name of a step of this Workflow"#])]
-#[case::twice(vec![step("a", &[]), step("b", &[]), step("c", &["a", "b", "a"])], &[r#"spec.steps[2].dependency[2] (step "c"): "a" is in spec.steps[2].dependency[0] already; remove it here"#])]
+#[case::twice(vec![step("a", &[]), step("b", &[]), step("c", &["a", "b", "a"])], &[r#"spec.steps[2].dependency[2] (step "c"): "a" is already in spec.steps[2].dependency[0]; remove it here"#])]
 #[case::itself(vec![step("a", &[]), step("b", &["a", "b"])], &[r#"spec.steps[1].dependency[1] (step "b"): the step depends on itself, so it would never start; remove its own name from its dependencies"#])]
 #[case::cycle_of_two(vec![step("a", &["b"]), step("b", &["a"])], &[r#"spec.steps[0].dependency[0] (step "a"): the steps wait for each other, so none would ever start: a needs b, b needs a; remove one of these dependencies"#])]
 #[case::shortest_cycle(
@@ -81,14 +81,14 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
     vec![step("a", &["b"]), step("b", &["a"]), step("x", &["a", "z"]), step("y", &["x"]), step("z", &["y"])],
     &[r#"spec.steps[0].dependency[0] (step "a"): the steps wait for each other, so none would ever start: a needs b, b needs a; remove one of these dependencies"#, r#"spec.steps[2].dependency[1] (step "x"): the steps wait for each other, so none would ever start: x needs z, z needs y, y needs x; remove one of these dependencies"#]
 )]
-#[case::quantity(vec![requesting("memory", "1 GB")], &[r#"spec.steps[0].resources.requests[memory] (step "a"): "1 GB" is not a quantity of a resource; write one such as `500m`, `2` or `1.5Gi`"#])]
-#[case::negative(vec![requesting("cpu", "-1")], &[r#"spec.steps[0].resources.requests[cpu] (step "a"): "-1" is not a quantity of a resource; write one such as `500m`, `2` or `1.5Gi`"#])]
-#[case::over_the_workspace(vec![mounting("data", "/kubeci")], &[r#"spec.steps[0].volumeMounts[0].mountPath (step "a"): "/kubeci" is taken: `/kubeci` is the shared folder, which every step has by itself; mount the volume elsewhere"#])]
-#[case::in_the_workspace(vec![mounting("data", "/tmp/../kubeci//cache/")], &[r#"spec.steps[0].volumeMounts[0].mountPath (step "a"): "/tmp/../kubeci//cache/" is taken: `/kubeci` is the shared folder, which every step has by itself; mount the volume elsewhere"#])]
-#[case::relative(vec![mounting("data", "kubeci")], &[r#"spec.steps[0].volumeMounts[0].mountPath (step "a"): "kubeci" is taken: `/kubeci` is the shared folder, which every step has by itself; mount the volume elsewhere"#])]
-#[case::workspace_by_hand(vec![mounting("kubeci-workspace", "/work")], &[r#"spec.steps[0].volumeMounts[0].name (step "a"): the volume name `kubeci-workspace` is taken by the shared folder, which every step has at `/kubeci` by itself; remove this or use another name"#])]
+#[case::quantity(vec![requesting("memory", "1 GB")], &[r#"spec.steps[0].resources.requests[memory] (step "a"): "1 GB" is not a resource quantity; use one such as `500m`, `2` or `1.5Gi`"#])]
+#[case::negative(vec![requesting("cpu", "-1")], &[r#"spec.steps[0].resources.requests[cpu] (step "a"): "-1" is not a resource quantity; use one such as `500m`, `2` or `1.5Gi`"#])]
+#[case::over_the_workspace(vec![mounting("data", "/kubeci")], &[r#"spec.steps[0].volumeMounts[0].mountPath (step "a"): "/kubeci" is reserved: the shared folder is mounted at `/kubeci` in every step; use another mountPath"#])]
+#[case::in_the_workspace(vec![mounting("data", "/tmp/../kubeci//cache/")], &[r#"spec.steps[0].volumeMounts[0].mountPath (step "a"): "/tmp/../kubeci//cache/" is reserved: the shared folder is mounted at `/kubeci` in every step; use another mountPath"#])]
+#[case::relative(vec![mounting("data", "kubeci")], &[r#"spec.steps[0].volumeMounts[0].mountPath (step "a"): "kubeci" is reserved: the shared folder is mounted at `/kubeci` in every step; use another mountPath"#])]
+#[case::workspace_by_hand(vec![mounting("kubeci-workspace", "/work")], &[r#"spec.steps[0].volumeMounts[0].name (step "a"): the volume name `kubeci-workspace` is reserved: the shared folder is mounted at `/kubeci` in every step; use another name, or remove the volume"#])]
 #[case::misspelt_volume(vec![mounting("daat", "/work")], &[r#"spec.steps[0].volumeMounts[0].name (step "a"): spec.volumes has no volume "daat"; did you mean "data"?"#])]
-#[case::unknown_volume(vec![mounting("cache", "/work")], &[r#"spec.steps[0].volumeMounts[0].name (step "a"): spec.volumes has no volume "cache"; add it there"#])]
+#[case::unknown_volume(vec![mounting("cache", "/work")], &[r#"spec.steps[0].volumeMounts[0].name (step "a"): spec.volumes has no volume "cache"; add it to spec.volumes"#])]
 #[case::all_of_it(
     vec![
         Step { image: String::new(), ..step("A", &["a", "nothing", "nothing"]) },
@@ -96,16 +96,16 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
         step("c", &["d"]),
         step("d", &["c"]),
     ],
-    &[r#"spec.steps[0].name (step "A"): "A" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `a`"#, r#"spec.steps[0].image (step "A"): the step has no image; name the container image that it runs, such as `alpine`"#, r#"spec.steps[0].dependency[1] (step "A"): there is no step "nothing"; use the name of a step of this Workflow"#, r#"spec.steps[0].dependency[2] (step "A"): "nothing" is in spec.steps[0].dependency[1] already; remove it here"#, r#"spec.steps[1].volumeMounts[0].mountPath (step "a"): "/kubeci" is taken: `/kubeci` is the shared folder, which every step has by itself; mount the volume elsewhere"#, r#"spec.steps[2].dependency[0] (step "c"): the steps wait for each other, so none would ever start: c needs d, d needs c; remove one of these dependencies"#, r#"spec.steps[1].volumeMounts[0].name (step "a"): spec.volumes has no volume "other"; add it there"#]
+    &[r#"spec.steps[0].name (step "A"): "A" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `a`"#, r#"spec.steps[0].image (step "A"): the step has no image; add the container image to run, such as `alpine`"#, r#"spec.steps[0].dependency[1] (step "A"): there is no step "nothing"; use the name of a step of this Workflow"#, r#"spec.steps[0].dependency[2] (step "A"): "nothing" is already in spec.steps[0].dependency[1]; remove it here"#, r#"spec.steps[1].volumeMounts[0].mountPath (step "a"): "/kubeci" is reserved: the shared folder is mounted at `/kubeci` in every step; use another mountPath"#, r#"spec.steps[2].dependency[0] (step "c"): the steps wait for each other, so none would ever start: c needs d, d needs c; remove one of these dependencies"#, r#"spec.steps[1].volumeMounts[0].name (step "a"): spec.volumes has no volume "other"; add it to spec.volumes"#]
 )]
 fn error_names_field_problem_and_fix(#[case] steps: Vec<Step>, #[case] expected: &[&str]) {
     assert_eq!(messages(steps, &["data"]), expected);
 }
 
 #[rstest]
-#[case::twice(&["data", "cache", "data"], &[r#"spec.volumes[2].name: spec.volumes[0].name is "data" too; rename one of the two volumes"#])]
-#[case::reserved(&["kubeci-workspace"], &["spec.volumes[0].name: the volume name `kubeci-workspace` is taken by the shared folder, which every step has at `/kubeci` by itself; remove this or use another name"])]
-#[case::relay(&["kubeci-relay"], &["spec.volumes[0].name: the volume name \"kubeci-relay\" is taken by kubeci, for pods whose steps hand over inside them; use another"])]
+#[case::twice(&["data", "cache", "data"], &[r#"spec.volumes[2].name: spec.volumes[0].name is "data", too; rename one of the volumes"#])]
+#[case::reserved(&["kubeci-workspace"], &["spec.volumes[0].name: the volume name `kubeci-workspace` is reserved: the shared folder is mounted at `/kubeci` in every step; use another name, or remove the volume"])]
+#[case::relay(&["kubeci-relay"], &["spec.volumes[0].name: the volume name \"kubeci-relay\" is reserved for relay pods; use another name"])]
 fn volume_error_names_field_problem_and_fix(#[case] volumes: &[&str], #[case] expected: &[&str]) {
     assert_eq!(messages(vec![step("a", &[])], volumes), expected);
 }

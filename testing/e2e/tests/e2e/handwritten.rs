@@ -120,7 +120,7 @@ async fn a_plan_that_cannot_run_is_refused_or_fails_and_says_why() {
             "cycle",
             "order: Graph",
             "[{SerialSteps: [{name: a, image: alpine, dependency: [b]}]}, {SerialSteps: [{name: b, image: alpine, dependency: [a]}]}]",
-            &["spec.tasks[0] -> spec.tasks[1] -> spec.tasks[0]"],
+            &["spec.tasks[0] needs spec.tasks[1], spec.tasks[1] needs spec.tasks[0]"],
         ),
         (
             "unknown-order",
@@ -138,7 +138,7 @@ async fn a_plan_that_cannot_run_is_refused_or_fails_and_says_why() {
             "relay-cycle",
             "order: Relay",
             "[{ParallelSteps: [{name: a, image: alpine, commands: ['true'], dependency: [b]}, {name: b, image: alpine, commands: ['true'], dependency: [a]}]}]",
-            &["spec.tasks[0].ParallelSteps[0]", "\"a\" -> \"b\" -> \"a\""],
+            &["spec.tasks[0].ParallelSteps[0]", "a needs b, b needs a"],
         ),
         (
             "relay-without-commands",

@@ -90,7 +90,11 @@ async fn while_the_kubelet_is_away_the_steps_go_on_and_that_it_is_away_is_told()
         let chain = Chain::start(test, 5).await;
         let left = Timestamp::now();
         chain.open_gate().await;
-        let said = ["NodeNotReady", &chain.node, "goes on when it is back"];
+        let said = [
+            "NodeNotReady",
+            &chain.node,
+            "continues when the node is ready again",
+        ];
         let is_told = Box::pin(test.workplan_says(&chain.name, &said));
         let away = Component::Kubelet(&chain.node).away_for(Duration::from_secs(20));
         tokio::join!(away, is_told);

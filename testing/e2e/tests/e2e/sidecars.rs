@@ -84,8 +84,8 @@ async fn a_native_sidecar_ends_by_itself_and_its_pods_stay(
         test.ends(&name, Phase::Completed).await;
         let plan = test.cleaned(&name).await;
         test.assert_folder_gone("native", &name).await;
-        let told = plan.status.iter().flat_map(|it| &it.conditions);
-        assert_eq!(told.filter(|it| it.type_ == "PodsEnded").count(), 0);
+        let conditions = plan.status.iter().flat_map(|it| &it.conditions);
+        assert_eq!(conditions.filter(|it| it.type_ == "PodsEnded").count(), 0);
         assert_eq!(pods(test, &name).await.len(), 2, "for their logs");
     })
     .await;
@@ -152,7 +152,7 @@ async fn an_init_container_of_others_that_fails_is_named(
         test.ends(&name, Phase::Failed).await;
         test.workplan_says(
             &name,
-            &["InitContainerFailed", "mesh-init, which is no step", "exit code 4", "no iptables"],
+            &["InitContainerFailed", "mesh-init, which is not a step", "exit code 4", "no iptables"],
         )
         .await;
         test.cleaned(&name).await;
@@ -170,7 +170,11 @@ async fn an_init_container_of_others_that_does_not_end_is_named(
         let name = fire(test, "slow-init", &steps(&[script("only", "true", &[])])).await;
         test.workplan_says(
             &name,
-            &["InitContainerRuns", "mesh, which is no step", "5 minutes"],
+            &[
+                "InitContainerRuns",
+                "mesh, which is not a step",
+                "5 minutes",
+            ],
         )
         .await;
         test.delete_one::<Workplan>(&name).await;

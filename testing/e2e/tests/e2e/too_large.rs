@@ -26,14 +26,14 @@ async fn a_workflow_of_too_large_workplans_is_refused(#[values(Pods, Relay)] exe
     kubeci_e2e::run_as(execution, "too-large", async |test| {
         test.apply(&on_config_maps("large", &steps(&chain(10, 25_800))))
             .await;
-        let told = kubeci_e2e::eventually(
+        let message = kubeci_e2e::eventually(
             "what is wrong, how large it is, and what to do",
             async || {
                 let workflow = test.api::<Workflow>().get("large").await;
                 let workflow = workflow.map_err(|error| error.to_string())?;
                 let conditions = workflow.status.unwrap_or_default().conditions;
                 let compiled = conditions.into_iter().find(|it| it.type_ == "Compiled");
-                let compiled = compiled.ok_or("nothing is told")?;
+                let compiled = compiled.ok_or("there is no condition")?;
                 (compiled.status == "False")
                     .then_some(compiled.message)
                     .ok_or_else(|| "it is compiled".to_owned())
@@ -41,13 +41,13 @@ async fn a_workflow_of_too_large_workplans_is_refused(#[values(Pods, Relay)] exe
         )
         .await;
         for words in [
-            "spec.steps: the Workplan would take 15",
-            "more than the 1572864",
+            "spec.steps: the Workplan would have 15",
+            "at most 1572864",
             "ConfigMaps",
         ] {
-            assert!(told.contains(words), "{told}");
+            assert!(message.contains(words), "{message}");
         }
-        // What fits runs, and is told to its end. The Workflow's own status needs some more room than the plan's.
+        // What fits runs, and its status is complete at its end. The Workflow's own status needs some more room than the plan's.
         test.apply(&on_config_maps("large", &steps(&chain(10, 24_900))))
             .await;
         test.workflow_ready("large").await;

@@ -1,13 +1,13 @@
 //! Pods that cannot run, and what is decided about them.
 
 use kube::ResourceExt;
-use kubeci_api::Order;
+use kubeci_api::{Order, StepPhase};
 use rstest::rstest;
 
 use super::fixtures::*;
 use super::*;
 use crate::refusal::Verdict;
-use crate::testing::workplan;
+use crate::testing::{relay, workplan, workplan_of};
 
 #[rstest]
 #[case::foreign(Owner::Foreign, "f", "PodNameTaken")]
@@ -47,6 +47,26 @@ fn missing_image_fails_after_five_minutes() {
         ("cfs", "b: ImagePullBackOff")
     );
     assert_eq!(late.actions, [Action::DeletePod(0)]);
+    for text in [message(&early), message(&late)] {
+        let deleted = "the pod is deleted, with the logs of its completed steps";
+        assert!(text.contains(deleted), "{text}");
+    }
+}
+
+#[rstest]
+#[case::pods(workplan(Order::Linear, &["| a"]), "| a=wait:ErrImageNeverPull")]
+#[case::relay(workplan_of(relay(&["| a b:a"])), "| kubeci-runner=0 a=wait:ErrImageNeverPull b=77")]
+fn step_without_image_never_starts(#[case] workplan: Workplan, #[case] containers: &str) {
+    let decision = decided(&workplan, &observed([(0, pod(0, containers))]));
+    let step = &decision.status.steps[0];
+    assert_eq!(step.phase, StepPhase::Failed);
+    assert_eq!((&step.started_at, &step.finished_at), (&None, &None));
+    assert_eq!(decision.status.started_at, None);
+    assert!(
+        message(&decision).contains(". No step has run."),
+        "{}",
+        message(&decision)
+    );
 }
 
 #[test]
@@ -102,7 +122,7 @@ fn unschedulable_pod_is_waited_for() {
     let decision = decided(&workplan, &observed([(0, pod.clone())]));
     assert_eq!(decision.status.phase, Some(Phase::Pending));
     assert_eq!(summary(&decision), "Unschedulable");
-    assert!(message(&decision).contains("Insufficient cpu. It starts once one has room"));
+    assert!(message(&decision).contains("Insufficient cpu. The pod starts when a node has room"));
     assert_eq!(decision.status.conditions[0].status, "Unknown");
 
     let workplan = after(workplan, &decision);
@@ -165,6 +185,7 @@ fn pod_refused_by_policy_fails_after_five_minutes() {
         (phases(&late.status).as_str(), summary(&late)),
         ("fs", "PodRefused")
     );
+    assert_eq!(message(&late), "no. No step has run.");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn law_5_pod_kept_by_sidecar_is_deleted_after_grace() {
     let (status, why, text) = pods_ended(&kept).unwrap();
     assert_eq!((status, why), ("False", "SidecarRuns"));
     assert!(
-        text.starts_with("the pod plan-0 is kept by mesh until 2026-01-01T00:00:32Z"),
+        text.starts_with("mesh keeps the pod plan-0 running until 2026-01-01T00:00:32Z"),
         "{text}"
     );
     assert_eq!((kept.actions.len(), kept.wake_at), (0, Some(at(30))));
@@ -50,7 +50,7 @@ fn law_5_pod_kept_by_sidecar_is_deleted_after_grace() {
     let (status, why, text) = pods_ended(&due).unwrap();
     assert_eq!((status, why), ("True", "PodDeleted"));
     assert!(
-        text.contains("plan-0 was deleted, which mesh kept"),
+        text.contains("plan-0 was deleted, because mesh kept it running"),
         "{text}"
     );
     assert!(text.contains("30s before"), "{text}");
@@ -149,7 +149,12 @@ fn failed_foreign_init_container_is_named(
         (expected, "InitContainerFailed")
     );
     let text = message(&decision);
-    for word in ["mesh-init", "is no step", "exit code 1", "iptables: denied"] {
+    for word in [
+        "mesh-init",
+        "is not a step",
+        "exit code 1",
+        "iptables: denied",
+    ] {
         assert!(text.contains(word), "{text}");
     }
 }
@@ -164,7 +169,7 @@ fn endless_foreign_init_container_is_given_up() {
         (phases(&kept.status).as_str(), summary(&kept)),
         ("pp", "InitContainerRuns")
     );
-    assert!(message(&kept).contains("mesh-init, which is no step"));
+    assert!(message(&kept).contains("mesh-init, which is not a step"));
     state.now = "2026-01-01T00:05:01Z".parse().unwrap();
     let given_up = decided(&after(plan, &kept), &state);
     assert_eq!(
@@ -181,7 +186,7 @@ fn foreign_init_container_without_image_is_given_up() {
     state.now = "2026-01-01T00:00:03Z".parse().unwrap();
     let kept = decided(&plan, &state);
     assert_eq!(summary(&kept), "ImagePullBackOff");
-    assert!(message(&kept).contains("mesh-init, which is no step"));
+    assert!(message(&kept).contains("mesh-init, which is not a step"));
     state.now = "2026-01-01T00:05:00Z".parse().unwrap();
     assert_eq!(phases(&decided(&plan, &state).status), "f");
 }

@@ -43,7 +43,7 @@ fn missing_step_runner_fails_the_steps() {
         ("fs", "RunnerNotInstalled")
     );
     let text = message(&decision);
-    assert!(text.contains("the operator's own image, which brings the step runner"));
+    assert!(text.contains("the image of the workplan operator, which contains the step runner"));
     assert_eq!(decision.actions, [Action::DeletePod(0)]);
 }
 

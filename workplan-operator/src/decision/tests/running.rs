@@ -96,7 +96,7 @@ fn failed_step_skips_only_its_dependents() {
     );
     assert_eq!(summary(&decision), "a: exit code 3");
     let skipped = decision.status.steps[2].message.as_deref();
-    assert_eq!(skipped, Some("a did not complete, which it depends on"));
+    assert_eq!(skipped, Some("skipped: its dependency a did not complete"));
 }
 
 #[test]

@@ -70,9 +70,13 @@ fn decided_at(pod: &ObservedPod, warning: Option<PodWarning>, second: i64) -> De
 #[case::sandbox(
     "FailedCreatePodSandBox",
     "failed to setup network",
-    "See to the network"
+    "Check the network"
 )]
-#[case::unknown("SomethingElse", "said so", "Correct what it names")]
+#[case::unknown(
+    "SomethingElse",
+    "said so",
+    "Correct the object that the message names"
+)]
 fn law_7_pod_warning_is_reported_then_given_up(
     #[case] why: &str,
     #[case] text: &str,
@@ -129,7 +133,7 @@ fn slow_pod_is_reported_and_not_given_up() {
         assert!(message(&decision).contains("its volumes are being mounted"));
     }
     let decision = decided_at(&pod(0, "| a=wait:ContainerCreating"), None, 9);
-    assert!(message(&decision).contains("the container a of the pod plan-0 is not up yet"));
+    assert!(message(&decision).contains("the container a of the pod plan-0 has not started"));
 }
 
 #[test]
@@ -218,7 +222,9 @@ fn unschedulable_pod_has_fitting_advice(
         (phases(&decision.status).as_str(), summary(&decision)),
         ("p", "Unschedulable")
     );
-    let (_, advice) = message(&decision).split_once("once one has room").unwrap();
+    let (_, advice) = message(&decision)
+        .split_once("when a node has room")
+        .unwrap();
     for word in has {
         assert!(advice.contains(word), "{advice}");
     }

@@ -40,22 +40,22 @@ fn refusal(steps: Vec<Step>, execution: Execution, containers: usize) -> Option<
     diamond(),
     Execution::Pods,
     100,
-    "spec.workspace: an `emptyDir` is a folder of one pod, but these steps need 2: the others start with \"s3\"; use `execution: Relay`, for which one pod will do, or `workspace: hostPath`"
+    "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 2 pods: the other pods start with \"s3\"; use `execution: Relay`, which needs one pod, or `workspace: hostPath`"
 )]
-#[case::isolated_in_pods(with(|steps| steps[3].isolate = true), Execution::Pods, 100, "spec.workspace: an `emptyDir` is a folder of one pod, but these steps need 2: the others start with \"s3\"; change that, or use `workspace: hostPath`")]
-#[case::apart(with(|steps| { steps[0].commands.clear(); steps[3].isolate = true; }), Execution::Relay, 100, "spec.workspace: an `emptyDir` is a folder of one pod, but these steps need 3: some have pods of their own: \"s0\" (has no `commands`), \"s3\" (says `isolate`); change that, or use `workspace: hostPath`")]
-#[case::many(with(|steps| for step in steps { step.isolate = true }), Execution::Relay, 100, "spec.workspace: an `emptyDir` is a folder of one pod, but these steps need 4: some have pods of their own: \"s0\" (says `isolate`), \"s1\" (says `isolate`), \"s2\" (says `isolate`), \"s3\" (says `isolate`); change that, or use `workspace: hostPath`")]
+#[case::isolated_in_pods(with(|steps| steps[3].isolate = true), Execution::Pods, 100, "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 2 pods: the other pods start with \"s3\"; change these steps, or use `workspace: hostPath`")]
+#[case::apart(with(|steps| { steps[0].commands.clear(); steps[3].isolate = true; }), Execution::Relay, 100, "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 3 pods: these steps have their own pods: \"s0\" (has no `commands`), \"s3\" (has `isolate: true`); change these steps, or use `workspace: hostPath`")]
+#[case::many(with(|steps| for step in steps { step.isolate = true }), Execution::Relay, 100, "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 4 pods: these steps have their own pods: \"s0\" (has `isolate: true`), \"s1\" (has `isolate: true`), \"s2\" (has `isolate: true`), \"s3\" (has `isolate: true`); change these steps, or use `workspace: hostPath`")]
 #[case::more_than_can_be_named(
     without_commands(8),
     Execution::Relay,
     100,
-    "spec.workspace: an `emptyDir` is a folder of one pod, but these steps need 8: some have pods of their own: \"s0\" (has no `commands`), \"s1\" (has no `commands`), \"s2\" (has no `commands`), \"s3\" (has no `commands`), \"s4\" (has no `commands`) and 3 more; change that, or use `workspace: hostPath`"
+    "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 8 pods: these steps have their own pods: \"s0\" (has no `commands`), \"s1\" (has no `commands`), \"s2\" (has no `commands`), \"s3\" (has no `commands`), \"s4\" (has no `commands`) and 3 more; change these steps, or use `workspace: hostPath`"
 )]
 #[case::wide(
     diamond(),
     Execution::Relay,
     3,
-    "spec.workspace: an `emptyDir` is a folder of one pod, but these steps need 2: 4 steps are more than the 3 containers that a pod may have; change that, or use `workspace: hostPath`"
+    "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 2 pods: 4 steps share a pod, which may have at most 3 containers; change these steps, or use `workspace: hostPath`"
 )]
 fn plan_of_several_pods_has_no_empty_dir(
     #[case] steps: Vec<Step>,

@@ -103,7 +103,7 @@ async fn a_first_pod_holds_no_more_room_than_the_namespace_has(
     &["cpu limit of 20m", "resources of the steps", "LimitRange"], true)]
 #[case::default_below("below",
     "{apiVersion: v1, kind: LimitRange, metadata: {name: small}, spec: {limits: [{type: Container, default: {cpu: 20m}}]}}",
-    &["cpu limit of 20m", "what a step does not say comes from the namespace's LimitRange"], true)]
+    &["cpu limit of 20m", "has the defaults of the LimitRange"], true)]
 #[case::quota("silent",
     "{apiVersion: v1, kind: ResourceQuota, metadata: {name: limits}, spec: {hard: {limits.cpu: 2}}}",
     &["must specify limits.cpu for", "resources of the steps", "LimitRange"], false)]

@@ -61,7 +61,7 @@ fn law_1_container_that_cannot_start_fails_at_its_turn(#[case] why: (&str, i32))
     );
     let text = early.status.message.as_deref().unwrap();
     assert!(
-        text.contains("the container of b cannot start") && text.contains("too long"),
+        text.contains("the container of the step b cannot start") && text.contains("too long"),
         "{text}"
     );
     let workplan = after(workplan, &early);

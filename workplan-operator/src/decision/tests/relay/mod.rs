@@ -71,10 +71,10 @@ fn pending_relay_needs_no_status_write() {
 #[case::all_up("| a=run b=run c=run", "rpp", ["", "waiting for a", "waiting for a, b"])]
 #[case::some_up("| a=run b c", "rpp", ["", "waiting for a", "waiting for a, b"])]
 #[case::handed_over("| a=0 b=run c=run", "crp", ["", "", "waiting for b"])]
-#[case::not_up("| a=0 b c=run", "cpp", ["", "its container is not up yet: its image is being pulled", "waiting for b"])]
-#[case::held_up("| a=0 c b", "cpp", ["", "its container is not up yet: the node starts one after the other, and is at that of c", "waiting for b"])]
+#[case::not_up("| a=0 b c=run", "cpp", ["", "its container has not started: its image is being pulled", "waiting for b"])]
+#[case::held_up("| a=0 c b", "cpp", ["", "its container has not started: the node starts the containers one after the other, now that of c", "waiting for b"])]
 #[case::has_no_image("| a=run b=wait:ErrImagePull c=run", "rpp", ["", "ImagePullBackOff: the image \"alpine\" cannot be pulled", "waiting for a, b"])]
-#[case::lost("| a=137 b=run c", "fpp", ["exit code 137", "a did not complete", "a did not complete"])]
+#[case::lost("| a=137 b=run c", "fpp", ["exit code 137", "skipped: its dependency a", "skipped: its dependency a"])]
 fn waiting_step_names_what_it_waits_for(
     #[case] containers: &str,
     #[case] expected: &str,
@@ -109,10 +109,10 @@ fn step_start_is_estimated_from_its_dependencies() {
     "77",
     "skipped ended=0.100000: a failed",
     "s",
-    "a did not complete, which it depends on"
+    "skipped: its dependency a did not complete"
 )]
-#[case::killed_while_it_waited("137", "waiting", "s", "a did not complete, which it depends on")]
-#[case::forged("77", "forged", "s", "a did not complete, which it depends on")]
+#[case::killed_while_it_waited("137", "waiting", "s", "skipped: its dependency a did not complete")]
+#[case::forged("77", "forged", "s", "skipped: its dependency a did not complete")]
 #[case::ran_all_the_same("0", "completed started=0.100000 ended=0.200000", "c", "")]
 fn step_after_failed_one_is_skipped(
     #[case] exit_code: &str,

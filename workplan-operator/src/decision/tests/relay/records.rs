@@ -46,7 +46,7 @@ use super::*;
     "OOMKilled",
     "running started=1.500000",
     "f",
-    "OOMKilled: it used more memory",
+    "OOMKilled: the container used more memory",
     Some("02.5"),
     Some("02")
 )]
