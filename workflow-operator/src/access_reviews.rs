@@ -79,10 +79,7 @@ async fn request(client: &Client, review: AccessReview) -> (AccessReview, Option
     let allowed = match api.create(&PostParams::default(), &request).await {
         Ok(response) => response.status.map(|status| status.allowed),
         Err(error) => {
-            tracing::warn!(
-                "a SubjectAccessReview fails and is retried: {}",
-                message(&error)
-            );
+            tracing::warn!("a SubjectAccessReview fails; retrying: {}", message(&error));
             None
         }
     };

@@ -9,18 +9,18 @@ use kubeci_triggers::{HistoryLimits, Settings};
 
 /// Watches the Kubernetes objects that Workflows name in their triggers, and creates a Workplan for each event.
 ///
-/// Any number of replicas may run: one leads, the others stand by. The operator uses the cluster of KUBECONFIG, else
-/// the cluster in which it runs as a pod.
+/// Any number of replicas may run. One is the leader, the others wait. The operator uses the cluster in KUBECONFIG,
+/// otherwise the cluster in which it runs.
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
-    /// How the steps of a Workflow run that has no spec.execution: `pods` runs them as init containers, containers and
-    /// pods; `relay` runs them as containers of as few pods as possible.
+    /// The execution of Workflows without spec.execution: `pods` runs steps as init containers, containers and pods;
+    /// `relay` runs steps as containers of as few pods as possible.
     #[arg(long, value_enum, default_value_t, env = "KUBECI_EXECUTION")]
     execution: Execution,
 
-    /// The most steps in one pod of the relay execution, 1 to 500. With more than 110 the kubelet may not report
-    /// when each one started and ended.
+    /// The maximum number of steps in one relay pod, 1 to 500. With more than 110 steps the kubelet may lose the times
+    /// of some steps.
     #[arg(
         long,
         value_name = "COUNT",
@@ -30,7 +30,7 @@ pub struct Args {
     )]
     relay_containers: NonZeroUsize,
 
-    /// How many completed Workplans to keep of a Workflow without spec.history; older ones are deleted.
+    /// How many completed Workplans are kept of a Workflow without spec.history.succeeded.
     #[arg(
         long,
         value_name = "COUNT",
@@ -39,7 +39,7 @@ pub struct Args {
     )]
     history_succeeded: usize,
 
-    /// How many failed Workplans to keep of a Workflow without spec.history; older ones are deleted.
+    /// How many failed Workplans are kept of a Workflow without spec.history.failed.
     #[arg(
         long,
         value_name = "COUNT",
@@ -48,8 +48,7 @@ pub struct Args {
     )]
     history_failed: usize,
 
-    /// How long to keep the finished Workplans of a Workflow without spec.history, as in 168h or 1h30m; older ones are
-    /// deleted.
+    /// How long ended Workplans are kept of a Workflow without spec.history.ttl, such as 168h or 1h30m.
     #[arg(
         long,
         value_name = "DURATION",
@@ -103,7 +102,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     let duration = duration.and_then(|text| text.parse().ok());
     let duration = duration.filter(|duration: &kube::core::Duration| !duration.is_negative());
     let expected =
-        || "expected a duration in hours, minutes and seconds, as in 168h or 1h30m; a day is 24h";
+        || "expected a duration in hours, minutes and seconds, such as 168h or 1h30m; a day is 24h";
     duration
         .map(Duration::from)
         .ok_or_else(|| expected().to_owned())

@@ -60,17 +60,17 @@ impl Metrics {
     fn register_counters(&self, registry: &mut Registry) {
         registry.register(
             "events_observed",
-            "Events that the watches of triggers observed",
+            "Events that the watches returned",
             self.events_observed.clone(),
         );
         registry.register(
             "events_matched",
-            "Events of objects that triggers match",
+            "Events of objects that match a trigger",
             self.events_matched.clone(),
         );
         registry.register(
             "events_fired",
-            "Events that get a Workplan",
+            "Events that fire",
             self.events_fired.clone(),
         );
         registry.register(
@@ -80,12 +80,12 @@ impl Metrics {
         );
         registry.register(
             "workplans_not_created",
-            "Attempts to create a Workplan that failed",
+            "Failed attempts to create a Workplan",
             self.workplans_not_created.clone(),
         );
         registry.register(
             "workplans_deleted",
-            "Finished Workplans deleted because they were beyond the history limits",
+            "Ended Workplans deleted because they exceeded the history of their Workflow",
             self.workplans_deleted.clone(),
         );
     }
@@ -93,7 +93,7 @@ impl Metrics {
     fn register_gauges(&self, registry: &mut Registry) {
         registry.register(
             "undiscovered_kinds",
-            "Kinds that triggers name and the API does not serve",
+            "Kinds that triggers name and the API server does not serve",
             self.undiscovered_kinds.clone(),
         );
         registry.register(

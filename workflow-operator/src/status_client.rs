@@ -52,7 +52,7 @@ impl StatusClient {
                 tracing::warn!(
                     namespace = reference.namespace,
                     workflow = reference.name,
-                    "the status is not written; the write is retried: {}",
+                    "cannot write the status; retrying: {}",
                     message(&error)
                 );
                 WriteResult::Unknown

@@ -115,7 +115,7 @@ impl Task for CreateTask {
             Err(error) => {
                 tracing::warn!(
                     workplan = name,
-                    "the Workplan is not created; the creation is retried: {error}"
+                    "cannot create the Workplan; retrying: {error}"
                 );
                 Outcome::Error
             }
@@ -214,7 +214,7 @@ mod tests {
     async fn existing_workplan_of_another_event_rejects() {
         let result = created(vec![already_exists(), existing("other")]).await;
         assert!(
-            matches!(&result, Err(CreateError::Rejected(message)) if message.contains("w-1 is taken")),
+            matches!(&result, Err(CreateError::Rejected(message)) if message.contains("w-1 exists")),
             "{result:?}"
         );
     }

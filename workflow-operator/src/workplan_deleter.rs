@@ -91,7 +91,7 @@ impl Task for DeleteTask {
             tracing::warn!(
                 namespace,
                 workplan = name,
-                "the Workplan is not deleted; the deletion is retried: {}",
+                "cannot delete the Workplan; retrying: {}",
                 message(&error)
             );
             sleep(BACKOFF.delay(failures)).await;

@@ -1,4 +1,4 @@
-//! Whether an existing Workplan is the one that was to be created.
+//! Whether an existing Workplan belongs to the same event.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube_core::ResourceExt;
@@ -19,12 +19,12 @@ pub fn is_same_event(ours: &Workplan, existing: &ObjectMeta) -> bool {
     existing.is_some() && existing == identity(&ours.metadata)
 }
 
-/// The message for a Workplan whose name is taken.
+/// The message for a Workplan whose name is in use.
 #[must_use]
 pub fn name_taken(ours: &Workplan) -> String {
     let (name, namespace) = (ours.name_any(), ours.namespace().unwrap_or_default());
     format!(
-        "the name {name} is taken by a Workplan of another event; delete that one: \
+        "the Workplan {name} exists and belongs to another event; delete it: \
          kubectl delete workplan {name} -n {namespace}"
     )
 }

@@ -45,12 +45,12 @@ pub struct EventSelection {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     #[error(
-        "spec.triggers[{0}].apiVersion: {1:?} is not a group and version; write it as in the object's manifest, such as v1 or apps/v1"
+        "spec.triggers[{0}].apiVersion: {1:?} is not a group and version; use the apiVersion of the object's manifest, such as v1 or apps/v1"
     )]
     ApiVersion(usize, String),
     #[error(
-        "spec.triggers[{0}].kind: an Event cannot be a trigger, because each Workplan creates Events and would trigger the next; \
-         name the kind of the object that the Event is about"
+        "spec.triggers[{0}].kind: an Event cannot be a trigger, because each Workplan creates Events, which would fire the next Workplan; \
+         use the kind of the object that the Event is about"
     )]
     Event(usize),
     #[error("spec.triggers[{0}].selector.matchExpressions[{1}]: {2}")]

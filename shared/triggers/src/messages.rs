@@ -13,34 +13,30 @@ pub fn kind_not_found(filter: &Filter, suggestion: Option<&SimilarKind>) -> Stri
         Some(SimilarKind { api_version, kind }) => {
             format!("did you mean {kind:?} in {api_version:?}?")
         }
-        None => {
-            "install its CustomResourceDefinition, which is noticed within seconds, or correct \
-                 apiVersion and kind"
-                .to_owned()
-        }
+        None => "install its CustomResourceDefinition, or correct apiVersion and kind".to_owned(),
     };
-    format!("spec.triggers[{index}]: this cluster has no kind {kind:?} in {api_version:?}; {fix}")
+    format!("spec.triggers[{index}]: the cluster has no kind {kind:?} in {api_version:?}; {fix}")
 }
 
 pub fn discovery_failing(filter: &Filter, error: &str) -> String {
     let (index, kind, api_version) = (filter.index, &filter.kind.name, filter.kind.api_version());
     format!(
-        "spec.triggers[{index}]: the discovery of {kind} in {api_version:?} fails and is retried: {error}"
+        "spec.triggers[{index}]: the discovery of {kind} in {api_version:?} fails; retrying: {error}"
     )
 }
 
-/// The Workflow's `ServiceAccount` may not watch. The message says what does not exist, or has the commands that
-/// allow it.
+/// The Workflow's `ServiceAccount` may not watch. The message names the object that does not exist, or has the
+/// commands that grant the permission.
 pub fn forbidden(index: usize, review: &AccessReview, decision: AccessDecision) -> String {
     let (account, scope) = (&review.service_account, &review.key.scope);
     match (decision, scope) {
         (AccessDecision::ServiceAccountNotFound, _) => format!(
-            "spec.triggers[{index}]: the service account {}:{} does not exist; create it or correct \
+            "spec.triggers[{index}]: the ServiceAccount {}:{} does not exist; create it, or correct \
              spec.serviceAccountName",
             account.namespace, account.name
         ),
         (AccessDecision::NamespaceNotFound, Scope::Namespace(namespace)) => format!(
-            "spec.triggers[{index}].namespace: the namespace {namespace:?} does not exist; create it or correct the name"
+            "spec.triggers[{index}].namespace: the namespace {namespace:?} does not exist; create it, or correct the name"
         ),
         _ => missing_rule(index, review),
     }
@@ -72,25 +68,25 @@ fn missing_rule(index: usize, review: &AccessReview) -> String {
         resource
     };
     format!(
-        "spec.triggers[{index}]: service account {of}:{account} may not watch {objects}; allow it with: \
+        "spec.triggers[{index}]: the ServiceAccount {of}:{account} may not watch {objects}; allow it with: \
          kubectl create {cluster}role {id}{within} {rule} && \
          kubectl create {cluster}rolebinding {id}{within} --{cluster}role={id} --serviceaccount={of}:{account}"
     )
 }
 
-/// The operator itself may not watch. The message has the commands that allow it.
+/// The operator may not watch. The message has the commands that grant the permission.
 pub fn operator_forbidden(index: usize, key: &WatchKey) -> String {
     let resource = key.resource.rbac_name();
     let role = format!("kubeci-watch-{}", resource.replace('.', "-"));
     format!(
-        "spec.triggers[{index}]: the workflow operator itself may not watch {resource}; an admin allows it \
+        "spec.triggers[{index}]: the workflow operator may not watch {resource}; an administrator can allow it \
          with: kubectl create clusterrole {role} --verb=get,list,watch --resource={resource} && \
          kubectl label clusterrole {role} kube.ci/aggregate-to-watch=true"
     )
 }
 
 pub fn watch_failing(index: usize, key: &WatchKey, error: &str) -> String {
-    format!("spec.triggers[{index}]: watching {key} fails and is retried: {error}")
+    format!("spec.triggers[{index}]: the watch of {key} fails; retrying: {error}")
 }
 
 #[cfg(test)]
@@ -123,7 +119,7 @@ mod tests {
     fn forbidden_message_prints_missing_rule() {
         assert_eq!(
             forbidden(0, &review(Scope::All, None), AccessDecision::Denied),
-            "spec.triggers[0]: service account ci:builder may not watch deployments.apps in all namespaces; \
+            "spec.triggers[0]: the ServiceAccount ci:builder may not watch deployments.apps in all namespaces; \
              allow it with: \
              kubectl create clusterrole ci-builder-watch-deployments-apps \
              --verb=get,list,watch --resource=deployments.apps && \
@@ -132,7 +128,7 @@ mod tests {
         );
         assert_eq!(
             missing_rule(1, &review(Scope::Namespace("prod".to_owned()), Some("web"))),
-            "spec.triggers[1]: service account ci:builder may not watch deployments.apps in namespace prod; \
+            "spec.triggers[1]: the ServiceAccount ci:builder may not watch deployments.apps in namespace prod; \
              allow it with: \
              kubectl create role ci-builder-watch-deployments-apps -n prod \
              --verb=get,list,watch --resource=deployments.apps --resource-name=web && \
@@ -146,11 +142,11 @@ mod tests {
         let prod = review(Scope::Namespace("prod".to_owned()), None);
         assert_eq!(
             forbidden(0, &prod, AccessDecision::NamespaceNotFound),
-            "spec.triggers[0].namespace: the namespace \"prod\" does not exist; create it or correct the name"
+            "spec.triggers[0].namespace: the namespace \"prod\" does not exist; create it, or correct the name"
         );
         assert_eq!(
             forbidden(0, &prod, AccessDecision::ServiceAccountNotFound),
-            "spec.triggers[0]: the service account ci:builder does not exist; create it or correct \
+            "spec.triggers[0]: the ServiceAccount ci:builder does not exist; create it, or correct \
              spec.serviceAccountName"
         );
     }

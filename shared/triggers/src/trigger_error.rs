@@ -18,7 +18,7 @@ pub enum TriggerError {
     },
     /// The resource does not support `list` and `watch`.
     #[error(
-        "spec.triggers[{index}].kind: {kind} cannot be listed and watched, so it cannot be a trigger; name another kind"
+        "spec.triggers[{index}].kind: {kind} cannot be listed and watched, so it cannot be a trigger; use another kind"
     )]
     NotWatchable { index: usize, kind: String },
     /// The trigger names a namespace, but the resource has none.
@@ -26,7 +26,7 @@ pub enum TriggerError {
     ClusterScoped { index: usize, plural: String },
     /// An earlier trigger names the same kind at another version.
     #[error(
-        "spec.triggers[{index}].apiVersion: spec.triggers[{first}] names {kind} as {api_version:?}; use the same version in both"
+        "spec.triggers[{index}].apiVersion: spec.triggers[{first}] has {kind} in {api_version:?}; use the same version in both triggers"
     )]
     ConflictingVersion {
         index: usize,

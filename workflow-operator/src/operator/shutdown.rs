@@ -19,11 +19,13 @@ impl Operator {
             .is_err()
         {
             tracing::warn!(
-                "stopping before all Workplans are created; the next leader creates them"
+                "the operator stops before all Workplans are created; the next leader creates them"
             );
         }
         if timeout(GRACE_PERIOD, self.flush_statuses()).await.is_err() {
-            tracing::warn!("stopping before all statuses are written; the next leader writes them");
+            tracing::warn!(
+                "the operator stops before all statuses are written; the next leader writes them"
+            );
         }
     }
 

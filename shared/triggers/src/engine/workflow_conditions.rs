@@ -170,13 +170,12 @@ fn workplan_refused(refused: &FailedDispatches) -> Problem {
     };
     let message = if refused.blocked {
         format!(
-            "{count} {events} {wait} for a change of the Workflow, because the Workplan is too large to be stored; keep \
-             scripts and data in ConfigMaps that the steps mount, or split the Workflow: {error}{dropped}"
+            "{count} {events} {wait} for a change of the Workflow, because the Workplan is too large to be stored; move \
+             scripts and data into ConfigMaps that the steps mount, or split the Workflow: {error}{dropped}"
         )
     } else {
         format!(
-            "{count} {events} {wait} because the API server does not create the Workplan; the creation is retried: \
-             {error}{dropped}"
+            "{count} {events} {wait} because the API server does not create the Workplan; retrying: {error}{dropped}"
         )
     };
     Problem::new("WorkplanRefused", message)
