@@ -109,7 +109,10 @@ mod tests {
         admin.readiness.standing_by("other");
         let ready = get(address, "/readyz").await;
         assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
-        assert!(ready.contains("standing by, other leads"), "{ready}");
+        assert!(
+            ready.contains("waiting for the Lease, other is the leader"),
+            "{ready}"
+        );
     }
 
     #[tokio::test]

@@ -8,12 +8,11 @@ use crate::Error;
 /// The arguments that all operators share; flatten it into the operator's own parser.
 #[derive(Args, Clone, Debug)]
 pub struct ControllerArgs {
-    /// How log lines are written.
+    /// The format of log lines.
     #[arg(long, env = "KUBECI_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, optionally with other levels for some modules, as in
-    /// "info,kube=debug".
+    /// The log level, optionally with other levels for some modules, such as "info,kube=debug".
     #[arg(
         long,
         env = "KUBECI_LOG_LEVEL",
@@ -23,7 +22,7 @@ pub struct ControllerArgs {
     )]
     pub log_level: Targets,
 
-    /// Where /healthz, /readyz and /metrics are served.
+    /// The address of /healthz, /readyz and /metrics.
     #[arg(
         long,
         env = "KUBECI_ADMIN_ADDRESS",
@@ -32,23 +31,23 @@ pub struct ControllerArgs {
     )]
     pub admin_address: SocketAddr,
 
-    /// The operator's own namespace, which holds its lease and its helper pods
-    /// [default: `POD_NAMESPACE`, else the namespace of the kubeconfig or service account].
+    /// The operator's own namespace, with its Lease and its sweep pods
+    /// [default: `POD_NAMESPACE`, otherwise the namespace of the kubeconfig or ServiceAccount].
     #[arg(long, env = "KUBECI_NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// The name under which this process holds the lease; no two processes may share one
-    /// [default: `POD_NAME`, else host name and process id].
+    /// The name of this replica in the Lease. No two replicas may have the same name
+    /// [default: `POD_NAME`, otherwise the host name and the process id].
     #[arg(long, env = "KUBECI_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// One line of text for each entry.
     Text,
-    /// One JSON object a line, for log collectors.
+    /// One JSON object per line, for log collectors.
     Json,
 }
 
@@ -67,12 +66,13 @@ impl ControllerArgs {
     }
 }
 
-/// A word without `=` must be a level; tracing takes a misspelt one for the name of a module.
+/// A word without `=` must be a level, because tracing reads a misspelt level as the name of a module.
 fn log_level(levels: &str) -> Result<Targets, String> {
     let bare = levels.split(',').filter(|part| !part.contains('='));
     for level in bare {
-        LevelFilter::from_str(level)
-            .map_err(|_| format!("{level:?} is none of off, error, warn, info, debug, trace"))?;
+        LevelFilter::from_str(level).map_err(|_| {
+            format!("{level:?} is not a log level; use off, error, warn, info, debug or trace")
+        })?;
     }
     levels.parse().map_err(|error| format!("{error}"))
 }

@@ -10,24 +10,26 @@ use crate::{EndedTask, lease::LeaseLost};
 pub enum Error {
     /// Neither a kubeconfig nor a service account was found.
     #[error(
-        "no cluster to connect to; set KUBECONFIG to the path of a kubeconfig file, or run this as a pod \
-         with a service account: {0}"
+        "no cluster is configured; set KUBECONFIG to the path of a kubeconfig file, or run the operator in a pod \
+         with a ServiceAccount: {0}"
     )]
     NoCluster(#[source] InferConfigError),
 
     /// The kubeconfig or service account was found, but no client can be made of it.
-    #[error("cannot use the configured cluster; check the kubeconfig's user and certificates: {0}")]
+    #[error(
+        "cannot create a client for the cluster; check the user and the certificates of the kubeconfig: {0}"
+    )]
     Client(#[source] kube::Error),
 
     /// The kubeconfig names a proxy that cannot be used.
     #[error(
-        "cannot use the proxy {0}; write proxy-url (or HTTPS_PROXY) as http://HOST:PORT, https://HOST:PORT \
+        "cannot use the proxy {0}; set proxy-url (or HTTPS_PROXY) to http://HOST:PORT, https://HOST:PORT \
          or socks5://HOST:PORT"
     )]
     Proxy(String),
 
     /// The admin server cannot listen.
-    #[error("cannot serve on {address}; give a free address with --admin-address: {source}")]
+    #[error("cannot listen on {address}; set --admin-address to a free address: {source}")]
     Admin {
         /// The requested address.
         address: SocketAddr,
@@ -36,7 +38,7 @@ pub enum Error {
     },
 
     /// The process has no name to hold the lease with.
-    #[error("the name of this host is unknown; give this process a name with --identity: {0}")]
+    #[error("the host name is unknown; set --identity: {0}")]
     Hostname(#[source] std::io::Error),
 
     /// Signal handlers cannot be installed.
@@ -44,7 +46,7 @@ pub enum Error {
     Signals(#[source] std::io::Error),
 
     /// The lease was lost; the process exits so that it does not run beside the next leader.
-    #[error("no longer the leader, restarting is safe: {0}")]
+    #[error("the process is no longer the leader, restart it: {0}")]
     LeaseLost(#[from] LeaseLost),
 
     /// The operator failed.
@@ -52,11 +54,11 @@ pub enum Error {
     Operator(#[source] BoxError),
 
     /// The operator's main task panicked.
-    #[error("the operator's main task panicked: {0}")]
+    #[error("the main task of the operator panicked: {0}")]
     Panicked(#[source] tokio::task::JoinError),
 
     /// The operator's main task ended without a signal.
-    #[error("the operator's main task ended unexpectedly")]
+    #[error("the main task of the operator has ended unexpectedly")]
     Ended,
 
     /// A task that must not end has ended.
@@ -64,7 +66,7 @@ pub enum Error {
     TaskEnded(#[from] EndedTask),
 
     /// The operator did not stop in time after a signal.
-    #[error("the operator did not stop within {0:?}; a restart repeats what it was doing")]
+    #[error("the operator did not stop within {0:?}; the next leader repeats the unfinished work")]
     Unfinished(Duration),
 }
 
@@ -89,7 +91,7 @@ mod tests {
         let os = std::io::Error::other("no route");
         let http = std::io::Error::other(format!("cannot connect: {os}"));
         let error = Error::Operator(Box::new(Error::Hostname(http)));
-        let text = "the name of this host is unknown; give this process a name with --identity: \
+        let text = "the host name is unknown; set --identity: \
                     cannot connect: no route";
         assert_eq!(with_causes(&error), text);
     }

@@ -56,7 +56,7 @@ impl EventRecorder {
             reason = event.reason,
             namespace = regarding.namespace,
             name = regarding.name,
-            "an Event was not recorded: {}",
+            "cannot write an Event: {}",
             message(&error)
         );
     }

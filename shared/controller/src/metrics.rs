@@ -197,24 +197,24 @@ impl Metrics {
         registry.register("reconcile", "Reconciliations", self.reconciles.clone());
         registry.register_with_unit(
             "reconcile_duration",
-            "Duration of a reconciliation, without its wait in the queue",
+            "Duration of a reconciliation, without its time in the queue",
             Unit::Seconds,
             self.reconcile_duration.clone(),
         );
         registry.register(
             "queue_depth",
-            "Objects that are due and wait to be reconciled",
+            "Objects in the queue that are due",
             self.queue_depth.clone(),
         );
         registry.register_with_unit(
             "queue_wait",
-            "Time from when an object was due to the start of its reconciliation",
+            "Time in the queue, from the time when an object was due",
             Unit::Seconds,
             self.queue_wait.clone(),
         );
         registry.register(
             "watch_restarts",
-            "Watches that failed and were restarted",
+            "Watches that failed and were started again",
             self.watch_restarts.clone(),
         );
         registry.register(
@@ -224,17 +224,17 @@ impl Metrics {
         );
         registry.register(
             "api_requests",
-            "Attempts at requests to the API server",
+            "Requests to the API server, each attempt",
             self.api_requests.clone(),
         );
         registry.register(
             "api_slots",
-            "Slots for requests in flight; fewer when the API server is slow",
+            "Limit of requests in flight; it decreases when the API server is slow",
             self.api_slots.clone(),
         );
         registry.register(
             "api_slots_used",
-            "Slots that requests in flight use",
+            "Slots in use by requests in flight",
             self.api_slots_used.clone(),
         );
         registry.register(

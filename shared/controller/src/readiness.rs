@@ -59,9 +59,12 @@ impl Readiness {
         match &*state {
             State::Connecting => (
                 false,
-                "waiting for the API server to show the lease\n".to_owned(),
+                "waiting for the first read of the Lease\n".to_owned(),
             ),
-            State::StandingBy { leader } => (true, format!("standing by, {leader} leads\n")),
+            State::StandingBy { leader } => (
+                true,
+                format!("waiting for the Lease, {leader} is the leader\n"),
+            ),
             State::Leading { conditions } => (
                 !conditions.is_empty() && conditions.values().all(|done| *done),
                 leading(conditions),
@@ -129,7 +132,10 @@ mod tests {
         let readiness = Readiness::default();
         assert!(!readiness.report().0);
         readiness.standing_by("other-1");
-        let ready = (true, "standing by, other-1 leads\n".to_owned());
+        let ready = (
+            true,
+            "waiting for the Lease, other-1 is the leader\n".to_owned(),
+        );
         assert_eq!(readiness.report(), ready);
     }
 

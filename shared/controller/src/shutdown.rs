@@ -18,7 +18,7 @@ pub fn on_signal() -> Result<CancellationToken, Error> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if cancelled.is_cancelled() {
-                tracing::warn!(signal = name, "second signal, exiting at once");
+                tracing::warn!(signal = name, "second signal; exiting immediately");
                 std::process::exit(1);
             }
             tracing::info!(signal = name, "stopping");

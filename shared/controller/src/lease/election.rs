@@ -85,7 +85,7 @@ impl Candidate {
                         Ok(()) => failures = 0,
                         Err(error) => {
                             failures += 1;
-                            self.log_error(&mut logged_of_watch, "cannot watch the lease", &error);
+                            self.log_error(&mut logged_of_watch, "cannot watch the Lease", &error);
                         }
                     }
                 }
@@ -93,7 +93,7 @@ impl Candidate {
                 Err(error) if error.is_conflict() => {}
                 Err(error) => {
                     failures += 1;
-                    self.log_error(&mut logged, "cannot get the lease", &error);
+                    self.log_error(&mut logged, "cannot get the Lease", &error);
                 }
             }
             if failures > 0 {
@@ -186,7 +186,7 @@ impl Candidate {
     fn log_holder(&self, logged: &mut String, holder: &str) {
         if changed(logged, holder) {
             let (lease, namespace) = (&self.name, &self.namespace);
-            tracing::info!(lease, namespace, leader = holder, "standing by");
+            tracing::info!(lease, namespace, leader = holder, "waiting for the Lease");
         }
     }
 
@@ -194,7 +194,7 @@ impl Candidate {
         let why = self.explain(error);
         if changed(logged, &why) {
             let (lease, namespace) = (&self.name, &self.namespace);
-            tracing::warn!(lease, namespace, "{what}, retrying: {why}");
+            tracing::warn!(lease, namespace, "{what}; retrying: {why}");
         }
     }
 
@@ -205,7 +205,7 @@ impl Candidate {
                 "{error}; allow get, watch, create and update of leases.coordination.k8s.io in namespace {namespace}"
             ),
             LeaseError::Rejected(status) if status.is_not_found() => format!(
-                "{error}; create the namespace {namespace} or give another with --namespace"
+                "{error}; create the namespace {namespace}, or set --namespace to another one"
             ),
             _ => error.to_string(),
         }
@@ -230,13 +230,13 @@ pub struct HeldLease {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseLost {
     /// Another process holds it.
-    #[error("{holder} has taken the lease")]
+    #[error("{holder} holds the Lease")]
     Taken {
         /// The identity of the other process.
         holder: String,
     },
     /// The lease was deleted or released.
-    #[error("the lease was deleted or released by another client")]
+    #[error("another client deleted or released the Lease")]
     Gone,
 }
 
@@ -285,7 +285,7 @@ impl HeldLease {
                 () = sleep_until(self.renewed + RENEW_DEADLINE), if !fenced => {
                     fenced = true;
                     tracing::warn!(
-                        "the lease was not renewed for {} s: changes wait until it is",
+                        "the Lease was not renewed for {} s; writes wait until it is renewed",
                         RENEW_DEADLINE.as_secs()
                     );
                 }
@@ -293,7 +293,7 @@ impl HeldLease {
                     Ok(renewal) => break (sent, renewal),
                     Err(error) => {
                         failures += 1;
-                        tracing::warn!("cannot renew the lease, retrying: {error}");
+                        tracing::warn!("cannot renew the Lease; retrying: {error}");
                         due = Instant::now() + BACKOFF.delay(failures);
                     }
                 },
@@ -326,9 +326,9 @@ impl HeldLease {
             }
         };
         match timeout(RELEASE_TIMEOUT, released).await {
-            Ok(Ok(())) => tracing::info!("lease released"),
-            Ok(Err(error)) => tracing::warn!("the lease is not released and expires: {error}"),
-            Err(_) => tracing::warn!("the lease is not released and expires: no answer"),
+            Ok(Ok(())) => tracing::info!("Lease released"),
+            Ok(Err(error)) => tracing::warn!("cannot release the Lease, it will expire: {error}"),
+            Err(_) => tracing::warn!("cannot release the Lease, it will expire: no answer"),
         }
     }
 }

@@ -134,7 +134,7 @@ async fn replaced_leader_loses_its_lease() {
     let other = record::acquired(server.lease().unwrap(), "b", crate::now());
     server.put(&other);
     let lost = leader.await.unwrap();
-    assert_eq!(lost.to_string(), "b has taken the lease");
+    assert_eq!(lost.to_string(), "b holds the Lease");
     sleep(SECOND * 13).await;
     assert!(!fence.is_open());
 }
