@@ -5,43 +5,44 @@ use kubeci_plan::NamedEdge;
 
 use crate::error::Error;
 
-/// Where the kubelet looks for a container's termination message, unless its pod says otherwise.
+/// The default file of a container's termination message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 pub const HELP: &str = "\
-Stands in front of a step's command in a kubeci relay pod: waits for the steps
-that it depends on, runs it, and records how it ended.
+Runs the command of a step in a kubeci relay pod: waits for the dependencies of
+the step, starts the command, and records its result.
 
 Usage:
   step-runner install --bin DIR --relay DIR STEP...
       Prepares a pod, in its first container: copies itself to <bin>/step-runner,
-      makes a folder in the relay for each step, and ends once `installed` runs.
+      creates a folder in the relay for each step, and ends after `installed` has
+      started.
 
   step-runner installed --relay DIR
-      Ends when the pod is prepared. As that container's postStart hook it holds
-      the others back until then.
+      Ends when the pod is prepared. It is the postStart hook of the first
+      container: the kubelet starts the other containers after it has ended.
 
   step-runner run --relay DIR --step NAME [--needs STEP,...] [--dir DIR] -- COMMAND [ARG...]
-      Runs COMMAND once all needed steps have completed. Their common volume is
-      mounted read-only at DIR, its subPath NAME writable at DIR/NAME.
+      Runs COMMAND after all needed steps have completed. The volume of the relay
+      is mounted read-only at DIR, and its subPath NAME writable at DIR/NAME.
 
 Options:
-      --bin DIR              Where the steps find this program
+      --bin DIR              The folder of this program in the steps
       --relay DIR            The volume that the steps of the pod share
-      --step NAME            The step that is run
-      --needs STEP,...       The steps that must have completed before
-      --dir DIR              The command's working directory, an absolute path;
+      --step NAME            The step to run
+      --needs STEP,...       The steps that must complete before
+      --dir DIR              The working directory of the command, an absolute path;
                              created if it is missing when the command starts
-      --termination-log FILE The file from which the kubelet reads how the step ended
+      --termination-log FILE The file from which the kubelet reads the result
                              [default: /dev/termination-log]
   -h, --help                 Print this
   -V, --version              Print the version
 
 Exit codes of run:
-  COMMAND's own, or 128 and the signal that killed it;
-  77   skipped: a needed step did not complete, or stopped while it waited
+  that of COMMAND, or 128 and the number of the signal that ended it;
+  77   skipped: a needed step did not complete, or a signal stopped the wait
   125  step-runner itself failed; its message says what to do
-  126  COMMAND cannot be executed, or its working directory not be entered
+  126  COMMAND cannot be executed, or its working directory cannot be used
   127  COMMAND was not found
 ";
 
@@ -165,7 +166,7 @@ fn absolute(path: OsString) -> Result<PathBuf, Error> {
         return Ok(path);
     }
     usage(format!(
-        "the working directory '{}' is no absolute path",
+        "the working directory '{}' is not an absolute path",
         path.display()
     ))
 }
@@ -173,12 +174,12 @@ fn absolute(path: OsString) -> Result<PathBuf, Error> {
 /// The text forms of edges, with commas between them.
 fn edges(list: &OsStr, own: &str) -> Result<Vec<NamedEdge<String>>, Error> {
     let Some(list) = list.to_str() else {
-        return usage(format!("'{}' is no list of steps", list.display()));
+        return usage(format!("'{}' is not a list of steps", list.display()));
     };
     let texts = list.split(',').filter(|text| !text.is_empty());
     let edges: Vec<_> = texts.map(edge).collect::<Result<_, _>>()?;
     if edges.iter().any(|edge| edge.from == own) {
-        return usage(format!("step {own} cannot need itself"));
+        return usage(format!("the step {own} cannot need itself"));
     }
     Ok(edges)
 }
@@ -189,7 +190,7 @@ fn edge(text: &str) -> Result<NamedEdge<String>, Error> {
     Ok(NamedEdge { from, kind })
 }
 
-/// A name that is a folder's as well, and leads to no other.
+/// The name of a step, which is also the name of its folder.
 fn step_name(name: &OsStr) -> Result<String, Error> {
     let allowed = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
     match name.to_str() {
@@ -197,7 +198,7 @@ fn step_name(name: &OsStr) -> Result<String, Error> {
             Ok(text.to_owned())
         }
         _ => usage(format!(
-            "'{}' is no step's name: lower-case letters, digits and -",
+            "'{}' is not the name of a step; use lower-case letters, digits and '-'",
             name.display()
         )),
     }
@@ -256,25 +257,25 @@ mod tests {
             ("run --step b --relay", "--relay needs a value"),
             (
                 "run --step ../b --relay /r -- x",
-                "'../b' is no step's name",
+                "'../b' is not the name of a step",
             ),
             (
                 "run --step b --relay /r --needs a,.absent -- x",
-                "'.absent' is no step's name",
+                "'.absent' is not the name of a step",
             ),
             (
                 "run --step b --relay /r --needs a,b -- x",
-                "step b cannot need itself",
+                "the step b cannot need itself",
             ),
             ("run --step b --relay /r sh", "unknown argument 'sh'"),
             (
                 "run --step b --relay /r --dir src -- x",
-                "the working directory 'src' is no absolute path",
+                "the working directory 'src' is not an absolute path",
             ),
             ("install --relay /r a", "--bin is missing"),
             (
                 "install --bin /b --relay /r --force a",
-                "'--force' is no step's name",
+                "'--force' is not the name of a step",
             ),
         ];
         for (line, message) in wrong {

@@ -37,8 +37,8 @@ fn enter(dir: &Path) -> Result<(), NotStarted> {
     made.map_err(|error| NotStarted {
         exit_code: exit_code::NOT_EXECUTABLE,
         message: format!(
-            "the working directory {} cannot be entered: {error}; let an earlier step make it for the \
-             container's user, or correct workingDir",
+            "the working directory {} cannot be used: {error}; create it in an earlier step for the user of the \
+             container, or correct workingDir",
             dir.display()
         ),
     })
@@ -67,9 +67,8 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
     let name = program.display();
     let (exit_code, message) = match error.kind() {
         io::ErrorKind::NotFound if exists(program) => {
-            let message = format!(
-                "{name} cannot be executed: the image lacks the interpreter or loader that it names"
-            );
+            let message =
+                format!("{name} cannot be executed: its interpreter or loader is not in the image");
             (exit_code::NOT_EXECUTABLE, message)
         }
         io::ErrorKind::NotFound if is_path(program) => (
@@ -81,20 +80,20 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
             (
                 exit_code::NOT_FOUND,
                 format!(
-                    "{name} was not found in the image's PATH, {}",
+                    "{name} was not found in the PATH of the image, {}",
                     path.display()
                 ),
             )
         }
         io::ErrorKind::PermissionDenied => {
             let message = format!(
-                "{name} cannot be executed: it is a folder, or not executable for the container's user"
+                "{name} cannot be executed: it is a directory, or the user of the container may not execute it"
             );
             (exit_code::NOT_EXECUTABLE, message)
         }
         _ if error.raw_os_error() == Some(nix::libc::ENOEXEC) => {
             let message = format!(
-                "{name} cannot be executed: neither a script that begins with #! nor a program for this machine"
+                "{name} cannot be executed: it is not a script that begins with #!, and not a program for the architecture of the node"
             );
             (exit_code::NOT_EXECUTABLE, message)
         }

@@ -42,7 +42,7 @@ pub fn ended(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<End
             lock::shared(&record).map_err(Error::io("lock", relay.record(step)))?;
             Ok(read(&record))
         }
-        Err(error) => Ok(failed(format!("left no record in the relay ({error})"))),
+        Err(error) => Ok(failed(format!("has no record in the relay ({error})"))),
     }
 }
 
@@ -90,7 +90,9 @@ fn read(file: &File) -> Ended {
         Some(Outcome::Failed) => "failed",
         Some(Outcome::Skipped) => "was skipped",
         None => {
-            return failed("died without saying how it ended, as one that is out of memory".into());
+            return failed(
+                "ended without a result, for example because it used too much memory".into(),
+            );
         }
     };
     Ended {

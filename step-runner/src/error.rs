@@ -13,17 +13,17 @@ pub enum Error {
         error: io::Error,
     },
     #[error(
-        "cannot {action}: {error}; allow it in the container's seccomp profile, RuntimeDefault does"
+        "cannot {action}: {error}; allow it in the seccomp profile of the container, as RuntimeDefault does"
     )]
     Refused {
         action: &'static str,
         error: io::Error,
     },
-    #[error("the relay {} has no step {step}; name it in the pod's `step-runner install`", relay.display())]
+    #[error("the relay {} has no step {step}; add it to the arguments of `step-runner install`", relay.display())]
     NotInstalled { step: String, relay: PathBuf },
-    #[error("step {step} has run in this relay before, and a step runs once; create another pod")]
+    #[error("the step {step} has already run in this relay; create another pod")]
     RanBefore { step: String },
-    #[error("{} is not the folder of step {step}; mount the relay there with subPath: {step}", folder.display())]
+    #[error("{} is not the folder of the step {step}; mount the relay there with subPath: {step}", folder.display())]
     Miswired { step: String, folder: PathBuf },
 }
 
@@ -47,10 +47,10 @@ impl Error {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            "every user needs the rights to it that `step-runner install` gives"
+            "restore the mode that `step-runner install` sets, so that all users have access"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            "mount the step's own folder of the relay without readOnly"
+            "mount the folder of the step in the relay without readOnly"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room on the node, or raise the volume's sizeLimit"

@@ -67,7 +67,7 @@ impl Relay<'_> {
                 step: step.to_owned(),
                 relay: self.0.to_owned(),
             },
-            _ => Error::io("look at", self.mark(step))(error),
+            _ => Error::io("read", self.mark(step))(error),
         })
     }
 }

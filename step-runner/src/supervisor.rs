@@ -84,7 +84,7 @@ fn why_skipped(
                 let need = &needs[ended.len()].from;
                 ended.push(dependency::ended(relay, need, |until| {
                     locked(step).state = State::Waiting(match until {
-                        Until::Up => format!("{need}, whose container is not up yet"),
+                        Until::Up => format!("{need}, whose container has not started"),
                         Until::Ended => need.clone(),
                     });
                 })?);

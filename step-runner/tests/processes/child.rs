@@ -46,7 +46,7 @@ fn failed_start_is_logged_and_recorded() {
         (
             Box::new(named("no-such")),
             127,
-            "no-such was not found in the image's PATH, /",
+            "no-such was not found in the PATH of the image, /",
         ),
         (
             Box::new(named("/no/such")),
@@ -57,22 +57,22 @@ fn failed_start_is_logged_and_recorded() {
         (
             Box::new(named("/")),
             126,
-            "it is a folder, or not executable for the container's user",
+            "it is a directory, or the user of the container may not execute it",
         ),
         (
             Box::new(move |relay| file(relay, 0o644, "#!/bin/sh\n")),
             126,
-            "not executable",
+            "may not execute it",
         ),
         (
             Box::new(move |relay| file(relay, 0o755, "#!/no/such\n")),
             126,
-            "lacks the interpreter",
+            "its interpreter or loader is not in the image",
         ),
         (
             Box::new(move |relay| file(relay, 0o755, "echo\n")),
             126,
-            "neither a script that begins with #!",
+            "not a script that begins with #!",
         ),
     ];
     for (program, code, message) in cases {
@@ -170,7 +170,7 @@ fn unusable_working_directory_is_reported() {
     fs::write(&file, "").unwrap();
     assert_eq!(relay.start_in(&file, "a", &[], ":").code(), 126);
     let said = relay.message("a");
-    let expected = format!("the working directory {} cannot be entered", file.display());
+    let expected = format!("the working directory {} cannot be used", file.display());
     assert!(said.starts_with(&expected), "{said}");
     assert_eq!(relay.record("a").started_at(), None);
     assert_eq!(relay.sh("b", &["a"], ":").code(), 77);
@@ -252,7 +252,7 @@ fn long_termination_message_is_cut_after_record() {
             .code(),
         0
     );
-    assert!(relay.told("a").len() <= 4096);
+    assert!(relay.termination_message("a").len() <= 4096);
     assert!(relay.message("a").len() > 3900);
     assert_eq!(relay.sh("b", &["a"], ":").code(), 0);
 }

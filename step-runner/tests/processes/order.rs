@@ -68,7 +68,7 @@ fn killed_dependency_has_failed() {
         assert!(
             relay
                 .message(step)
-                .starts_with("a died without saying how it ended")
+                .starts_with("a ended without a result")
         );
     }
     relay.release("a");
@@ -84,7 +84,7 @@ fn step_waits_for_a_container_not_yet_up() {
     d.until_asleep();
     d.signal("TERM");
     assert_eq!(d.code(), i32::from(exit_code::SKIPPED));
-    let message = "stopped by SIGTERM while it waited for b, whose container is not up yet";
+    let message = "stopped by SIGTERM while it waited for b, whose container has not started";
     assert_eq!(relay.message("d"), message);
     assert_eq!(relay.sh("b", &[], ":").code(), 0);
     assert_eq!(c.code(), 0);
@@ -133,7 +133,8 @@ fn wrong_wiring_is_reported_and_fails_dependents() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(
-        said("a", &["z"]).contains("has no step z; name it in the pod's `step-runner install`")
+        said("a", &["z"])
+            .contains("has no step z; add it to the arguments of `step-runner install`")
     );
     assert!(said("z", &[]).contains("has no step z"));
     assert_eq!(
@@ -141,7 +142,7 @@ fn wrong_wiring_is_reported_and_fails_dependents() {
         i32::from(exit_code::SKIPPED)
     );
     assert_eq!(relay.message("b"), "a failed");
-    assert!(said("b", &[]).contains("step b has run in this relay before"));
+    assert!(said("b", &[]).contains("the step b has already run in this relay"));
     assert!(relay.message("z").contains("has no step z"));
 }
 
@@ -163,7 +164,7 @@ fn runner_without_a_record_fails_dependents() {
     assert!(
         relay
             .message("b")
-            .starts_with("a left no record in the relay")
+            .starts_with("a has no record in the relay")
     );
 }
 

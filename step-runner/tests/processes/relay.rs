@@ -132,15 +132,15 @@ impl Relay {
         self.path(&format!("logs/{step}"))
     }
 
-    /// What the kubelet would read.
-    pub fn told(&self, step: &str) -> String {
+    /// The termination message, as the kubelet reads it.
+    pub fn termination_message(&self, step: &str) -> String {
         fs::read_to_string(self.log(step)).unwrap()
     }
 
     pub fn record(&self, step: &str) -> Record {
-        let told = self.told(step);
-        told.parse()
-            .unwrap_or_else(|error| panic!("{step}: {told:?}: {error}"))
+        let text = self.termination_message(step);
+        text.parse()
+            .unwrap_or_else(|error| panic!("{step}: {text:?}: {error}"))
     }
 
     pub fn message(&self, step: &str) -> String {
@@ -156,7 +156,7 @@ impl Relay {
 
     pub fn until_running(&self, step: &str) {
         until(&format!("{step} runs"), || {
-            self.told(step)
+            self.termination_message(step)
                 .parse()
                 .is_ok_and(|it: Record| matches!(it.stage, Stage::Running { .. }))
         });

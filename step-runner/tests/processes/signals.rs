@@ -15,7 +15,7 @@ fn trap(relay: &Relay, signal: &str) -> String {
 
 #[test]
 fn signals_are_passed_on() {
-    // All but those that cannot be caught, that tell of children, or that a process causes itself.
+    // All signals except those that cannot be caught, that report children, or that a process causes itself.
     for number in (1..=31).filter(|it| ![4, 8, 9, 11, 17, 19].contains(it)) {
         let number = &number.to_string();
         let relay = Relay::of(&["a"]);
