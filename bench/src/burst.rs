@@ -8,7 +8,7 @@ use kubeci_e2e::Test;
 use serde_json::json;
 
 use crate::fire::{create, trigger_of, workflow};
-use crate::sightings::Sightings;
+use crate::observations::Observations;
 use crate::table::row;
 
 const OBJECTS: usize = 200;
@@ -18,7 +18,7 @@ pub async fn measure(test: &Test) {
     let step = json!({"name": "never", "image": "alpine"});
     let nowhere = json!({"nodeSelector": {"kube.ci/bench": "no-such-node"}});
     workflow(test, "burst", &[step], &nowhere).await;
-    let plans = Sightings::of(test, |it: &Workplan| trigger_of(it).into_iter().collect()).await;
+    let plans = Observations::of(test, |it: &Workplan| trigger_of(it).into_iter().collect()).await;
     let start = Instant::now();
     futures::stream::iter(0..OBJECTS)
         .for_each_concurrent(AT_ONCE, async |index| {

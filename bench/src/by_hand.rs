@@ -10,16 +10,16 @@ use kubeci_e2e::Test;
 use serde_json::{Value, json};
 
 use crate::shapes::HandMade;
-use crate::sightings::{Sightings, ended_containers};
+use crate::observations::{Observations, ended_containers};
 
 pub struct ByHand<'a> {
     test: &'a Test,
-    ends: Sightings,
+    ends: Observations,
 }
 
 impl<'a> ByHand<'a> {
     pub async fn begin(test: &'a Test) -> Self {
-        let ends = Sightings::of(test, |pod: &Pod| {
+        let ends = Observations::of(test, |pod: &Pod| {
             all_ended(pod).then(|| pod.name_any()).into_iter().collect()
         })
         .await;

@@ -7,7 +7,7 @@ use kubeci_api::{Phase, Workplan};
 use kubeci_e2e::{Test, eventually};
 use serde_json::{Value, json};
 
-use crate::sightings::Sightings;
+use crate::observations::Observations;
 
 /// Applies a Workflow on all ConfigMaps of its namespace that carry the label `bench: <name>`.
 pub async fn workflow(test: &Test, name: &str, steps: &[Value], settings: &Value) {
@@ -55,8 +55,8 @@ pub async fn plan_of(test: &Test, workflow: &str, trigger: &str) -> String {
 }
 
 /// When Workplans are seen to be `completed`, by the names of the ConfigMaps that fired them.
-pub async fn completions(test: &Test) -> Sightings {
-    Sightings::of(test, |plan: &Workplan| {
+pub async fn completions(test: &Test) -> Observations {
+    Observations::of(test, |plan: &Workplan| {
         let phase = plan.status.as_ref().and_then(|it| it.phase);
         let completed = phase == Some(Phase::Completed);
         trigger_of(plan).filter(|_| completed).into_iter().collect()

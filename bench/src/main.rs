@@ -13,7 +13,7 @@ mod relay_handover;
 mod requests;
 mod shapes;
 mod side_by_side;
-mod sightings;
+mod observations;
 mod simulated_node;
 mod table;
 mod throughput;

@@ -12,26 +12,25 @@ use kubeci_e2e::Test;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// The longest chain's, in pods made by hand.
+/// The time limit of the longest chain, in pods without the operator.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// When a watch of ours first showed what we look for, by a key.
+/// The times at which a watch first returned each key.
 #[derive(Clone, Default)]
-pub struct Sightings {
+pub struct Observations {
     seen: Arc<Mutex<HashMap<String, Instant>>>,
     changed: Arc<Notify>,
 }
 
-impl Sightings {
-    /// Watches the objects of one kind in the test's namespace from now on; each is looked for what `keys`
-    /// finds in it.
+impl Observations {
+    /// Watches the objects of one kind in the test's namespace from now on, and records the `keys` of each object.
     pub async fn of<K>(test: &Test, keys: impl Fn(&K) -> Vec<String> + Send + 'static) -> Self
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + Send + 'static,
         K: serde::de::DeserializeOwned,
         K::DynamicType: Default,
     {
-        let sightings = Self::default();
+        let observations = Self::default();
         let api = test.api::<K>();
         let mut version = api
             .list(&kube::api::ListParams::default())
@@ -40,7 +39,7 @@ impl Sightings {
             .metadata
             .resource_version
             .unwrap_or_default();
-        let recorder = sightings.clone();
+        let recorder = observations.clone();
         tokio::spawn(async move {
             loop {
                 let stream = api
@@ -56,7 +55,7 @@ impl Sightings {
                 }
             }
         });
-        sightings
+        observations
     }
 
     fn record(&self, keys: Vec<String>) {
@@ -68,10 +67,10 @@ impl Sightings {
         self.changed.notify_waiters();
     }
 
-    /// When `key` was first seen; waits until it is.
+    /// When `key` was first observed. Waits until then.
     pub async fn when(&self, key: &str) -> Instant {
         let seen = timeout(PATIENCE, self.wait(key)).await;
-        seen.unwrap_or_else(|_| panic!("{key} is not seen within {PATIENCE:?}"))
+        seen.unwrap_or_else(|_| panic!("{key} is not observed within {PATIENCE:?}"))
     }
 
     async fn wait(&self, key: &str) -> Instant {
@@ -84,12 +83,12 @@ impl Sightings {
         }
     }
 
-    /// When `key` was first seen.
+    /// When `key` was first observed.
     fn at(&self, key: &str) -> Option<Instant> {
         self.seen.lock().expect("a lock").get(key).copied()
     }
 
-    /// How many were seen.
+    /// The number of observed keys.
     pub fn count(&self) -> usize {
         self.seen.lock().expect("a lock").len()
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::fire::{create, workflow};
 use crate::shapes::chain;
-use crate::sightings::{Sightings, ended_containers};
+use crate::observations::{Observations, ended_containers};
 use crate::table::row;
 
 const CHAINS: usize = 6;
@@ -20,7 +20,7 @@ pub async fn measure(test: &Test) {
         step["isolate"] = json!(true);
     }
     workflow(test, "handover", &steps, &json!({"execution": "Pods"})).await;
-    let pods = Sightings::of(test, |it: &Pod| {
+    let pods = Observations::of(test, |it: &Pod| {
         let labels = it.labels();
         let plan = labels
             .get(names::WORKPLAN_LABEL)

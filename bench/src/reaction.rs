@@ -10,7 +10,7 @@ use kubeci_e2e::Test;
 use serde_json::json;
 
 use crate::fire::{create, trigger_of, workflow};
-use crate::sightings::Sightings;
+use crate::observations::Observations;
 use crate::table::row;
 
 const EVENTS: usize = 200;
@@ -19,9 +19,9 @@ pub async fn measure(test: &Test) {
     let step = json!({"name": "never", "image": "alpine"});
     let nowhere = json!({"nodeSelector": {"kube.ci/bench": "no-such-node"}});
     workflow(test, "reaction", &[step], &nowhere).await;
-    let events = Sightings::of(test, |it: &ConfigMap| vec![it.name_any()]).await;
-    let plans = Sightings::of(test, |it: &Workplan| trigger_of(it).into_iter().collect()).await;
-    let pods = Sightings::of(test, |it: &Pod| {
+    let events = Observations::of(test, |it: &ConfigMap| vec![it.name_any()]).await;
+    let plans = Observations::of(test, |it: &Workplan| trigger_of(it).into_iter().collect()).await;
+    let pods = Observations::of(test, |it: &Pod| {
         it.labels()
             .get(names::WORKPLAN_LABEL)
             .cloned()

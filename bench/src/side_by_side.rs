@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::by_hand::ByHand;
 use crate::fire::{clear, completions, create, plan_of, workflow};
 use crate::shapes::{HandMade, Shape, chain, diamond, document};
-use crate::sightings::Sightings;
+use crate::observations::Observations;
 use crate::table::{mean, spread};
 
 pub fn header() {
@@ -34,7 +34,7 @@ pub async fn measure(test: &Test) {
 
 struct Bench<'a> {
     test: &'a Test,
-    completed: Sightings,
+    completed: Observations,
     by_hand: ByHand<'a>,
 }
 
@@ -132,7 +132,7 @@ impl Bench<'_> {
     }
 }
 
-/// The kubelet looks at its containers once a second, and the round before ended at such a look: the rounds
+/// The kubelet checks its containers once a second, and the previous round ended at such a check: the rounds
 /// begin at phases that divide the second evenly.
 fn phase(round: usize, rounds: usize) -> Duration {
     Duration::from_millis((1000 * round / rounds) as u64)

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use step_runner::record::{End, Record, Stage};
 use tokio::task::JoinSet;
 
-/// A node is taken for dead after 40 s without a sign of life.
+/// A node without a heartbeat for 40 s becomes not ready.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// The most pods whose statuses are written at the same time.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::fire::{clear, create, workflow};
 use crate::shapes::chain;
-use crate::sightings::Sightings;
+use crate::observations::Observations;
 use crate::simulated_node::SimulatedNode;
 
 const RUNS: usize = 500;
@@ -63,7 +63,7 @@ fn merged(one: &Value, other: &Value) -> Value {
 }
 
 /// From the first of `RUNS` creations until the last is seen to have ended.
-async fn timed(ended: &Sightings, prefix: &str, start_one: impl AsyncFn(String)) -> Duration {
+async fn timed(ended: &Observations, prefix: &str, start_one: impl AsyncFn(String)) -> Duration {
     let start = Instant::now();
     let name = |index: usize| format!("{prefix}-{index}");
     futures::stream::iter(0..RUNS)
@@ -77,7 +77,7 @@ async fn timed(ended: &Sightings, prefix: &str, start_one: impl AsyncFn(String))
 }
 
 async fn bare_pods(test: &Test, place: &Value) -> Duration {
-    let ended = Sightings::of(test, |pod: &Pod| {
+    let ended = Observations::of(test, |pod: &Pod| {
         let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
         let ended = phase == Some("Succeeded");
         ended.then(|| pod.name_any()).into_iter().collect()
@@ -123,7 +123,7 @@ async fn by_events(test: &Test, what: &str, settings: &Value) -> Duration {
 
 /// Workplans without a Workflow.
 async fn by_hand(test: &Test, order: &str, settings: &Value) -> Duration {
-    let ended = Sightings::of(test, |plan: &Workplan| {
+    let ended = Observations::of(test, |plan: &Workplan| {
         let phase = plan.status.as_ref().and_then(|it| it.phase);
         let completed = phase == Some(Phase::Completed);
         completed.then(|| plan.name_any()).into_iter().collect()

@@ -15,7 +15,7 @@ export LC_ALL=C
 unset LANGUAGE
 [[ -d ${TMPDIR-/} ]] || unset TMPDIR
 [[ ${HOME-} ]] || { unset HOME && export HOME=~; }
-# Where sudo, su and a shell older than the installation do not look.
+# Folders that are not in the PATH of sudo, su, or a shell started before the installation.
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 
 # Rust: the toolchain, the target folder and the targets that the scripts count on.

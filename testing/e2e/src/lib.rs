@@ -24,4 +24,4 @@ pub use operators::{DISRUPTIVE, Operator};
 pub use outage::Component;
 pub use pods::{PodHistory, workspace_of};
 pub use test::{Test, client, run, run_as, run_in_default};
-pub use workplans::{all_in, assert_in_order, duration_between, step, told};
+pub use workplans::{all_in, assert_in_order, duration_between, status_text, step};

@@ -133,8 +133,8 @@ async fn create(client: &Client, nodes: &[String]) {
 impl Shell {
     /// Whether there is a file or folder of this path.
     pub async fn has(&self, path: &str) -> bool {
-        let look = format!("ls -d {path} >/dev/null 2>&1 && echo yes || echo no");
-        match self.sh(&look).await.trim() {
+        let command = format!("ls -d {path} >/dev/null 2>&1 && echo yes || echo no");
+        match self.sh(&command).await.trim() {
             "yes" => true,
             "no" => false,
             other => panic!("whether {path} exists: {other:?}"),

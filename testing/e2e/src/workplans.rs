@@ -141,9 +141,8 @@ pub fn assert_in_order(plan: &Workplan) {
     }
 }
 
-/// What the status of a Workplan tells, but for times, its node and its own name: the same of all that went
-/// alike.
-pub fn told(plan: &Workplan) -> String {
+/// The status of a Workplan without times, its node and its own name. Equal for runs with equal results.
+pub fn status_text(plan: &Workplan) -> String {
     let mut status = plan.status.clone().unwrap_or_default();
     let node = status.node.take().unwrap_or_default();
     (status.started_at, status.finished_at) = (None, None);
@@ -153,8 +152,8 @@ pub fn told(plan: &Workplan) -> String {
     for condition in &mut status.conditions {
         condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
     }
-    let told = format!("{status:#?}").replace(&plan.name_any(), "NAME");
-    told.replace(&format!("the node {node}"), "the node")
+    let text = format!("{status:#?}").replace(&plan.name_any(), "NAME");
+    text.replace(&format!("the node {node}"), "the node")
 }
 
 /// How much later `end` is than `start`, zero when it is not.

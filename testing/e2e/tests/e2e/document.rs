@@ -88,16 +88,16 @@ fn trigger_uid(plan: &Workplan) -> String {
 async fn remembers(test: &Test, plan: &Workplan) {
     let uid = trigger_uid(plan);
     let workflows = test.api::<Workflow>();
-    eventually("the Workflow's status tells what fired", async || {
+    eventually("the Workflow's status records the event", async || {
         let workflow = workflows.get(WORKFLOW).await.map_err(|it| it.to_string())?;
         let generation = workflow.metadata.generation;
         let status = workflow.status.unwrap_or_default();
         let seen = status.last_observed_resource_generation.clone();
-        let told = seen.is_some_and(|it| it.contains_key(&uid))
+        let recorded = seen.is_some_and(|it| it.contains_key(&uid))
             && status.last_workplan == Some(plan.name_any())
             && status.last_observed_generation == generation
             && status.succeeded == Some(1);
-        if told {
+        if recorded {
             Ok(())
         } else {
             Err(format!("{status:?}"))

@@ -73,7 +73,7 @@ async fn left(test: &Test, workflow: &str, left: &[&String], succeeded: i64, fai
 }
 
 async fn the_latest_of_each_end_is_kept(test: &Test) {
-    let sightings = Sightings::of(test);
+    let observations = Observations::of(test);
     verdict(test, "0").await;
     let history = "  history: {succeeded: 1, failed: 1}\n";
     test.apply(&(on_config_maps("kept", VERDICT) + history))
@@ -91,8 +91,8 @@ async fn the_latest_of_each_end_is_kept(test: &Test) {
         last[at] = run_once(test, "kept", object, phase).await;
     }
     left(test, "kept", &[&last[0], &last[1]], 3, 2).await;
-    assert_eq!(sightings.seen().len(), 5, "each event fired once");
-    assert_eq!(sightings.waited(), Vec::<String>::new());
+    assert_eq!(observations.seen().len(), 5, "each event fired once");
+    assert_eq!(observations.waited(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ const STATES: usize = 3;
 async fn a_killed_operator_deletes_and_counts_each_workplan_once() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run_as(Relay, "history-killed", async |test| {
-        let sightings = Sightings::of(test);
+        let observations = Observations::of(test);
         let steps = format!("[{}]", shell("only", "true", ""));
         let manifest = on_config_maps("killed", &steps)
             + "  history: {succeeded: 0, failed: 0}\n  workspace: emptyDir\n";
@@ -184,7 +184,7 @@ async fn a_killed_operator_deletes_and_counts_each_workplan_once() {
             expected += OBJECTS;
             eventually(
                 &format!("{expected} Workplans have fired"),
-                async || match sightings.seen().len() {
+                async || match observations.seen().len() {
                     seen if seen >= expected => Ok(()),
                     seen => Err(seen),
                 },
@@ -197,7 +197,7 @@ async fn a_killed_operator_deletes_and_counts_each_workplan_once() {
         }
         let total = i64::try_from(expected).expect("a number");
         left(test, "killed", &[], total, 0).await;
-        let seen = sightings.seen();
+        let seen = observations.seen();
         let again: Vec<_> = seen.iter().filter(|(_, uids)| uids.len() > 1).collect();
         assert!(again.is_empty(), "an event fired twice: {again:?}");
         assert_eq!(seen.len(), expected);
@@ -205,8 +205,8 @@ async fn a_killed_operator_deletes_and_counts_each_workplan_once() {
     .await;
 }
 
-/// All Workplans that were ever there.
-struct Sightings {
+/// All Workplans that a watch returned.
+struct Observations {
     seen: Arc<Mutex<Seen>>,
     watch: JoinHandle<()>,
 }
@@ -217,7 +217,7 @@ struct Seen {
     waited: Vec<String>,
 }
 
-impl Sightings {
+impl Observations {
     fn of(test: &Test) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         let mut stream = watcher(test.api::<Workplan>(), Config::default()).boxed();
@@ -252,7 +252,7 @@ impl Sightings {
     }
 }
 
-impl Drop for Sightings {
+impl Drop for Observations {
     fn drop(&mut self) {
         self.watch.abort();
     }

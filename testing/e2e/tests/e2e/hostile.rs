@@ -129,10 +129,10 @@ async fn a_step_that_fills_the_relay_can_only_make_others_fail() {
             })
             .await;
         for other in &names {
-            let told = step(&plan, other);
+            let status = step(&plan, other);
             let ran = log_of(test, &name, other).await.contains("ran");
-            assert_eq!(told.phase == Completed, ran, "{told:?}");
-            let said = told.message.unwrap_or_default();
+            assert_eq!(status.phase == Completed, ran, "{status:?}");
+            let said = status.message.unwrap_or_default();
             assert!(
                 ran || all_in(&said, &["space", "make room"]),
                 "{other}: {said}"

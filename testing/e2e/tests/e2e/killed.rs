@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kubeci_api::Execution::{Pods, Relay};
 use kubeci_api::{Phase, Workflow, Workplan, names};
-use kubeci_e2e::{DISRUPTIVE, Operator, PodHistory, Test, chains, eventually, fired, told};
+use kubeci_e2e::{DISRUPTIVE, Operator, PodHistory, Test, chains, eventually, fired, status_text};
 use rand::RngExt;
 use serde_json::json;
 
@@ -213,7 +213,7 @@ async fn killed_while_workplans_run_the_operator_ends_them_as_it_would_have() {
         let names = each(RUNNING, "object");
         join_all(names.iter().map(|it| test.config_map(it, "A"))).await;
         let ends = workflows.iter().zip(&undisturbed);
-        let ends = join_all(ends.map(|((name, ..), told)| all_end(test, name, told)));
+        let ends = join_all(ends.map(|((name, ..), expected)| all_end(test, name, expected)));
         tokio::select! {
             _ = Box::pin(ends) => {}
             () = Box::pin(kill_again_and_again(test)) => {}
@@ -233,17 +233,17 @@ async fn kill_again_and_again(test: &Test) {
     }
 }
 
-/// What the status of a Workplan tells that nothing disturbs.
+/// The status of a Workplan that runs without a disturbance.
 async fn undisturbed(test: &Test, workflow: &str, phase: Phase) -> String {
     let name = test.workplan(workflow).await.name_any();
     test.ends(&name, phase).await;
-    told(&test.cleaned(&name).await)
+    status_text(&test.cleaned(&name).await)
 }
 
 async fn all_end(test: &Test, workflow: &str, undisturbed: &str) {
     for plan in test.workplans_reach(workflow, RUNNING + 1).await {
         let name = plan.name_any();
-        assert_eq!(told(&test.cleaned(&name).await), undisturbed, "{name}");
+        assert_eq!(status_text(&test.cleaned(&name).await), undisturbed, "{name}");
         test.assert_folder_gone(workflow, &name).await;
     }
 }

@@ -8,7 +8,7 @@ use crate::workflow::{WATCHED, unplaced};
 
 const CONDITIONS: [&str; 2] = ["Compiled", "TriggersWatched"];
 
-/// Its name, its `spec`, and what it must be told. `IMAGE` and `TRIGGER` stand for good ones.
+/// The name, the `spec`, and the words of the expected error. `IMAGE` and `TRIGGER` are replaced by valid ones.
 type Case = (&'static str, &'static str, &'static [&'static str]);
 
 const STEPS: &[Case] = &[
@@ -294,7 +294,7 @@ const TRIGGERS: &[Case] = &[
     (
         "kind-without-namespaces",
         "{steps: [{name: a, IMAGE}], triggers: [{apiVersion: v1, kind: Namespace, namespace: default, onDelete: true}]}",
-        &["spec.triggers[0].namespace", "are cluster-scoped"],
+        &["spec.triggers[0].namespace", "cluster-scoped"],
     ),
     (
         "kind-without-watch",
@@ -309,40 +309,40 @@ const TRIGGERS: &[Case] = &[
 ];
 
 #[tokio::test]
-async fn malformed_steps_are_told() {
-    told("steps", STEPS).await;
+async fn malformed_steps_are_refused() {
+    all_refused("steps", STEPS).await;
 }
 
 #[tokio::test]
-async fn malformed_dependencies_are_told() {
-    told("dependencies", DEPENDENCIES).await;
+async fn malformed_dependencies_are_refused() {
+    all_refused("dependencies", DEPENDENCIES).await;
 }
 
 #[tokio::test]
-async fn malformed_pod_settings_are_told() {
-    told("pods", PODS).await;
+async fn malformed_pod_settings_are_refused() {
+    all_refused("pods", PODS).await;
 }
 
 #[tokio::test]
-async fn malformed_triggers_are_told() {
-    told("triggers", TRIGGERS).await;
+async fn malformed_triggers_are_refused() {
+    all_refused("triggers", TRIGGERS).await;
 }
 
-/// All cases at once, with a good Workflow beside them that goes on firing.
-async fn told(theme: &str, cases: &[Case]) {
+/// All cases at once, beside a valid Workflow that continues to fire.
+async fn all_refused(theme: &str, cases: &[Case]) {
     kubeci_e2e::run(&format!("bad-{theme}"), async |test| {
         test.apply(&unplaced("good", WATCHED)).await;
         test.workflow_ready("good").await;
         test.config_map("before", "A").await;
         test.workplans_reach("good", 1).await;
-        join_all(cases.iter().map(|case| is_told(test, case))).await;
+        join_all(cases.iter().map(|case| is_refused(test, case))).await;
         test.config_map("after", "A").await;
         test.workplans_reach("good", 2).await;
     })
     .await;
 }
 
-async fn is_told(test: &Test, (name, spec, words): &Case) {
+async fn is_refused(test: &Test, (name, spec, words): &Case) {
     let spec = spec
         .replace("TRIGGER", WATCHED)
         .replace("IMAGE", "image: alpine");
@@ -355,29 +355,29 @@ async fn is_told(test: &Test, (name, spec, words): &Case) {
             let said = error.to_string();
             assert!(
                 all_in(&said, words),
-                "{name} is told {said}, without {words:?}"
+                "{name}: the error is {said}, without {words:?}"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn too_many_steps_are_told() {
+async fn too_many_steps_are_refused() {
     kubeci_e2e::run("bad-many", async |test| {
         let steps: Vec<_> = (0..501)
             .map(|it| format!("{{name: step-{it}, IMAGE}}"))
             .collect();
         let spec = format!("{{steps: [{}]}}", steps.join(", "));
-        is_told(test, &("many", spec.leak(), &["spec.steps", "500"])).await;
+        is_refused(test, &("many", spec.leak(), &["spec.steps", "500"])).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_name_that_is_too_long_is_told() {
+async fn a_name_that_is_too_long_is_refused() {
     kubeci_e2e::run("bad-name", async |test| {
         let name = "a".repeat(64);
-        is_told(
+        is_refused(
             test,
             &(
                 name.leak(),

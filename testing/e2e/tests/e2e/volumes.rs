@@ -25,9 +25,9 @@ async fn an_empty_dir_that_pods_do_not_share_is_warned_of(
             let workflow = test.api::<Workflow>().get(name).await.expect("a Workflow");
             let conditions = workflow.status.unwrap_or_default().conditions;
             let compiled = conditions.into_iter().find(|it| it.type_ == "Compiled");
-            let told = compiled.expect("a condition").message;
-            let is_warned = ["Warning: spec.volumes[0]", "\"a\"", "\"b\"", "/kubeci"].iter().all(|it| told.contains(it));
-            assert_eq!(is_warned, warned, "{told}");
+            let message = compiled.expect("a condition").message;
+            let is_warned = ["Warning: spec.volumes[0]", "\"a\"", "\"b\"", "/kubeci"].iter().all(|it| message.contains(it));
+            assert_eq!(is_warned, warned, "{message}");
         }
     })
     .await;

@@ -1,4 +1,5 @@
-//! What keeps a pod's containers from starting: it is told with its cause, and the plan goes on when it is mended.
+//! Problems that prevent the start of a pod's containers are reported with their cause. The plan continues after the
+//! problem is solved.
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ async fn told_soon(test: &Test, name: &str) {
     let pod = test.api::<Pod>().get(&format!("{name}-0")).await;
     let created = pod.expect("a pod").creation_timestamp().expect("a time").0;
     let took = Duration::try_from(now.duration_since(created)).unwrap_or_default();
-    eprintln!("told after {took:?}");
-    assert!(took < SOON, "told after {took:?}");
+    eprintln!("reported after {took:?}");
+    assert!(took < SOON, "reported after {took:?}");
 }
 
 #[rstest]
@@ -51,11 +52,11 @@ async fn a_volume_that_cannot_be_mounted_is_told(
         );
         eventually("an Event of the Workplan tells it", async || {
             let events = test.list::<Event>().await;
-            let told = events.iter().any(|it| {
+            let is_recorded = events.iter().any(|it| {
                 it.involved_object.name.as_ref() == Some(&name)
                     && it.reason.as_deref() == Some("FailedMount")
             });
-            if told { Ok(()) } else { Err(events.len()) }
+            if is_recorded { Ok(()) } else { Err(events.len()) }
         })
         .await;
         let data = if kind == "Secret" {

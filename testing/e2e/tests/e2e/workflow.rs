@@ -10,7 +10,7 @@ pub const WATCHED: &str = "{apiVersion: v1, kind: ConfigMap, selector: {matchLab
 /// One step that does nothing.
 pub const ONE_STEP: &str = "[{name: only, image: alpine, commands: ['true']}]";
 
-/// Makes `/kubeci/here`, then runs until it is told to end.
+/// Creates `/kubeci/here`, then runs until it receives SIGTERM.
 pub const ENDLESS: &str = "[{name: endless, image: alpine, commands: [sh, -c], args: [\"trap 'exit 143' TERM; touch /kubeci/here; while true; do sleep 0.1; done\"]}]";
 
 /// A Workflow that fires on watched ConfigMaps. The steps are in YAML's flow style.
