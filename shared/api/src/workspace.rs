@@ -13,7 +13,7 @@ pub enum WorkspaceKind {
 }
 
 impl WorkspaceKind {
-    /// Whether this is the kind that need not be said.
+    /// Whether this is the default kind.
     #[must_use]
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde's skip_serializing_if passes a reference
     pub fn is_host_path(&self) -> bool {

@@ -22,7 +22,7 @@ const STATUS_BYTES: usize = 480;
 
 /// What a pod takes beside its containers and its settings; 12 KiB of it are messages of its containers.
 const POD_BYTES: usize = 24 << 10;
-/// What a container takes beside what its step says: what is set for it, its status, and who manages which field.
+/// The size of a container besides its step: added settings, its status, and its managed fields.
 const CONTAINER_BYTES: usize = 1200;
 const RELAY_CONTAINER_BYTES: usize = 2000;
 /// As much for a variable, and for a mount.
@@ -208,8 +208,8 @@ mod tests {
         let found = too_large(Order::Relay, &tasks, &PodSettings::default(), 0);
         let said = found.unwrap().to_string();
         let expected = [
-            "the Workplan would take 16",
-            "more than the 1572864",
+            "the Workplan would have 16",
+            "at most 1572864",
             "ConfigMaps",
             "\"step-0\"",
         ];

@@ -105,7 +105,10 @@ mod tests {
         let (admin, address) = serve().await;
         let waiting = get(address, "/readyz").await;
         assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
-        assert!(waiting.contains("waiting for the API server"), "{waiting}");
+        assert!(
+            waiting.contains("waiting for the first read of the Lease"),
+            "{waiting}"
+        );
         admin.readiness.standing_by("other");
         let ready = get(address, "/readyz").await;
         assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");

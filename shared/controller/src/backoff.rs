@@ -50,7 +50,7 @@ impl Failures {
         retry_at
     }
 
-    /// The time of the next attempt, while it lies ahead.
+    /// The time of the next attempt, if it is in the future.
     #[must_use]
     pub fn retry_at(&self) -> Option<Instant> {
         self.retry_at.filter(|retry_at| Instant::now() < *retry_at)

@@ -37,7 +37,7 @@ impl EventRecorder {
         Self(Recorder::new(client, reporter))
     }
 
-    /// Records a Warning. A failure is logged, and not retried: the status of the object says the same.
+    /// Records a Warning. A failure is logged and not retried, because the status of the object has the same message.
     pub async fn warn(&self, regarding: &ObjectReference, warning: Warning<'_>) {
         let event = Event {
             type_: EventType::Warning,

@@ -49,11 +49,11 @@ impl Context {
     }
 }
 
-/// Runs an operator as a process: sets up the [`Context`], stands by until it holds the lease `kubeci-<name>`, then calls
+/// Runs an operator as a process: sets up the [`Context`], waits until it holds the lease `kubeci-<name>`, then calls
 /// `operate`, which returns after [`Context::shutdown`].
 ///
 /// A standby serves `/healthz`, `/readyz` (ready) and `/metrics` too. The process must exit with the returned code:
-/// success only after a signal and a clean stop; otherwise a log line says why. It ends when another process has taken
+/// success only after a signal and a clean stop; otherwise a log line has the error. It ends when another process has taken
 /// the lease. While the API server does not answer, requests wait.
 pub async fn run<F, Fut, E>(name: &str, args: ControllerArgs, operate: F) -> ExitCode
 where

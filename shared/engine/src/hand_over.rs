@@ -6,8 +6,8 @@ use crate::steps::Steps;
 use crate::waiting::Waiting;
 
 impl Steps<'_> {
-    /// Whether a task is deadlocked whose steps start by themselves: everything that is left in it waits, directly
-    /// or not, for steps that have ended without the others having learned of it. They would wait for ever.
+    /// Whether a relay task is deadlocked: each remaining step waits, directly or indirectly, for a step whose end was
+    /// not published in the pod.
     pub(crate) fn is_deadlocked(
         &self,
         task: usize,
@@ -20,7 +20,7 @@ impl Steps<'_> {
         };
         let range = self.plan.tasks[task].clone();
         let is_late = hand_over.done_by <= now;
-        let is_unheard = |at: usize| {
+        let is_unpublished = |at: usize| {
             let is_lost = matches!(
                 self.steps[at].phase(),
                 StepPhase::Failed | StepPhase::Skipped
@@ -28,7 +28,7 @@ impl Steps<'_> {
             is_lost && (is_late || !hand_over.came_up.contains(&at))
         };
         let is_left = |at: &usize| self.steps[*at].is_open() && observed.held.contains(at);
-        let mut stuck: Vec<bool> = range.clone().map(is_unheard).collect();
+        let mut stuck: Vec<bool> = range.clone().map(is_unpublished).collect();
         let mut changed = true;
         while changed {
             changed = false;

@@ -1,4 +1,4 @@
-//! The engine: it runs a plan, whatever executes the steps.
+//! The engine: it runs a plan, with any executor of the steps.
 //!
 //! An executor (the workplan operator, whose executors are pods) emits observations of steps, and does what is
 //! decided. Everything between is here, without a client, a clock or I/O:
@@ -7,7 +7,7 @@
 //!   it observes of a task and of the plan.
 //! - [`Step`] is the state machine of one step, with its attempts. It is read from a status and written to one.
 //! - [`Steps`] are the steps of a plan. [`Steps::settle`] lets them consume observations, by the edges of the plan;
-//!   [`Steps::ready_tasks`] says what starts next.
+//!   [`Steps::ready_tasks`] returns the tasks that start next.
 //! - [`Waiting`] is what keeps a plan waiting, and when to decide again.
 //! - [`derive_status`] derives the Workplan's phase, reason, summary, message and the condition `Succeeded`.
 //!

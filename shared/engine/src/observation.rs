@@ -5,11 +5,10 @@ use jiff::Timestamp;
 use crate::cause::Cause;
 use crate::waiting::Waiting;
 
-/// What an executor observes of one step. An observation is a state, not a change: the same one may come any number
-/// of times.
+/// The observation of one step by an executor. An observation is a state, not a change: it may be repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
-    /// The executor starts it when its turn comes there.
+    /// The executor starts it after the containers before it.
     Waiting,
     /// As [`Observation::Waiting`], but it cannot start.
     Blocked {
@@ -17,10 +16,10 @@ pub enum Observation {
         place: Place,
         /// Why it cannot start.
         cause: Cause,
-        /// When the executor gives it up.
+        /// When the step fails if the problem lasts.
         until: Option<Timestamp>,
     },
-    /// Something else comes first in the executor, and has not succeeded.
+    /// The step waits for a container of the executor that has not succeeded.
     Held(Cause),
     /// It starts by itself as soon as the edges to it are satisfied.
     Standby(Standby),
@@ -33,15 +32,15 @@ pub enum Observation {
     },
     /// It ran and succeeded.
     Completed(Run),
-    /// It ran and failed, or was given up.
+    /// It ran and failed, or it could not start for too long.
     Failed(Cause, Run),
-    /// What would start it by itself has ended without doing so: it fails when its turn comes.
+    /// Its container has ended without starting it. It fails after its dependencies have completed.
     NotStarted {
         /// Why it was not started.
         cause: Cause,
         /// What is known of it.
         run: Run,
-        /// Whether it got as far as to wait for its turn.
+        /// Whether its container has started.
         came_up: bool,
     },
     /// The executor does not start it, for a reason in the plan's order.
@@ -51,7 +50,7 @@ pub enum Observation {
 /// A step that starts by itself as soon as the edges to it are satisfied.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standby {
-    /// It can start at once, so it runs if the edges to it are satisfied.
+    /// Its container runs, so it starts when the edges to it are satisfied.
     Up {
         /// Where it runs.
         place: Place,
@@ -60,14 +59,14 @@ pub enum Standby {
     },
     /// It is being prepared.
     Down {
-        /// What that waits for.
+        /// Why it is not ready.
         message: String,
     },
     /// It cannot be prepared.
     Blocked {
         /// Why not.
         cause: Cause,
-        /// When the executor gives it up.
+        /// When the step fails if the problem lasts.
         until: Option<Timestamp>,
     },
 }
@@ -106,7 +105,7 @@ pub enum Start {
     },
     /// At the time that was observed before, if any.
     AsKnown,
-    /// It did not.
+    /// It did not start.
     Never,
 }
 
@@ -119,39 +118,39 @@ pub struct Lost {
     pub ended: Option<Timestamp>,
 }
 
-/// What an executor observes of a task.
+/// The observation of a task by an executor.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskObservation {
     /// What is observed of its steps, by their positions in the plan.
     pub steps: Vec<(usize, Observation)>,
-    /// What keeps the executor waiting. It counts while a step of the task is open.
+    /// Why the executor waits. It counts while a step of the task is open.
     pub waiting: Waiting,
     /// Why the steps that the observations leave open cannot run.
     pub lost: Option<Lost>,
     /// The steps that the executor starts or skips itself, by the edges of the plan.
     pub held: BTreeSet<usize>,
-    /// How the steps of a task that start by themselves learn of each other's ends.
+    /// How the steps of a relay task observe the end of each other.
     pub hand_over: Option<HandOver>,
     /// Why the steps are lost that are open though the executor has ended.
     pub left_open: Option<Cause>,
 }
 
-/// How the steps of a task that start by themselves learn of each other's ends.
+/// How the steps of a relay task observe the end of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOver {
-    /// The steps that came up. The end of another step never reaches those that wait for it.
+    /// The steps whose containers have started. Other steps never publish their end.
     pub came_up: BTreeSet<usize>,
-    /// When everything in the task has learned of the last end at the latest.
+    /// The latest time at which all steps of the task have observed the last end.
     pub done_by: Timestamp,
 }
 
-/// What an executor observes of a plan.
+/// The observation of a plan by an executor.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlanObservation {
     /// What is observed of each task.
     pub tasks: Vec<TaskObservation>,
     /// Why no step can run any more.
     pub lost: Option<Lost>,
-    /// What keeps the whole plan waiting. It counts while a step is open.
+    /// Why the whole plan waits. It counts while a step is open.
     pub waiting: Waiting,
 }

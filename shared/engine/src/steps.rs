@@ -55,8 +55,8 @@ impl<'a> Steps<'a> {
         self.of_task(task).iter().any(Step::is_open)
     }
 
-    /// Lets the steps consume what is observed, again until none changes: what a step does may follow from steps of
-    /// tasks after its own. Returns what keeps the plan waiting then.
+    /// Applies the observations to the steps, and repeats this until no step changes, because a step may depend on steps
+    /// of later tasks. Returns why the plan waits.
     pub fn settle(&mut self, observed: &PlanObservation, now: Timestamp) -> Waiting {
         loop {
             let before: Vec<StepPhase> = self.steps.iter().map(Step::phase).collect();
@@ -95,7 +95,7 @@ impl<'a> Steps<'a> {
             .iter()
             .filter(|(at, _)| *at < self.steps.len());
         let mut open: Vec<&(usize, Observation)> = known.collect();
-        // Each step that ends may decide about those that wait for it.
+        // The end of a step may decide about the steps that depend on it.
         let mut before = usize::MAX;
         while open.len() < before {
             before = open.len();
@@ -117,7 +117,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Adds what keeps an open step waiting, if that is wrong.
+    /// Adds the problem that prevents the start of an open step, if there is one.
     fn add_waiting(&self, at: usize, observation: &Observation, waiting: &mut Waiting) {
         let name = self.steps[at].name();
         match (observation, self.readiness(at)) {
@@ -142,8 +142,8 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Loses the open steps of a range: what runs, or would start next, fails, and what waits for that is skipped.
-    /// What waits for open steps outside the range goes on waiting.
+    /// Loses the open steps of a range: steps that run or would start next fail, and the steps that depend on them are
+    /// skipped. Steps that wait for open steps outside the range continue to wait.
     fn lose(&mut self, range: Range<usize>, lost: &Lost) {
         for at in range.clone() {
             if self.steps[at].phase() == StepPhase::Running {

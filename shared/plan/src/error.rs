@@ -11,8 +11,8 @@ pub enum ResolveError {
     /// The edge comes from the step that it goes to.
     #[error("the step waits for itself")]
     ToItself,
-    /// An earlier edge says the same.
-    #[error("edge {first} says the same")]
+    /// An edge is repeated.
+    #[error("edge {first} is the same")]
     Repeated {
         /// The position of that edge.
         first: usize,

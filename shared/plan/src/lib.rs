@@ -1,6 +1,6 @@
 //! The plan of a Workflow or Workplan: steps, the typed edges between them, and the tasks that they are in.
 //!
-//! - [`EdgeKind`] says which outcome of a step an edge waits for; [`readiness`] decides by the edges to a step
+//! - [`EdgeKind`] is the outcome of a step that an edge waits for; [`readiness`] decides by the edges to a step
 //!   whether it waits, starts or is skipped. The workplan operator decides so between pods, the step runner
 //!   inside one.
 //! - [`StepNames`] resolves edges, which are written by the names of steps.

@@ -2,7 +2,7 @@
 //!
 //! The state of an object is its content outside `metadata` and `status`. The hash of the content is the `token`
 //! in the trigger of a Workplan. For an object whose only content is a spec, the ledger stores the hash and the
-//! generation, joined by a dot. If the generation is unchanged, nobody has written another spec, and a spec that
+//! generation, joined by a dot. If the generation is unchanged, no other spec was written, and a spec that
 //! reads differently was only converted or defaulted by a new version of the API server. Ledgers of older releases
 //! store the generation alone.
 

@@ -157,7 +157,7 @@ mod tests {
     #[case("10.0.0.0/8", false)]
     #[case("*", false)]
     #[case("proxy, example.com", true)]
-    fn no_proxy_excepts_the_api_server(#[case] excepted: &str, #[case] used: bool) {
+    fn api_server_in_no_proxy_has_no_proxy(#[case] excepted: &str, #[case] used: bool) {
         let proxy = proxy_but_for(&config("http://proxy:3128"), excepted.to_owned());
         assert_eq!(proxy.unwrap().is_some(), used);
     }
