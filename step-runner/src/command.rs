@@ -19,8 +19,7 @@ pub struct NotStarted {
     pub message: String,
 }
 
-/// Starts the step's command with all that the runner itself was started with. It has been executed when
-/// this returns.
+/// Starts the command of the step with the environment of the runner. The command has been executed when this returns.
 pub fn start(run: &Run) -> Result<Pid, NotStarted> {
     if let Some(dir) = &run.dir {
         enter(dir)?;
@@ -30,8 +29,8 @@ pub fn start(run: &Run) -> Result<Pid, NotStarted> {
     Ok(Pid::from_child(&child))
 }
 
-/// Goes where the command is to run, as late as this: an earlier step may have made the folder. As a container
-/// runtime does, it makes one that is missing.
+/// Enters the working directory of the command. An earlier step may have created it. Creates it if it is missing, as a
+/// container runtime does.
 fn enter(dir: &Path) -> Result<(), NotStarted> {
     let made = fs::create_dir_all(dir).and_then(|()| env::set_current_dir(dir));
     made.map_err(|error| NotStarted {
@@ -44,7 +43,7 @@ fn enter(dir: &Path) -> Result<(), NotStarted> {
     })
 }
 
-/// Waits until the command has ended, and reaps whatever else was left to the runner meanwhile.
+/// Waits until the command has ended, and reaps other orphaned processes meanwhile.
 pub fn reap(command: Pid) -> Result<Exit, Error> {
     loop {
         let ended = retry_on_intr(|| wait(WaitOptions::empty()));
@@ -116,7 +115,7 @@ fn is_path(program: &OsStr) -> bool {
     program.as_encoded_bytes().contains(&b'/')
 }
 
-/// The folders that are searched, by default those of the C library.
+/// The folders in PATH, by default those of the C library.
 fn search_path() -> std::ffi::OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/bin:/usr/bin".into())
 }

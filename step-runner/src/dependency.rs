@@ -46,7 +46,7 @@ pub fn ended(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<End
     }
 }
 
-/// Waits for the record of a step. The inner error says why there is none that can be trusted.
+/// Waits for the record of a step. The inner error is the reason for which there is no valid record.
 fn record(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<io::Result<File>, Error> {
     let mut pause = FIRST_POLL;
     loop {
@@ -63,7 +63,7 @@ fn record(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<io::Re
     }
 }
 
-/// Opens a record, which its step may have replaced by anything: a link, a pipe, a device.
+/// Opens a record. Its step may have replaced it with a link, a pipe or a device.
 fn open(relay: &Relay<'_>, step: &str) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options

@@ -1,5 +1,5 @@
-//! Locks of open file descriptions: a lock lives as long as the file is open, and dies with its process,
-//! however that ends.
+//! Locks of open file descriptions. The kernel releases such a lock when the file is closed, at the latest when the
+//! process ends.
 
 use std::fs::File;
 use std::io;

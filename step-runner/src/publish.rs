@@ -7,7 +7,7 @@ use crate::lock;
 use crate::record::{MAX_BYTES, Record};
 use crate::relay::Relay;
 
-/// The step's record in the relay, locked until the end is written or the runner dies.
+/// The step's record in the relay, locked until the end is written or the runner has ended.
 pub struct Published(File);
 
 impl Published {

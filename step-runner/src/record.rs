@@ -171,7 +171,7 @@ impl fmt::Display for Record {
     }
 }
 
-/// A text that is no record, or one whose head was cut or forged.
+/// A text that is not a record, or whose head was cut or forged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the record of a step runner of this version, or cut")]
 pub struct Malformed;

@@ -36,7 +36,7 @@ pub fn catch() -> Result<Signals, Error> {
         .map_err(Error::refused::<io::Error>("take signals"))
 }
 
-/// The ignored signals in a process's status, a bit each; none where it does not say.
+/// The ignored signals in the status of a process, one bit each; none if the status does not contain them.
 fn ignored_in(status: &str) -> u64 {
     let mask = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
     mask.and_then(|it| u64::from_str_radix(it.trim(), 16).ok())

@@ -94,7 +94,7 @@ fn why_skipped(
 }
 
 fn start(run: &Run, step: &Shared) -> Result<u8, Error> {
-    // A signal comes before the start or after it, never between.
+    // A signal is handled before the start or after it, not during the start.
     let mut held = locked(step);
     // Before the command starts: it may write there itself, and never runs for less than the status says.
     let started = held.status.clock().elapsed();

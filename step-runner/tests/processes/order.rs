@@ -65,11 +65,7 @@ fn killed_dependency_has_failed() {
     // One that waited for it, and one that comes later.
     for (step, running) in [("b", b), ("c", relay.sh("c", &["a"], ":"))] {
         assert_eq!(running.code(), i32::from(exit_code::SKIPPED));
-        assert!(
-            relay
-                .message(step)
-                .starts_with("a ended without a result")
-        );
+        assert!(relay.message(step).starts_with("a ended without a result"));
     }
     relay.release("a");
 }

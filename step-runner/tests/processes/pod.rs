@@ -124,7 +124,7 @@ fn unwritable_folder_is_reported() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(125), "{said}");
     assert!(
-        said.contains("mount the step's own folder of the relay without readOnly"),
+        said.contains("mount the folder of the step in the relay without readOnly"),
         "{said}"
     );
 }
