@@ -91,7 +91,7 @@ async fn request(client: &Client, review: AccessReview) -> (AccessReview, Option
     (review, decision)
 }
 
-/// Why a review is denied. What cannot be read is taken to exist.
+/// Why a review is denied. An object that cannot be read is assumed to exist.
 async fn denied(client: &Client, review: &AccessReview) -> AccessDecision {
     let ServiceAccount { namespace, name } = &review.service_account;
     let accounts: Api<core::ServiceAccount> = Api::namespaced(client.clone(), namespace);

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grace_is_a_duration() {
+    fn grace_is_a_duration() {
         let grace = |text: &str| Args::try_parse_from(["operator", "--sidecar-grace", text]);
         assert_eq!(
             grace("5m").map(|args| args.sidecar_grace).ok(),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_opening_keeps_its_own_options() {
+    fn program_after_opening_keeps_its_options() {
         let line = "operator open-workspace /kubeci /step-runner install --bin /b --help";
         let args = Args::parse_from(line.split(' '));
         let Some(OnNode::OpenWorkspace { then, .. }) = args.on_node else {

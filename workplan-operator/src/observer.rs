@@ -65,10 +65,10 @@ impl Observer {
     /// Lists the pods instead of what the watch has returned.
     pub async fn list_pods(&self, run: &mut Reconciliation) -> Result<(), RequestError> {
         let pods = run.requests.list_pods(&run.workplan).await?;
-        run.facts.node = self.node_state(&run.workplan, &pods).await?;
-        run.facts.sweep = self.sweep_state(&run.workplan, &pods);
-        run.facts.certainty = Certainty::Listed;
-        run.facts.pods = pods;
+        run.observed.node = self.node_state(&run.workplan, &pods).await?;
+        run.observed.sweep = self.sweep_state(&run.workplan, &pods);
+        run.observed.certainty = Certainty::Listed;
+        run.observed.pods = pods;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ impl PodCreator {
             .collect();
         let creations = pods.iter().map(|(_, pod)| {
             run.requests
-                .create_pod(&run.workplan, pod, &run.facts.limits)
+                .create_pod(&run.workplan, pod, &run.observed.limits)
         });
         let results = join_all(creations).await;
         let mut changed = false;
@@ -59,13 +59,13 @@ impl PodCreator {
                 tracing::info!(namespace, pod = name, "pod created");
                 false
             }
-            Ok(Created::Exists(facts)) => {
-                run.facts.pods.insert(task, *facts);
+            Ok(Created::Exists(observed)) => {
+                run.observed.pods.insert(task, *observed);
                 true
             }
             Ok(Created::Refused(refusal)) => {
                 tracing::info!(namespace, pod = name, refusal.message, "pod refused");
-                run.facts.refusals.insert(task, refusal);
+                run.observed.refusals.insert(task, refusal);
                 true
             }
             Err(error) => {
@@ -76,8 +76,8 @@ impl PodCreator {
     }
 
     fn build(&self, run: &Reconciliation, decision: &Decision, task: usize) -> Pod {
-        let node = assigned_node(&run.workplan, &run.facts.pods);
-        let limits = &run.facts.limits;
+        let node = assigned_node(&run.workplan, &run.observed.pods);
+        let limits = &run.observed.limits;
         let room = || {
             let spec = run.workplan.spec.clone();
             let tasks = spec.tasks.into_iter().map(|task| limits.complete(task));

@@ -98,7 +98,7 @@ impl Reconciler {
         }
         Ok(Reconciliation {
             requests: WorkplanRequests::new(&self.client, &workplan),
-            facts: self.observer.observe(&workplan).await?,
+            observed: self.observer.observe(&workplan).await?,
             workplan,
             flushed,
             size,
@@ -117,7 +117,7 @@ impl Reconciler {
         if let Some(error) = run.error.take() {
             return Err(error);
         }
-        let (refusals, now) = (&run.facts.refusals, run.facts.now);
+        let (refusals, now) = (&run.observed.refusals, run.observed.now);
         let record = |state: &mut WorkplanState| state.refused_pods.record(refusals, now);
         let retry_at = if refusals.is_empty() {
             self.states.change(uid, record).flatten()
@@ -141,8 +141,8 @@ impl Reconciler {
     /// pods.
     async fn decide(&self, run: &mut Reconciliation) -> Result<Decision, RequestError> {
         loop {
-            let decision = decide(&run.workplan, &run.facts);
-            let watched = run.facts.certainty == Certainty::Watched;
+            let decision = decide(&run.workplan, &run.observed);
+            let watched = run.observed.certainty == Certainty::Watched;
             if watched && decision.actions.contains(&Action::ListPods) {
                 self.observer.list_pods(run).await?;
             } else if decision.actions.contains(&Action::AddFinalizer) {
@@ -160,12 +160,12 @@ impl Reconciler {
         action: Action,
     ) -> Result<(), RequestError> {
         match action {
-            Action::DeletePod(task) => match run.facts.pods.get(&task) {
+            Action::DeletePod(task) => match run.observed.pods.get(&task) {
                 Some(pod) => run.requests.delete_pod(pod).await,
                 None => Ok(()),
             },
             Action::Sweep => {
-                if let Some(node) = assigned_node(&run.workplan, &run.facts.pods) {
+                if let Some(node) = assigned_node(&run.workplan, &run.observed.pods) {
                     self.sweeps.request(node, Folder::of(&run.workplan));
                 }
                 Ok(())
@@ -177,7 +177,7 @@ impl Reconciler {
 
     async fn remove_finalizer(&self, run: &mut Reconciliation) -> Result<(), RequestError> {
         let meta = run.requests.remove_finalizer(&run.workplan).await?;
-        if let Some(node) = assigned_node(&run.workplan, &run.facts.pods) {
+        if let Some(node) = assigned_node(&run.workplan, &run.observed.pods) {
             self.sweeps.forget(node, &Folder::of(&run.workplan));
         }
         run.replaced(meta);

@@ -19,7 +19,7 @@ pub struct Reconciliation {
     /// The bytes of the Workplan as JSON.
     pub size: usize,
     pub expectations: Expectations,
-    pub facts: ObservedState,
+    pub observed: ObservedState,
     /// The tasks whose pods were created, or refused, in this reconcile.
     pub created: HashSet<usize>,
     /// An error that does not stop the reconcile.

@@ -17,7 +17,7 @@ use crate::pod_events::PodEvents;
 use crate::queue::Queue;
 use crate::state_map::StateMap;
 use crate::sweep::pod::{self, ObservedSweepPod, SweepPodState};
-use crate::sweep::round::{Next, Round, Turn};
+use crate::sweep::round::{Next, Round, RoundDecision};
 use crate::workplan_key::WorkplanKey;
 use crate::workspace::Folder;
 
@@ -87,12 +87,11 @@ impl Sweeper {
             }
             _ => None,
         };
-        let facts = pod.map(|pod| ObservedSweepPod::of(&pod, warning.as_ref()));
-        let is_underway =
-            matches!(&facts, Some(facts) if matches!(facts.state, SweepPodState::Underway(_)));
-        let turn = |round: &mut Round| round.turn(facts.as_ref(), is_ready(node), now());
-        let Turn { next, news } = self.sweeps.round(&name, turn);
-        self.requeue(&news);
+        let observed = pod.map(|pod| ObservedSweepPod::of(&pod, warning.as_ref()));
+        let is_underway = matches!(&observed, Some(observed) if matches!(observed.state, SweepPodState::Underway(_)));
+        let decide = |round: &mut Round| round.decide(observed.as_ref(), is_ready(node), now());
+        let RoundDecision { next, changed } = self.sweeps.round(&name, decide);
+        self.requeue(&changed);
         match next {
             Next::Wait(None) if is_underway => Ok(Some(now() + INTERVAL)),
             Next::Wait(until) => Ok(until),

@@ -73,7 +73,7 @@ pub async fn reconcile_workplan(
     }
 }
 
-/// Reconciles nodes, whose folders are swept, without an end.
+/// Reconciles nodes, to sweep their folders, until the process ends.
 pub fn run_nodes(
     queue: Arc<Queue<String>>,
     heartbeat: Heartbeat,

@@ -108,8 +108,9 @@ impl WorkplanRequests {
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let existing = self.pods.get_opt(&pod.name_any()).await;
                 let existing = existing.map_err(RequestError::of("getting a pod"))?;
-                let facts = existing.map(|existing| Box::new(ObservedPod::of(&existing, workplan)));
-                Ok(facts.map_or(Created::Yes, Created::Exists))
+                let observed =
+                    existing.map(|existing| Box::new(ObservedPod::of(&existing, workplan)));
+                Ok(observed.map_or(Created::Yes, Created::Exists))
             }
             Err(kube::Error::Api(status)) => {
                 match Refusal::of(&status, || pod_builder::is_admitted(pod, limits)) {
@@ -151,11 +152,11 @@ impl WorkplanRequests {
             .list(&ListParams::default().labels(&of_workplan))
             .await;
         let pods = pods.map_err(RequestError::of("listing pods"))?.items;
-        let facts = pods.iter().filter_map(|pod| {
+        let observed = pods.iter().filter_map(|pod| {
             let task = pod.labels().get(TASK_LABEL)?.parse().ok()?;
             Some((task, ObservedPod::of(pod, workplan)))
         });
-        Ok(facts.collect())
+        Ok(observed.collect())
     }
 
     /// Deletes a pod. A pod that was observed without a node is deleted only if it still has none.

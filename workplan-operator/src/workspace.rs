@@ -1,4 +1,4 @@
-//! Where on its node the folder of a Workplan lies.
+//! The path of a Workplan's folder on its node.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use kube::{Resource, ResourceExt};
 use kubeci_api::names::{WORKFLOW_LABEL, WORKSPACE_HOST_PATH};
 use kubeci_api::{Workflow, Workplan};
 
-/// Stands for the Workflow of a Workplan that was written by hand; no Workflow can have this name.
+/// Replaces the name of the Workflow for a Workplan without one. No Workflow can have this name.
 const BY_HAND: &str = "_";
 
 /// `<namespace>/<workflow>/<workplan>`, below the folder that holds all workspaces.
@@ -18,9 +18,7 @@ pub struct Folder {
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a workspace; one is written <namespace>/<workflow>/<workplan>, each a Kubernetes name"
-)]
+#[error("{0:?} is not a workspace; use <namespace>/<workflow>/<workplan>, each a Kubernetes name")]
 pub struct NotAFolder(String);
 
 impl Folder {

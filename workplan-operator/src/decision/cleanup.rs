@@ -1,4 +1,4 @@
-//! A plan that has ended or is being deleted: its pods gone, its folder removed, its finalizer let go.
+//! The clean-up of a plan that has ended or is being deleted: its pods end, its folder and its finalizer are removed.
 
 use std::ops::Range;
 
@@ -79,7 +79,7 @@ pub fn of_deleted(
         clean(workplan, tasks, &mut status, state)
     };
     if actions.contains(&Action::RemoveFinalizer) {
-        status = prior; // the Workplan goes before another status could be read
+        status = prior; // the Workplan is deleted before its status could be read
     }
     actions.splice(0..0, stopped);
     Decision {
@@ -88,7 +88,7 @@ pub fn of_deleted(
     }
 }
 
-/// What is next on the way to a removed folder.
+/// The next actions for the removal of the folder.
 fn clean(
     workplan: &Workplan,
     tasks: &[Range<usize>],
@@ -157,7 +157,7 @@ fn done(
     vec![Action::RemoveFinalizer]
 }
 
-/// Whether a task may have a pod that has not been seen; one whose steps were all skipped never had any.
+/// Whether a task may have a pod that was not observed. A task with only skipped steps never had a pod.
 fn may_have_more_pods(
     tasks: &[Range<usize>],
     status: &WorkplanStatus,

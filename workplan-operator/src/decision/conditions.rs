@@ -24,7 +24,7 @@ pub fn is_cleaned(status: &WorkplanStatus) -> bool {
     is_condition(status, CLEANED, "True")
 }
 
-/// Pods go on though their steps have ended.
+/// Pods continue to run after their steps have ended.
 pub fn pods_kept(status: &mut WorkplanStatus, now: Timestamp, message: &str) {
     set_condition(status, PODS_ENDED, "False", "SidecarRuns", message, now);
 }
@@ -37,7 +37,7 @@ pub fn has_kept_pods(status: &WorkplanStatus) -> bool {
     is_condition(status, PODS_ENDED, "False")
 }
 
-/// How much of a plan hands over inside pods, unless that is there.
+/// Sets the condition `Relayed`, unless it is set.
 pub fn relayed_once(status: &mut WorkplanStatus, tasks: &[Task], limits: &Limits, now: Timestamp) {
     if !status.conditions.iter().any(|it| it.type_ == RELAYED) {
         let relayed = relayed::relayed(tasks, limits);

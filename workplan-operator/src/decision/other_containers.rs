@@ -10,7 +10,7 @@ use super::action::{Action, Decision};
 use super::conditions;
 use crate::observed::{ContainerState, ObservedContainer, ObservedPod, ObservedState, Owner};
 
-/// How long a container may outlive the steps of its pod before that is reported. Most end by themselves.
+/// How long a container may run after the steps of its pod before it is reported. Most such containers end soon.
 const UNREPORTED: SignedDuration = SignedDuration::from_secs(5);
 
 /// The most pods that are named.
@@ -79,7 +79,7 @@ pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, state: &Observe
     decision.actions.extend(deleted);
 }
 
-/// A pod that goes on though its steps have ended.
+/// A pod that runs after its steps have ended.
 struct Kept {
     pod: String,
     by: String,

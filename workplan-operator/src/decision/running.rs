@@ -1,4 +1,4 @@
-//! A plan that runs: its steps brought up to date, its next pods.
+//! A plan that runs: the update of its steps, and its next pods.
 
 use kube::{Resource, ResourceExt};
 use kubeci_api::{StepStatus, Workplan, WorkplanStatus};
@@ -10,7 +10,7 @@ use super::conditions;
 use super::stuck_pod::is_stuck;
 use super::workplan::{has_finalizer, holds_folder};
 use crate::observed::{Certainty, ObservedPod, ObservedState, Owner, assigned_node};
-use crate::pod_reader::{self, is_of_container, is_to_be_made_again};
+use crate::pod_reader::{self, is_of_container, must_be_recreated};
 use crate::refusal::Verdict;
 
 pub fn decide(
@@ -73,7 +73,7 @@ impl Executor for Pods {
     }
 }
 
-/// Whether a step has run whose pod the watch does not show.
+/// Whether a step has run and the watch has not returned its pod.
 fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bool {
     let is_known =
         |task: usize| state.pods.contains_key(&task) || state.refusals.contains_key(&task);
@@ -82,14 +82,14 @@ fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bo
         && unknown.any(|task| steps.was_started(task) && steps.is_open(task))
 }
 
-/// The pods that wait in vain.
+/// Deletes pods that cannot end, or must be created again.
 fn deleted_pods(plan: &Plan, steps: &[StepStatus], state: &ObservedState) -> Vec<Action> {
     let is_deleted = |task: usize, pod: &ObservedPod| {
         let range = plan.tasks.get(task).cloned();
         range.is_some_and(|range| {
             let steps = &steps[range];
             let is_step = |name: &str| steps.iter().any(|step| step.name == name);
-            let again = || is_to_be_made_again(is_step, pod) && !pod.deleting;
+            let again = || must_be_recreated(is_step, pod) && !pod.deleting;
             is_stuck(steps, pod) || again()
         })
     };

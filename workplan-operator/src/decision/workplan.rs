@@ -4,7 +4,7 @@ use kube::Resource;
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Workplan, WorkspaceKind};
 
-/// Whether the plan's folder lies on a node, and outlasts its pods.
+/// Whether the folder of the plan is on a node and remains after its pods.
 #[must_use]
 pub fn holds_folder(workplan: &Workplan) -> bool {
     workplan.spec.workspace == WorkspaceKind::HostPath

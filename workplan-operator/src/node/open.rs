@@ -14,7 +14,7 @@ pub enum OpenError {
     Next { program: OsString, error: io::Error },
 }
 
-/// Makes a folder writable for every user, then becomes another program, if there is one to go on with.
+/// Makes a folder writable for all users, then executes another program, if one is given.
 ///
 /// # Errors
 /// When the folder is absent, or not this process's to change; when the program cannot be started.

@@ -1,4 +1,4 @@
-//! Removes one folder of a plan from this node, and nothing else, whatever its steps have put into it.
+//! Removes one folder of a Workplan from this node, and nothing else, independent of its content.
 
 use std::ffi::CString;
 use std::io;
@@ -19,15 +19,14 @@ pub enum RemoveError {
     Io { path: PathBuf, error: io::Error },
 }
 
-/// Removes `folder` below `root`, then the folders above it that are empty now. No symbolic link is followed
-/// and no mount entered: links in it are removed, not what they point to, and a mount in it is an error. One
-/// that is absent is removed already.
+/// Removes `folder` below `root`, then the empty folders above it. Does not follow symbolic links and does not enter
+/// mounts: it removes links, not their targets, and a mount is an error. A folder that does not exist is no error.
 ///
-/// A pod of the same Workflow that starts meanwhile may lose the folder above its own between two steps of
-/// the kubelet's `mkdir -p`; the kubelet then tries again within a second, and nothing is lost.
+/// A pod of the same Workflow may start at the same time. If its parent folder is removed between two steps of the
+/// kubelet's `mkdir -p`, the kubelet retries within a second.
 ///
 /// # Errors
-/// When the path to it is not made of folders, or something in it cannot be removed.
+/// When the path contains something other than directories, or when an entry cannot be removed.
 pub fn remove(root: &Path, folder: &Folder) -> Result<(), RemoveError> {
     let [namespace, workflow, workplan] = folder.parts();
     let Some(root) = Opened::new(CWD, root, root.to_owned(), OFlags::empty())? else {
@@ -44,7 +43,7 @@ pub fn remove(root: &Path, folder: &Folder) -> Result<(), RemoveError> {
     Ok(())
 }
 
-/// A folder that is worked in by its descriptor, wherever its path leads to by then.
+/// A folder that is used by its descriptor, because its path may change.
 struct Opened {
     folder: OwnedFd,
     path: PathBuf,
@@ -73,10 +72,10 @@ impl Opened {
         Self::new(&self.folder, name, self.path_of(name), OFlags::NOFOLLOW)
     }
 
-    /// Removes what has this name and all in it, however deep, with a few open files: folders are moved into
-    /// one that none of the plan's steps can reach, under numbers, and taken apart one after the other.
+    /// Removes the entry of this name with its content, at any depth and with few open files: moves each folder into
+    /// one that no step can reach, under a number, and removes them one after the other.
     fn remove_all(&self, name: &str) -> Result<(), RemoveError> {
-        let apart = format!(".{name}"); // the name of no plan
+        let apart = format!(".{name}"); // not the name of a Workplan
         if self.unlink(name)? && self.unlink(&apart)? {
             return Ok(());
         }
@@ -93,7 +92,7 @@ impl Opened {
             while let Some(number) = numbers.next() {
                 moved.take_apart(&number.to_string(), &mut numbers.end)?;
             }
-            // Left by a sweep that was stopped, or still written to.
+            // A stopped sweep left it, or a process still writes to it.
             for left in moved.names()? {
                 moved.take_apart(&left?, &mut numbers.end)?;
             }
@@ -101,7 +100,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Removes a folder; what is not empty in it stands beside it then.
+    /// Removes a folder. Its folders that are not empty are moved beside it.
     fn take_apart(&self, name: impl Arg + Copy, numbers: &mut u64) -> Result<(), RemoveError> {
         if self.unlink(name)? {
             return Ok(());
@@ -118,7 +117,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Moves something to another folder, under the next number that is free there.
+    /// Moves an entry to another folder, under the next free number.
     fn hand_over(
         &self,
         name: impl Arg + Copy,
@@ -136,7 +135,7 @@ impl Opened {
         }
     }
 
-    /// Removes a file, a link or an empty folder. Whether it is gone: a folder that is not empty stays.
+    /// Removes a file, a link or an empty folder. Returns false for a folder that is not empty.
     fn unlink(&self, name: impl Arg + Copy) -> Result<bool, RemoveError> {
         let removed = match unlinkat(&self.folder, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => unlinkat(&self.folder, name, AtFlags::REMOVEDIR),
@@ -179,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder of the machine that is gone with the test.
+    /// A temporary folder for the test.
     fn root() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
     }
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn law_5_the_folder_goes_with_all_in_it_and_empty_parents() {
+    fn law_5_folder_is_removed_with_empty_parents() {
         let root = root();
         fill(&root.path().join("ns/flow/plan-1"));
         fill(&root.path().join("ns/flow/plan-2"));
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn law_5_links_go_and_what_they_point_to_stays() {
+    fn law_5_targets_of_links_stay() {
         let (root, elsewhere) = (root(), root());
         fill(elsewhere.path());
         let plan = root.path().join("ns/flow/plan");
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn law_5_a_link_in_place_of_the_folder_goes_alone() {
+    fn law_5_link_instead_of_folder_is_removed() {
         let (root, elsewhere) = (root(), root());
         fill(elsewhere.path());
         fs::create_dir_all(root.path().join("ns/flow")).unwrap();
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn law_5_a_link_on_the_way_is_refused() {
+    fn law_5_link_in_the_path_is_refused() {
         let (root, elsewhere) = (root(), root());
         fill(&elsewhere.path().join("plan"));
         fs::create_dir_all(root.path().join("ns")).unwrap();
@@ -261,7 +260,7 @@ mod tests {
         assert!(elsewhere.path().join("plan/deep/er/file").exists());
     }
 
-    /// Folders in folders, deeper than any path or any stack: each lies in the one that was made after it.
+    /// Nested folders, deeper than the maximum length of a path. Each folder is created after its content.
     fn nest(path: &Path, depth: usize) {
         fs::create_dir_all(path.join("d/beside")).unwrap();
         for _ in 0..depth {
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn law_5_no_depth_is_too_deep() {
+    fn law_5_any_depth_is_removed() {
         let root = root();
         nest(&root.path().join("ns/flow/plan"), 20_000);
         remove(root.path(), &folder("ns/flow/plan")).unwrap();
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn law_5_no_name_is_special() {
+    fn law_5_any_name_is_removed() {
         let root = root();
         let plan = root.path().join("ns/flow/plan");
         for name in ["0", "1", ".plan", "0/1/2", "1/0/1", ".plan/1/.plan"] {
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn law_6_what_a_sweep_left_that_was_stopped_goes_with_the_next() {
+    fn law_6_rest_of_stopped_sweep_is_removed() {
         let root = root();
         for left in ["plan", ".plan/0", ".plan/1", ".plan/17"] {
             fill(&root.path().join("ns/flow").join(left));

@@ -33,7 +33,7 @@ pub struct ObservedPod {
 pub enum Owner {
     /// The Workplan itself.
     Workplan,
-    /// A Workplan of the same name that is no more; the garbage collector will remove the pod.
+    /// A deleted Workplan of the same name. The garbage collector will remove the pod.
     Former,
     Foreign,
 }
@@ -133,13 +133,13 @@ impl ObservedContainer {
         matches!(self.state, ContainerState::Running { .. })
     }
 
-    /// Whether it is one of kubeci's own, which come before those of the steps.
+    /// Whether it is one of kubeci's own containers, which precede those of the steps.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.name == OPENER_CONTAINER || self.name == RUNNER_CONTAINER
     }
 
-    /// Whether its end is for good, and nothing but itself brings it about.
+    /// Whether it runs once: it is not restarted, and not stopped by the end of other containers.
     #[must_use]
     pub fn runs_once(&self) -> bool {
         matches!(self.kind, ContainerKind::Init | ContainerKind::Main)

@@ -23,7 +23,7 @@ pub struct ObservedState {
     /// The node that [`assigned_node`](super::assigned_node) names.
     pub node: NodeState,
     pub sweep: SweepState,
-    /// What the namespace gives to containers and asks of them.
+    /// The defaults and limits of the namespace for containers.
     pub limits: Limits,
     /// How long after its last step a pod is left to containers that are no steps.
     pub sidecar_grace: SignedDuration,
@@ -56,7 +56,7 @@ pub enum SweepState {
     Done,
 }
 
-/// The node on which the plan's folder lies, once its first pod is placed.
+/// The node of the plan's folder, after its first pod is placed.
 #[must_use]
 pub fn assigned_node<'a>(
     workplan: &'a Workplan,

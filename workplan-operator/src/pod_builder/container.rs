@@ -22,7 +22,7 @@ pub fn container(step: &Step) -> Container {
         image_pull_policy: step.image_pull_policy,
         security_context: step.security_context,
         volume_mounts: Some([mount()].into_iter().chain(step.volume_mounts).collect()),
-        // So that the status can tell the last lines of what a failed step wrote.
+        // So that the status contains the end of the log of a failed step.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
     }
@@ -56,7 +56,7 @@ pub fn preparing(task: &Task, limits: &Limits, together: bool) -> Option<Resourc
     limits.own(&PREPARES, &steps.collect::<Vec<_>>(), together)
 }
 
-/// Root with these capabilities alone, whatever the pod says.
+/// Root with only these capabilities, independent of the pod.
 pub fn as_root(capabilities: &[&str]) -> SecurityContext {
     let add: Vec<String> = capabilities.iter().map(ToString::to_string).collect();
     SecurityContext {

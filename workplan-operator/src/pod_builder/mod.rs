@@ -29,16 +29,16 @@ use crate::workspace::{Folder, workflow};
 /// Kubectl's own annotation.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// What a task's pod needs to know beside its Workplan.
+/// The input for a task's pod, besides its Workplan.
 #[derive(Clone, Debug)]
 pub struct Placement<'a> {
     /// The node of the pods before it; the scheduler chooses that of the first.
     pub node: Option<&'a str>,
     /// Whether no step of the plan has run yet, so that the folder may have to be opened.
     pub fresh: bool,
-    /// What the first pod asks for, so that its node has room for the pods after it.
+    /// The requests of the first pod, so that its node has room for the later pods.
     pub room: Option<Requests>,
-    /// What the namespace gives to containers and asks of them.
+    /// The defaults and limits of the namespace for containers.
     pub limits: &'a Limits,
     /// The operator's own image.
     pub image: &'a str,
@@ -66,7 +66,7 @@ fn attempt(workplan: &Workplan, task: usize) -> u32 {
     attempts.max().unwrap_or(1)
 }
 
-/// The pod of a task, made of those of its steps that `runs` says are left.
+/// The pod of a task, with the steps for which `runs` is true.
 #[must_use]
 pub fn build(
     workplan: &Workplan,
@@ -132,7 +132,7 @@ fn metadata(workplan: &Workplan, task: usize, default_container: Option<String>)
     }
 }
 
-/// What the steps of a task bring into its pod.
+/// The parts of a pod that depend on the steps of its task.
 #[derive(Default)]
 struct Parts {
     init: Vec<Container>,

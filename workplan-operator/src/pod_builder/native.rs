@@ -1,4 +1,4 @@
-//! The pod of a task whose steps follow each other by Kubernetes alone.
+//! The pod of a task whose steps Kubernetes starts in order.
 
 use k8s_openapi::api::core::v1::Container;
 use kubeci_api::names::{OPENER_CONTAINER, WORKSPACE_MOUNT_PATH};

@@ -66,7 +66,7 @@ fn installer(task: &Task, image: &str, opens: bool) -> Container {
     ];
     let mut command = None;
     if opens {
-        // The entrypoint of the image is the operator, which goes on with what follows.
+        // The entrypoint of the image is the operator, which executes the following program.
         let open = ["open-workspace", WORKSPACE_MOUNT_PATH].map(Into::into);
         words.splice(0..0, open);
         mounts.push(mount());

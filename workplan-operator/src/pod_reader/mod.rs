@@ -18,6 +18,6 @@ mod task_steps;
 mod waiting;
 
 pub use blocked::is_of_container;
-pub use preparation::is_to_be_made_again;
+pub use preparation::must_be_recreated;
 pub use task::observe;
 pub use waiting::is_stalled;

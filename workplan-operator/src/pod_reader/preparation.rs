@@ -28,8 +28,8 @@ pub fn observe(
     if steps(is_step, pod).any(|it| came_up(&it.state)) {
         return None;
     }
-    if is_to_be_made_again(is_step, pod) {
-        waiting.add(made_again(&pod.name));
+    if must_be_recreated(is_step, pod) {
+        waiting.add(recreated(&pod.name));
         return Some(Unprepared::Waits);
     }
     match container::observe(own, pod, now) {
@@ -49,7 +49,7 @@ pub fn observe(
 /// Whether the step runner was installed after the containers of the steps had started without it, so that no step
 /// has run. The kubelet starts these containers if the image of the step runner cannot be pulled at first. The exit
 /// code of the step runner does not matter.
-pub fn is_to_be_made_again(is_step: impl Fn(&str) -> bool + Copy, pod: &ObservedPod) -> bool {
+pub fn must_be_recreated(is_step: impl Fn(&str) -> bool + Copy, pod: &ObservedPod) -> bool {
     let came = pod.containers.iter().find_map(|it| match &it.state {
         ContainerState::Ended(end) if it.name == RUNNER_CONTAINER => end.started,
         _ => None,
@@ -78,7 +78,7 @@ fn steps(
 }
 
 /// The step runner was installed too late. Its image is on the node for the next pod.
-fn made_again(pod: &str) -> WaitingCause {
+fn recreated(pod: &str) -> WaitingCause {
     let message = format!(
         "the containers of the steps started without the step runner, because its image could not be pulled at \
          first. No step has run; the pod {pod} is created again"

@@ -148,7 +148,7 @@ impl Reader<'_> {
             observed.hand_over = relay::hand_over(steps, pod, self.state.now);
         }
         let is_step = |name: &str| steps.has(name);
-        if pod.is_quiet() && !preparation::is_to_be_made_again(is_step, pod) {
+        if pod.is_quiet() && !preparation::must_be_recreated(is_step, pod) {
             let message = format!(
                 "the pod {} has ended and has no container for the step; check the webhooks that change pods",
                 pod.name

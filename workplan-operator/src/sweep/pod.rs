@@ -17,7 +17,7 @@ use crate::observed::PodWarning;
 use crate::pod_builder::as_root;
 use crate::workspace::Folder;
 
-/// It works on one core at most.
+/// The sweep uses at most one core.
 const NEEDS: [Need; 2] = [
     Need {
         resource: "cpu",
@@ -36,10 +36,10 @@ const NEEDS: [Need; 2] = [
 const CONTAINER: &str = "sweep";
 const VOLUME: &str = "workspaces";
 
-/// How long a sweep pod stands still before its Events are read.
+/// How long a sweep pod does not change before its Events are read.
 const STILL: SignedDuration = SignedDuration::from_secs(5);
 
-/// A sweep pod, as it was last seen.
+/// The observed state of a sweep pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedSweepPod {
     pub uid: String,
@@ -49,7 +49,7 @@ pub struct ObservedSweepPod {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepPodState {
-    /// It runs or will; it says what keeps it, if anything does.
+    /// It has not ended. Contains why it does not start, if that is known.
     Underway(Option<String>),
     Ended(SweepEnd),
     Deleting,
@@ -64,7 +64,7 @@ pub enum SweepEnd {
     Broken(String),
 }
 
-/// The name of a node's sweep pod: there is one at a time, whoever creates it.
+/// The name of a node's sweep pod. There is one at a time.
 #[must_use]
 pub fn name(node: &str) -> String {
     let hash = Sha256::digest(node.as_bytes());
@@ -84,7 +84,7 @@ pub fn build(node: &str, namespace: &str, image: &str, limits: &Limits, folders:
             ..ObjectMeta::default()
         },
         spec: Some(PodSpec {
-            // Not scheduled: the folders are on this node, whatever its room and its taints.
+            // Not scheduled, because the folders are on this node, independent of its free resources and taints.
             node_name: Some(node.into()),
             tolerations: Some(vec![Toleration {
                 operator: Some("Exists".into()),
@@ -153,14 +153,14 @@ fn state(pod: &Pod, warning: Option<&PodWarning>) -> SweepPodState {
         .next()
         .and_then(|container| container.state.as_ref());
     if let Some(end) = state.and_then(|state| state.terminated.as_ref()) {
-        let said = end.message.clone().unwrap_or_default();
-        return SweepPodState::Ended(match serde_json::from_str(&said) {
+        let text = end.message.clone().unwrap_or_default();
+        return SweepPodState::Ended(match serde_json::from_str(&text) {
             Ok(report) => SweepEnd::Reported(report),
             Err(_) if end.exit_code == 0 => SweepEnd::Reported(SweepReport::default()),
             Err(_) => {
                 let reason = end.reason.as_deref().unwrap_or("Error");
                 SweepEnd::Broken(format!(
-                    "the sweep pod ended with exit code {}, {reason}: {said}",
+                    "the sweep pod ended with exit code {}, {reason}: {text}",
                     end.exit_code
                 ))
             }
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sweep_pod_is_read_back() {
+    fn sweep_pod_is_read_back() {
         let folders = ["ns/flow/a", "ns/_/b"].map(|text| text.parse().unwrap());
         let pod = build(
             "node-1",

@@ -1,4 +1,4 @@
-//! What a sweep says of itself: written by its container as it ends, read from the pod's status.
+//! The result of a sweep: its container writes it at its end, and the operator reads it from the status of the pod.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! When a node is swept, and of what: one sweep at a time, and what becomes due meanwhile is for the next.
+//! The sweeps of a node. There is one sweep at a time; folders that become due meanwhile are removed by the next one.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,21 +9,21 @@ use super::report::SweepReport;
 use crate::observed::SweepState;
 use crate::workspace::Folder;
 
-/// The most folders that one sweep removes.
+/// The maximum number of folders in one sweep.
 pub const FOLDERS_MAX: usize = 200;
 
 const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(2);
 const LAST_RETRY: SignedDuration = SignedDuration::from_mins(5);
-/// How long a pod that was created may take to be seen.
-const SIGHT: SignedDuration = SignedDuration::from_secs(5);
+/// The maximum time until the watch returns a created pod.
+const OBSERVED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// What is known of the sweeps of one node.
+/// The state of the sweeps of one node.
 #[derive(Debug, Default)]
 pub struct Round {
     due: BTreeMap<Folder, Due>,
     done: HashSet<Folder>,
     pod: Known,
-    /// What keeps the present sweep from starting.
+    /// Why the current sweep does not start.
     kept: Option<String>,
 }
 
@@ -34,8 +34,8 @@ struct Due {
     error: String,
 }
 
-/// The sweep pod whose end counts: one that was created here, or seen before it had ended. An ended one
-/// that is found may speak of an earlier plan of the same name.
+/// The sweep pod whose result counts: this process created it, or observed it before it ended. Another ended pod may
+/// have removed the folder of an earlier Workplan of the same name.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Known {
     #[default]
@@ -44,7 +44,7 @@ enum Known {
         uid: String,
         at: Timestamp,
     },
-    Seen(String),
+    Observed(String),
     Cleared(String),
 }
 
@@ -56,15 +56,15 @@ pub enum Next {
     Clear(String),
 }
 
-/// What is next for a node, and the folders of which there is news.
+/// The next action for a node, and the folders whose state has changed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct RoundDecision {
     pub next: Next,
-    pub news: Vec<Folder>,
+    pub changed: Vec<Folder>,
 }
 
 impl Round {
-    /// Asks for a folder to be removed; true if it was not asked for before.
+    /// Requests the removal of a folder. Returns whether the request is new.
     pub fn ask(&mut self, folder: Folder) -> bool {
         if self.due.contains_key(&folder) || self.done.contains(&folder) {
             return false;
@@ -73,7 +73,7 @@ impl Round {
         true
     }
 
-    /// Forgets a folder whose plan needs nothing any more.
+    /// Forgets a folder whose Workplan no longer needs its state.
     pub fn forget(&mut self, folder: &Folder) {
         self.due.remove(folder);
         self.done.remove(folder);
@@ -99,12 +99,12 @@ impl Round {
         }
     }
 
-    /// Takes note of a pod that was created.
+    /// Records a created pod.
     pub fn created(&mut self, uid: String, now: Timestamp) {
         self.pod = Known::Created { uid, at: now };
     }
 
-    /// Takes note that the API server did not create a pod; tells the folders of which that is news.
+    /// Records that the API server did not create a pod. Returns the folders whose state has changed.
     pub fn refused(&mut self, folders: &[Folder], error: &str, now: Timestamp) -> Vec<Folder> {
         self.fail(
             folders.iter(),
@@ -113,59 +113,59 @@ impl Round {
         )
     }
 
-    /// Decides what is next.
-    pub fn turn(
+    /// Decides the next action.
+    pub fn decide(
         &mut self,
         pod: Option<&ObservedSweepPod>,
         node_is_ready: bool,
         now: Timestamp,
-    ) -> Turn {
+    ) -> RoundDecision {
         let Some(pod) = pod else {
-            return Turn {
+            return RoundDecision {
                 next: self.without_pod(node_is_ready, now),
-                news: self.keep(None),
+                changed: self.keep(None),
             };
         };
         if self.pod == Known::Cleared(pod.uid.clone()) {
-            return Turn {
+            return RoundDecision {
                 next: Next::Wait(None),
-                news: Vec::new(),
+                changed: Vec::new(),
             };
         }
         match &pod.state {
-            SweepPodState::Deleting => Turn {
+            SweepPodState::Deleting => RoundDecision {
                 next: Next::Wait(None),
-                news: Vec::new(),
+                changed: Vec::new(),
             },
             SweepPodState::Underway(kept) => {
-                self.pod = Known::Seen(pod.uid.clone());
-                Turn {
+                self.pod = Known::Observed(pod.uid.clone());
+                RoundDecision {
                     next: Next::Wait(None),
-                    news: self.keep(kept.clone()),
+                    changed: self.keep(kept.clone()),
                 }
             }
             SweepPodState::Ended(end) => {
-                let mut news = self.keep(None);
+                let mut changed = self.keep(None);
                 if self.counts(&pod.uid) {
-                    news.extend(self.ended(&pod.folders, end, now));
+                    changed.extend(self.ended(&pod.folders, end, now));
                 }
                 self.pod = Known::Cleared(pod.uid.clone());
-                Turn {
+                RoundDecision {
                     next: Next::Clear(pod.uid.clone()),
-                    news,
+                    changed,
                 }
             }
         }
     }
 
-    /// Takes note that a pod could not be deleted.
+    /// Records that a pod could not be deleted.
     pub fn not_cleared(&mut self) {
         self.pod = Known::None;
     }
 
     fn without_pod(&mut self, node_is_ready: bool, now: Timestamp) -> Next {
         if let Known::Created { at, .. } = &self.pod {
-            let until = *at + SIGHT;
+            let until = *at + OBSERVED_WITHIN;
             if now < until {
                 return Next::Wait(Some(until));
             }
@@ -189,14 +189,14 @@ impl Round {
     }
 
     fn counts(&self, uid: &str) -> bool {
-        matches!(&self.pod, Known::Created { uid: known, .. } | Known::Seen(known) if known == uid)
+        matches!(&self.pod, Known::Created { uid: known, .. } | Known::Observed(known) if known == uid)
     }
 
-    /// Takes note of what keeps the sweep from starting; if that is new, all that are due should hear of it.
+    /// Records why the sweep does not start. Returns all due folders if this is new.
     fn keep(&mut self, kept: Option<String>) -> Vec<Folder> {
-        let news = kept.is_some() && self.kept.is_none();
+        let is_new = kept.is_some() && self.kept.is_none();
         self.kept = kept;
-        if news {
+        if is_new {
             self.due.keys().cloned().collect()
         } else {
             Vec::new()
@@ -289,48 +289,59 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_due_during_a_sweep_is_for_the_next() {
+    fn folder_due_during_sweep_waits() {
         let mut round = asked(&["a", "b"]);
-        assert_eq!(round.turn(None, true, at(0)).next, create(&["a", "b"]));
+        assert_eq!(round.decide(None, true, at(0)).next, create(&["a", "b"]));
         round.created("1".into(), at(0));
-        assert_eq!(round.turn(None, true, at(1)).next, Next::Wait(Some(at(5))));
+        assert_eq!(
+            round.decide(None, true, at(1)).next,
+            Next::Wait(Some(at(5)))
+        );
         round.ask(folder("c"));
         assert!(!round.ask(folder("c")));
         let runs = pod("1", &["a", "b"], SweepPodState::Underway(None));
-        assert_eq!(round.turn(Some(&runs), true, at(1)).next, Next::Wait(None));
+        assert_eq!(
+            round.decide(Some(&runs), true, at(1)).next,
+            Next::Wait(None)
+        );
         assert_eq!(round.state(&folder("a")), SweepState::Underway);
 
         let end = ended("1", &["a", "b"]);
-        let turn = round.turn(Some(&end), true, at(2));
-        assert_eq!(turn.next, Next::Clear("1".into()));
-        assert_eq!(turn.news, [folder("a"), folder("b")]);
+        let decision = round.decide(Some(&end), true, at(2));
+        assert_eq!(decision.next, Next::Clear("1".into()));
+        assert_eq!(decision.changed, [folder("a"), folder("b")]);
         assert_eq!(round.state(&folder("a")), SweepState::Done);
-        assert_eq!(round.turn(Some(&end), true, at(2)).next, Next::Wait(None));
-        assert_eq!(round.turn(None, true, at(2)).next, create(&["c"]));
+        assert_eq!(round.decide(Some(&end), true, at(2)).next, Next::Wait(None));
+        assert_eq!(round.decide(None, true, at(2)).next, create(&["c"]));
     }
 
     #[test]
-    fn law_6_a_running_sweep_is_taken_over_and_an_ended_one_is_not_believed() {
+    fn law_6_only_running_sweep_is_adopted() {
         let mut round = asked(&["a"]);
         let found = ended("old", &["a"]);
-        let turn = round.turn(Some(&found), true, at(0));
-        assert_eq!((turn.next, turn.news.len()), (Next::Clear("old".into()), 0));
-        assert_eq!(round.turn(None, true, at(0)).next, create(&["a"]));
+        let decision = round.decide(Some(&found), true, at(0));
+        assert_eq!(
+            (decision.next, decision.changed.len()),
+            (Next::Clear("old".into()), 0)
+        );
+        assert_eq!(round.decide(None, true, at(0)).next, create(&["a"]));
 
         let mut round = asked(&["a"]);
-        round.turn(
+        round.decide(
             Some(&pod("1", &["a", "z"], SweepPodState::Underway(None))),
             true,
             at(0),
         );
         assert_eq!(
-            round.turn(Some(&ended("1", &["a", "z"])), true, at(1)).news,
+            round
+                .decide(Some(&ended("1", &["a", "z"])), true, at(1))
+                .changed,
             [folder("a")]
         );
     }
 
     #[test]
-    fn only_what_failed_is_tried_again_and_ever_later() {
+    fn failed_folders_are_retried_with_backoff() {
         let mut round = asked(&["a", "b"]);
         round.created("1".into(), at(0));
         let report = SweepReport {
@@ -338,28 +349,34 @@ mod tests {
             error: "busy".into(),
         };
         let end = SweepPodState::Ended(SweepEnd::Reported(report));
-        let turn = round.turn(Some(&pod("1", &["a", "b"], end)), true, at(1));
-        assert_eq!(turn.news, [folder("b"), folder("a")]);
+        let decision = round.decide(Some(&pod("1", &["a", "b"], end)), true, at(1));
+        assert_eq!(decision.changed, [folder("b"), folder("a")]);
         assert_eq!(round.state(&folder("a")), SweepState::Done);
         assert_eq!(round.state(&folder("b")), SweepState::Failed("busy".into()));
-        assert_eq!(round.turn(None, true, at(2)).next, Next::Wait(Some(at(3))));
-        assert_eq!(round.turn(None, true, at(3)).next, create(&["b"]));
+        assert_eq!(
+            round.decide(None, true, at(2)).next,
+            Next::Wait(Some(at(3)))
+        );
+        assert_eq!(round.decide(None, true, at(3)).next, create(&["b"]));
 
         round.created("2".into(), at(3));
         let broken = SweepPodState::Ended(SweepEnd::Broken("gone".into()));
-        round.turn(Some(&pod("2", &["b"], broken)), true, at(4));
-        assert_eq!(round.turn(None, true, at(5)).next, Next::Wait(Some(at(8))));
+        round.decide(Some(&pod("2", &["b"], broken)), true, at(4));
+        assert_eq!(
+            round.decide(None, true, at(5)).next,
+            Next::Wait(Some(at(8)))
+        );
     }
 
     #[test]
-    fn a_node_that_is_away_is_waited_for() {
+    fn node_that_is_not_ready_is_not_swept() {
         let mut round = asked(&["a"]);
-        assert_eq!(round.turn(None, false, at(0)).next, Next::Wait(None));
-        assert_eq!(round.turn(None, true, at(0)).next, create(&["a"]));
+        assert_eq!(round.decide(None, false, at(0)).next, Next::Wait(None));
+        assert_eq!(round.decide(None, true, at(0)).next, create(&["a"]));
     }
 
     #[test]
-    fn a_sweep_that_does_not_start_says_why() {
+    fn blocked_sweep_has_a_cause() {
         let mut round = asked(&["a"]);
         round.created("1".into(), at(0));
         let kept = pod(
@@ -367,8 +384,11 @@ mod tests {
             &["a"],
             SweepPodState::Underway(Some("no image".into())),
         );
-        assert_eq!(round.turn(Some(&kept), true, at(1)).news, [folder("a")]);
-        assert_eq!(round.turn(Some(&kept), true, at(1)).news, []);
+        assert_eq!(
+            round.decide(Some(&kept), true, at(1)).changed,
+            [folder("a")]
+        );
+        assert_eq!(round.decide(Some(&kept), true, at(1)).changed, []);
         assert_eq!(
             round.state(&folder("a")),
             SweepState::Failed("no image".into())
@@ -376,12 +396,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_has_an_end_and_forgets_what_is_over() {
+    fn sweep_is_limited_and_forgets_ended_folders() {
         let mut round = Round::default();
         for i in 0..=FOLDERS_MAX {
             round.ask(folder(&format!("p{i}")));
         }
-        let Next::Create(folders) = round.turn(None, true, at(0)).next else {
+        let Next::Create(folders) = round.decide(None, true, at(0)).next else {
             panic!()
         };
         assert_eq!(folders.len(), FOLDERS_MAX);
@@ -392,9 +412,9 @@ mod tests {
     }
 
     #[test]
-    fn a_created_pod_that_is_never_seen_is_created_again() {
+    fn created_pod_without_observation_is_recreated() {
         let mut round = asked(&["a"]);
         round.created("1".into(), at(0));
-        assert_eq!(round.turn(None, true, at(5)).next, create(&["a"]));
+        assert_eq!(round.decide(None, true, at(5)).next, create(&["a"]));
     }
 }

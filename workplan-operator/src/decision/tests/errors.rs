@@ -34,7 +34,7 @@ fn missing_image_fails_after_five_minutes() {
         (phases(&early.status).as_str(), summary(&early)),
         ("cpp", "ImagePullBackOff")
     );
-    assert!(message(&early).contains("b: the image \"alpine\" cannot be pulled: said so"));
+    assert!(message(&early).contains("b: the image \"alpine\" cannot be pulled: not found"));
     assert_eq!(early.wake_at, Some("2026-01-01T00:05:02Z".parse().unwrap()));
 
     let workplan = after(workplan, &early);

@@ -68,7 +68,7 @@ pub fn container(text: &str, init: bool) -> ObservedContainer {
         },
         waits if waits.starts_with("wait:") => ContainerState::Waiting {
             reason: waits["wait:".len()..].into(),
-            message: "said so".into(),
+            message: "not found".into(),
         },
         code => ContainerState::Ended(Ended {
             exit_code: code.parse().unwrap(),

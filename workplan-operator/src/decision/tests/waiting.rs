@@ -55,12 +55,12 @@ fn decided_at(pod: &ObservedPod, warning: Option<PodWarning>, second: i64) -> De
 #[case::config_map(
     "FailedMount",
     "configmap \"absent\" not found",
-    "correct the Workflow's volumes"
+    "correct spec.volumes"
 )]
 #[case::attach(
     "FailedAttachVolume",
     "Multi-Attach error",
-    "correct the Workflow's volumes"
+    "correct spec.volumes"
 )]
 #[case::own_folder(
     "FailedMount",
@@ -74,7 +74,7 @@ fn decided_at(pod: &ObservedPod, warning: Option<PodWarning>, second: i64) -> De
 )]
 #[case::unknown(
     "SomethingElse",
-    "said so",
+    "not found",
     "Correct the object that the message names"
 )]
 fn law_7_pod_warning_is_reported_then_given_up(

@@ -23,7 +23,7 @@ enum State {
     Absent,
     Waiting,
     Running(Timestamp),
-    /// It has ended, which the kubelet has not told yet: what others in the pod learn, and what it will tell.
+    /// It has ended, and the kubelet has not reported it: the outcome for the other steps, and the report.
     Ended(Outcome, Ended),
 }
 
@@ -89,7 +89,7 @@ impl Runners {
     pub fn end(&mut self, step: &str, fate: Fate, now: Timestamp) -> Option<i32> {
         match (&self.0[step].state, fate) {
             (State::Waiting, _) => {
-                self.tell(step, End::Skipped, now);
+                self.report(step, End::Skipped, now);
                 None
             }
             (State::Running(_), Fate::IsKilled) => Some(self.kill(step, now)),
@@ -99,24 +99,24 @@ impl Runners {
                     Fate::Completes => (End::Completed { started }, 0),
                     _ => (failed(started, Exit::Code(1)), 1),
                 };
-                self.tell(step, end, now);
+                self.report(step, end, now);
                 Some(code)
             }
             (State::Absent | State::Ended(..), _) => unreachable!("it has no turn"),
         }
     }
 
-    /// Is told to stop. Returns the command's exit code, if it ran.
+    /// Receives the signal to stop. Returns the command's exit code, if it ran.
     pub fn stop(&mut self, step: &str, gracefully: bool, now: Timestamp) -> Option<i32> {
         match &self.0[step].state {
             State::Running(_) if !gracefully => Some(self.kill(step, now)),
             State::Running(started) => {
                 let started = since(self.0[step].up, *started);
-                self.tell(step, failed(started, Exit::Signal(15)), now);
+                self.report(step, failed(started, Exit::Signal(15)), now);
                 Some(143)
             }
             State::Waiting if gracefully => {
-                self.tell(step, End::Skipped, now);
+                self.report(step, End::Skipped, now);
                 None
             }
             State::Waiting => {
@@ -148,7 +148,7 @@ impl Runners {
         readiness(needs)
     }
 
-    fn tell(&mut self, step: &str, end: End, now: Timestamp) {
+    fn report(&mut self, step: &str, end: End, now: Timestamp) {
         let exit_code = match &end {
             End::Completed { .. } => 0,
             End::Failed { exit, .. } => exit.code().into(),
