@@ -9,8 +9,8 @@ use kube::api::PostParams;
 use kubeci_e2e::Test;
 use serde_json::{Value, json};
 
-use crate::shapes::HandMade;
 use crate::observations::{Observations, ended_containers};
+use crate::shapes::HandMade;
 
 pub struct ByHand<'a> {
     test: &'a Test,

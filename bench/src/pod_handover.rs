@@ -7,8 +7,8 @@ use kubeci_e2e::Test;
 use serde_json::json;
 
 use crate::fire::{create, workflow};
-use crate::shapes::chain;
 use crate::observations::{Observations, ended_containers};
+use crate::shapes::chain;
 use crate::table::row;
 
 const CHAINS: usize = 6;

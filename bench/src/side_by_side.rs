@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::by_hand::ByHand;
 use crate::fire::{clear, completions, create, plan_of, workflow};
-use crate::shapes::{HandMade, Shape, chain, diamond, document};
 use crate::observations::Observations;
+use crate::shapes::{HandMade, Shape, chain, diamond, document};
 use crate::table::{mean, spread};
 
 pub fn header() {

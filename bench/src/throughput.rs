@@ -11,8 +11,8 @@ use kubeci_e2e::Test;
 use serde_json::{Value, json};
 
 use crate::fire::{clear, create, workflow};
-use crate::shapes::chain;
 use crate::observations::Observations;
+use crate::shapes::chain;
 use crate::simulated_node::SimulatedNode;
 
 const RUNS: usize = 500;

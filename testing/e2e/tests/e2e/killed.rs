@@ -243,7 +243,11 @@ async fn undisturbed(test: &Test, workflow: &str, phase: Phase) -> String {
 async fn all_end(test: &Test, workflow: &str, undisturbed: &str) {
     for plan in test.workplans_reach(workflow, RUNNING + 1).await {
         let name = plan.name_any();
-        assert_eq!(status_text(&test.cleaned(&name).await), undisturbed, "{name}");
+        assert_eq!(
+            status_text(&test.cleaned(&name).await),
+            undisturbed,
+            "{name}"
+        );
         test.assert_folder_gone(workflow, &name).await;
     }
 }

@@ -56,7 +56,11 @@ async fn a_volume_that_cannot_be_mounted_is_told(
                 it.involved_object.name.as_ref() == Some(&name)
                     && it.reason.as_deref() == Some("FailedMount")
             });
-            if is_recorded { Ok(()) } else { Err(events.len()) }
+            if is_recorded {
+                Ok(())
+            } else {
+                Err(events.len())
+            }
         })
         .await;
         let data = if kind == "Secret" {
