@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The same surroundings for every script here, whatever started it. Sourced first.
+# The same environment for every script here. Sourced first.
 
 unset CDPATH GREP_OPTIONS TAR_OPTIONS POSIXLY_CORRECT MAKEFLAGS MFLAGS MAKELEVEL
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -34,7 +34,7 @@ fail() {
   exit 1
 }
 
-# forget_proxies: from here on, all that is talked to are addresses of this machine
+# forget_proxies: from here on, all requests are sent to addresses of this machine
 forget_proxies() { unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY; }
 
 # require WHAT...: see testing/requirements. Once, however many scripts call each other.

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# How far a script is. Each part of its work has a line on stderr: a terminal sees it change, anything else gets one
-# every ten seconds. Times count from the start of the command that the user gave.
+# The progress of a script. Each part of its work has a line on stderr. A terminal shows its changes; other outputs
+# get a line every ten seconds. Times count from the start of the command that the user gave.
 
 shopt -s lastpipe # so that `part` has what `follow` counted
 export KUBECI_BEGAN=${KUBECI_BEGAN:-${EPOCHREALTIME/[.,]/}}
@@ -86,7 +86,7 @@ show_now_and_then() {
   shown=$now
 }
 
-# excerpt LOG: of a part that failed; tests and cargo say more than a few lines of what is wrong
+# excerpt LOG: prints the errors of a part that failed
 excerpt() {
   local status='Compiling|Checking|Downloading|Downloaded|Blocking|Locking|Updating|Running|Doc-tests|Executable|Finished'
   case $count in

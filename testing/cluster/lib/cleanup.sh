@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Takes a cluster away, whatever is left of it.
+# Removes a cluster, also an incomplete one.
 
 remove_cluster() {
   stop_everything

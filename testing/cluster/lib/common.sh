@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every script here needs: where things are, and how to speak.
+# Functions that every script here uses: paths and messages.
 
 # shellcheck source=/dev/null
 for part in environment progress; do . "$(dirname "${BASH_SOURCE[0]}")/../../lib/$part.sh"; done
@@ -9,7 +9,7 @@ state_root=${KUBECI_STATE_DIR:-$root/target/cluster}
 
 # use_cluster NAME: sets the variables that the rest of the library works on.
 use_cluster() {
-  [[ $1 =~ ^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$ ]] || fail "not a usable name: $1 (a-z, 0-9, -)"
+  [[ $1 =~ ^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$ ]] || fail "invalid name $1; use a-z, 0-9 and -"
   name=$1
   mkdir -p "$state_root"
   state_root=$(realpath "$state_root")
@@ -34,7 +34,7 @@ wait_for() {
   shift 2
   deadline=$((SECONDS + seconds))
   until "$@" >/dev/null 2>&1; do
-    ((SECONDS < deadline)) || fail "$what: not within $seconds s; see $state/log"
+    ((SECONDS < deadline)) || fail "timeout after $seconds s: $what; see $state/log"
     sleep 0.1
   done
 }

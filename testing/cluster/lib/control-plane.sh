@@ -29,7 +29,7 @@ start_apiserver() {
     --max-requests-inflight=2000 --max-mutating-requests-inflight=1000
 }
 
-# A lost node is noticed within seconds, so that tests of it need not wait for long.
+# A lost node becomes not ready within seconds, so that its tests are short.
 start_controller_manager() {
   local config=$state/kubeconfig/controller-manager
   start controller-manager "$binary" kube-controller-manager --kubeconfig="$config" \

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Is the cluster whole? One line for each part of it.
+# The health of the cluster: one line for each part.
 
-# report: prints a line a part; fails if one is not well
+# report: prints one line for each part; fails if a part is not healthy
 report() {
   local well=0 part node pid
   for part in "${control_plane[@]}"; do

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The cluster's registry, and the few images that it starts with. Nodes ask it for every image, whatever the
-# registry in its name.
+# The cluster's registry, and the few images that it starts with. Nodes pull every image from it, independent of
+# the registry in the name of the image.
 
 start_registry() {
   mkdir -p "$state/registry"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# A cluster's share of the machine. Its bridge kubeci<slot> claims the slot, since only one can create it, and says
-# in its alias whose it is. All addresses, ports and cgroups follow from the slot; a node's interfaces, routes and
-# iptables rules live and die with the node's network namespace.
+# The slot of a cluster on the machine. The bridge kubeci<slot> claims the slot, because only one cluster can create it;
+# its alias is the owner. All addresses, ports and cgroups are derived from the slot. The kernel removes the
+# interfaces, routes and iptables rules of a node with its network namespace.
 
 slots=12
 
@@ -15,7 +15,7 @@ claim_slot() {
     ip link set "$bridge" up
     return
   done
-  fail "no free slot; clusters there are: $(slot_owners | tr '\n' ' ')"
+  fail "no free slot; remove one of these clusters: $(slot_owners | tr '\n' ' ')"
 }
 
 use_slot() {
@@ -47,7 +47,7 @@ slot_is_usable() {
     [[ -z $(ss -Hltn "sport >= :$port_base and sport <= :$registry_port") ]]
 }
 
-# find_slots: all that this cluster holds; more than one only after a crash
+# find_slots: all slots of this cluster; more than one only after a crash
 find_slots() {
   local i
   for ((i = 0; i < slots; i++)); do
@@ -85,7 +85,7 @@ routes_to_other_nodes() {
   done
 }
 
-# release_slots: whatever the cluster still has of the machine. Interfaces on the bridge go with their nodes.
+# release_slots: removes all resources of the cluster. Interfaces on the bridge are removed with their nodes.
 release_slots() {
   local i
   for i in $(find_slots); do

@@ -51,7 +51,7 @@ run_in() {
 start_in() {
   local node=$1 process=$1.$2 pid
   shift 2
-  pid=$(node_pid "$node") || fail "$node does not run"
+  pid=$(node_pid "$node") || fail "$node is not running"
   start "$process" nsenter --target "$pid" --mount --pid --net "$@"
   # nsenter waits for the process that is meant
   wait_for 5 "$process" child_of "$state/pid/$process"
@@ -114,17 +114,17 @@ cgroupRoot: /$cgroup/$1
 clusterDNS: [$dns_ip]
 clusterDomain: cluster.local
 resolvConf: "$dir/resolv.conf"
-# a developer's machine: swap, a full disk or old cgroups are no reason to refuse pods
+# on a developer's machine the kubelet must not refuse pods because of swap, a full disk or old cgroups
 failSwapOn: false
 failCgroupV1: false
 evictionHard: {}
 enforceNodeAllocatable: []
 localStorageCapacityIsolation: false
 imageGCHighThresholdPercent: 100
-# a lost node is noticed after 8 s, so say often that it is there
+# a lost node becomes not ready after 8 s, so the kubelet renews its Lease often
 nodeLeaseDurationSeconds: 8
 nodeStatusUpdateFrequency: 4s
-# what tests kill is soon back
+# containers that tests kill are restarted soon
 featureGates: {KubeletCrashLoopBackOffMax: true}
 crashLoopBackOff: {maxContainerRestartPeriod: 1s}
 # not the bottleneck

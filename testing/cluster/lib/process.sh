@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Processes of a cluster. Each carries a mark in its environment, which tells it from all others on the machine
-# even when its pid file is lost or its pid is used again.
+# Processes of a cluster. Each carries a mark in its environment, which distinguishes it from all other processes,
+# even if its pid file is lost or its pid is used again.
 
 mark() { echo "KUBECI_CLUSTER_STATE=$state"; }
 
 # start NAME COMMAND...: in the background, with log/NAME.log and pid/NAME. Containers inherit which signals are ignored, and
-# nothing depends on the environment of whoever starts a cluster.
+# nothing depends on the environment of the user who starts a cluster.
 start() {
   local process=$1
   shift
@@ -35,12 +35,12 @@ gone() { ! is_ours "$1"; }
 
 our_pids() { grep -lzsxF "$(mark)" /proc/[0-9]*/environ | cut -d/ -f3 || true; }
 
-# Nothing in a cluster outlives it, so nothing needs to end in good order.
-# A node's first process takes all of the node's with it.
+# No data of a cluster is kept, so its processes need not end in order.
+# The end of a node's first process ends all processes of the node.
 stop_everything() {
   local pids deadline=$((SECONDS + 20))
   while pids=$(our_pids) && [[ -n $pids ]]; do
-    ((SECONDS < deadline)) || fail "these do not end: ${pids//$'\n'/ }"
+    ((SECONDS < deadline)) || fail "these processes do not end: ${pids//$'\n'/ }"
     # shellcheck disable=SC2086 # a list
     kill -KILL $pids 2>/dev/null || true
     sleep 0.05

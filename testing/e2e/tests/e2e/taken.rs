@@ -29,7 +29,7 @@ async fn an_event_whose_name_is_taken_waits_and_says_so() {
         test.create(&by_hand).await;
         test.config_map("object", "A").await;
         let delete = format!("kubectl delete workplan {name} -n {}", test.namespace);
-        test.workflow_refused("states", &["Ready"], &[&name, "taken", &delete]).await;
+        test.workflow_refused("states", &["Ready"], &[&name, "exists", &delete]).await;
         // It holds nothing else up.
         test.config_map("other", "A").await;
         let plans = test.workplans_reach("states", 3).await;

@@ -182,7 +182,7 @@ async fn a_container_that_cannot_start_decides_at_its_steps_turn(
         if execution == Relay {
             let words = [
                 "ContainerCannotStart",
-                "the container of long",
+                "the container of the step long",
                 "argument list too long",
             ];
             test.workplan_says(&name, &words).await;
