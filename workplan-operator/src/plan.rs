@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_of_a_relay_may_depend_on_each_other() {
+    fn relay_steps_may_depend_on_each_other() {
         let spec = relay(&["| c:b b:a a", "| d:a"]);
         let plan = validate(&spec).unwrap();
         let needs: Vec<_> = (0..plan.steps.len())

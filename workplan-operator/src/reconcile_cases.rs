@@ -289,7 +289,7 @@ async fn status_without_an_answer_is_written_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn status_that_is_too_large_is_written_without_steps() {
+async fn too_large_status_is_written_without_steps() {
     let case = Case::new(&[413]);
     case.reconcile().await;
     let server = case.server.lock().unwrap();
@@ -302,7 +302,7 @@ async fn status_that_is_too_large_is_written_without_steps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_plan_that_cannot_be_written_has_an_event() {
+async fn unwritten_failed_plan_has_an_event() {
     let case = Case::with_pod(&[413, 413], &pod(1));
     case.reconcile().await;
     let server = case.server.lock().unwrap();

@@ -80,7 +80,7 @@ fn steps_of_different_users_hand_over() {
 }
 
 #[test]
-fn a_step_reaches_no_other_steps_files() {
+fn step_cannot_access_files_of_other_steps() {
     let relay = Relay::of(&["a", "b", "c", "d", "e"]);
     let a = relay.held("a", &[], "exit 1");
     assert_eq!(relay.sh("e", &[], ":").code(), 0);

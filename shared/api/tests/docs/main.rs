@@ -232,13 +232,13 @@ fn metrics(page: &Page) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn every_link_leads_to_a_heading_or_a_file() {
+fn every_link_leads_to_heading_or_file() {
     assert_none(pages::all().iter().flat_map(Page::broken_links));
 }
 
 /// The row of a table cannot be broken into lines.
 #[test]
-fn every_line_of_markdown_has_less_than_120_characters() {
+fn markdown_lines_have_less_than_120_characters() {
     let long = pages::all().into_iter().flat_map(|page| {
         let lines = page.lines().into_iter();
         let long = lines.filter(|(_, line)| line.chars().count() >= 120 && !line.starts_with('|'));

@@ -15,7 +15,7 @@ async fn ask(arguments: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn an_unknown_field_is_refused_or_warned_of_and_never_kept() {
+async fn unknown_field_is_never_kept() {
     kubeci_e2e::run("unknown", async |test| {
         let typo = workflow("typo", ONE_STEP, WATCHED).replace("commands", "command");
         let refused = create(&test.client, &test.namespace, &typo).await;
@@ -48,7 +48,7 @@ async fn an_unknown_field_is_refused_or_warned_of_and_never_kept() {
 }
 
 #[tokio::test]
-async fn the_spec_of_a_workplan_cannot_be_changed() {
+async fn spec_of_a_workplan_cannot_be_changed() {
     kubeci_e2e::run("immutable", async |test| {
         test.apply(&unplaced("immutable", WATCHED)).await;
         test.workflow_ready("immutable").await;
@@ -71,7 +71,7 @@ async fn the_spec_of_a_workplan_cannot_be_changed() {
 }
 
 #[tokio::test]
-async fn a_user_who_writes_a_workflow_cannot_write_its_status() {
+async fn author_of_workflow_cannot_write_its_status() {
     kubeci_e2e::run("status", async |test| {
         let forged = workflow("forged", ONE_STEP, WATCHED) + "status: {succeeded: 7}\n";
         test.create(&forged).await;

@@ -24,7 +24,7 @@ fn restricted_document() -> String {
 }
 
 #[tokio::test]
-async fn pod_security_restricted_lets_the_documents_steps_run_in_a_pod_with_a_folder_of_its_own() {
+async fn restricted_namespace_runs_plan_with_empty_dir() {
     run_as(Relay, "restricted", async |test| {
         let enforce = "pod-security.kubernetes.io/enforce";
         test.label_namespace([(enforce, "restricted")].into()).await;
@@ -48,9 +48,7 @@ async fn pod_security_restricted_lets_the_documents_steps_run_in_a_pod_with_a_fo
 
 #[rstest]
 #[tokio::test]
-async fn steps_of_several_users_without_any_right_share_a_folder_of_the_node(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn unprivileged_users_share_the_folder(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "users", async |test| {
         // No capability is left by which root could write what is another's.
         let writes = |user: u32, dependency: &str| {
@@ -77,9 +75,7 @@ async fn steps_of_several_users_without_any_right_share_a_folder_of_the_node(
 
 #[rstest]
 #[tokio::test]
-async fn an_image_that_holds_nothing_but_its_program_is_a_step_like_any_other(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn image_with_only_a_program_runs(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "scratch", async |test| {
         // An operator's own image is such a one.
         let operators = Operator::Workflow.pods(&test.client).await;

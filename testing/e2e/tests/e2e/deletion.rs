@@ -30,9 +30,7 @@ async fn start(test: &Test) -> (String, String) {
 
 #[rstest]
 #[tokio::test]
-async fn of_a_running_workplan_that_is_deleted_nothing_is_left(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn deleted_running_workplan_leaves_nothing(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "plan-deleted", async |test| {
         let (name, folder) = start(test).await;
         test.delete_one::<Workplan>(&name).await;
@@ -48,9 +46,7 @@ async fn of_a_running_workplan_that_is_deleted_nothing_is_left(
 
 #[rstest]
 #[tokio::test]
-async fn of_a_workflow_that_is_deleted_nothing_is_left(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn deleted_workflow_leaves_nothing(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "wfl-deleted", async |test| {
         let (name, folder) = start(test).await;
         test.delete_one::<Workflow>("endless").await;
@@ -66,9 +62,7 @@ async fn of_a_workflow_that_is_deleted_nothing_is_left(
 
 #[rstest]
 #[tokio::test]
-async fn of_a_namespace_that_is_deleted_nothing_is_left(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn deleted_namespace_leaves_nothing(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "ns-deleted", async |test| {
         let (_, folder) = start(test).await;
         let namespaces = Api::<Namespace>::all(test.client.clone());
@@ -94,9 +88,7 @@ async fn of_a_namespace_that_is_deleted_nothing_is_left(
 
 #[rstest]
 #[tokio::test]
-async fn of_a_completed_workplan_that_is_deleted_nothing_is_left(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn deleted_completed_workplan_leaves_nothing(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "done-deleted", async |test| {
         test.apply(&on_config_maps("done", crate::workflow::ONE_STEP))
             .await;

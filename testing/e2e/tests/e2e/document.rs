@@ -14,7 +14,7 @@ const WORKPLAN: &str = include_str!("../fixtures/document-workplan.yaml");
 const LOG: &str = "step-5\nfile-1\nfile-2\nfile-3\nfile-4\n";
 
 #[tokio::test]
-async fn the_documents_workflow_runs_as_the_document_says() {
+async fn documents_workflow_runs_as_documented() {
     kubeci_e2e::run_in_default(async |test| {
         remove(test).await;
         test.create(&example("document/workflow.yaml")).await;
@@ -125,7 +125,7 @@ async fn remove(test: &Test) {
 }
 
 #[tokio::test]
-async fn the_documents_workflow_is_accepted_by_apply_too() {
+async fn documents_workflow_can_be_applied() {
     kubeci_e2e::run("apply-document", async |test| {
         let elsewhere = example("document/workflow.yaml").replace(
             "namespace: default",

@@ -15,9 +15,7 @@ fn waits_for(file: &str) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn the_chain_of_a_diamond_does_not_wait_for_the_long_step(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn chain_does_not_wait_for_long_step(#[values(Pods, Relay)] execution: Execution) {
     let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run_as(execution, "diamond", async |test| {
         test.apply(&example("diamond/workflow.yaml")).await;
@@ -43,9 +41,7 @@ async fn the_chain_of_a_diamond_does_not_wait_for_the_long_step(
 
 #[rstest]
 #[tokio::test]
-async fn a_long_step_can_wait_for_the_end_of_a_chain_beside_it(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn long_step_can_wait_for_another_chain(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "beside", async |test| {
         let steps = [
             shell("prepare", "true", ""),

@@ -55,9 +55,7 @@ async fn graph_tasks_run_when_their_dependencies_are_done(#[values("Graph", "Rel
 
 #[rstest]
 #[tokio::test]
-async fn a_dependent_starts_when_its_dependency_ends_not_when_the_pod_does(
-    #[values("Graph", "Relay")] order: &str,
-) {
+async fn dependent_starts_before_the_pod_ends(#[values("Graph", "Relay")] order: &str) {
     kubeci_e2e::run("container", async |test| {
         // The first pod lives until the second has run.
         let a = "{name: a, image: alpine, commands: ['true']}";
@@ -72,7 +70,7 @@ async fn a_dependent_starts_when_its_dependency_ends_not_when_the_pod_does(
 }
 
 #[tokio::test]
-async fn inside_a_relay_steps_follow_their_dependencies_in_whatever_order_they_are_written() {
+async fn relay_steps_may_be_in_any_order() {
     kubeci_e2e::run("by-hand-relay", async |test| {
         let writes = |name: &str, dependency: &str| {
             writes(name).replace('}', &format!(", dependency: [{dependency}]}}"))
@@ -89,7 +87,7 @@ async fn inside_a_relay_steps_follow_their_dependencies_in_whatever_order_they_a
 }
 
 #[tokio::test]
-async fn a_plan_that_cannot_run_is_refused_or_fails_and_says_why() {
+async fn invalid_plan_is_refused_or_fails() {
     let cases: [(&str, &str, &str, &[&str]); 11] = [
         ("no-tasks", "order: Linear", "[]", &["spec.tasks"]),
         (

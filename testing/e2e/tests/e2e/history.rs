@@ -96,17 +96,17 @@ async fn the_latest_of_each_end_is_kept(test: &Test) {
 }
 
 #[tokio::test]
-async fn the_latest_of_each_end_is_kept_in_pods() {
+async fn latest_of_each_end_is_kept_in_pods() {
     kubeci_e2e::run_as(Pods, "history", the_latest_of_each_end_is_kept).await;
 }
 
 #[tokio::test]
-async fn the_latest_of_each_end_is_kept_in_relay() {
+async fn latest_of_each_end_is_kept_in_relay() {
     kubeci_e2e::run_as(Relay, "history", the_latest_of_each_end_is_kept).await;
 }
 
 #[tokio::test]
-async fn a_workplan_expires_after_its_ttl() {
+async fn workplan_expires_after_its_ttl() {
     kubeci_e2e::run("ttl", async |test| {
         let steps = format!("[{}]", shell("only", "true", ""));
         test.apply(&(on_config_maps("ttl", &steps) + "  history: {ttl: 8s}\n"))
@@ -123,7 +123,7 @@ async fn a_workplan_expires_after_its_ttl() {
 }
 
 #[tokio::test]
-async fn a_workplan_without_a_workflow_is_kept() {
+async fn workplan_without_a_workflow_is_kept() {
     kubeci_e2e::run("own", async |test| {
         let own = "apiVersion: kube.ci/v1alpha1\n\
             kind: Workplan\n\
@@ -145,7 +145,7 @@ async fn a_workplan_without_a_workflow_is_kept() {
 }
 
 #[tokio::test]
-async fn a_history_that_is_none_is_refused() {
+async fn invalid_history_is_refused() {
     kubeci_e2e::run("refused", async |test| {
         let steps = format!("[{}]", shell("only", "true", ""));
         for (history, words) in [
@@ -166,7 +166,7 @@ const OBJECTS: usize = 8;
 const STATES: usize = 3;
 
 #[tokio::test]
-async fn a_killed_operator_deletes_and_counts_each_workplan_once() {
+async fn killed_operator_deletes_each_workplan_once() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run_as(Relay, "history-killed", async |test| {
         let observations = Observations::of(test);

@@ -28,7 +28,7 @@ async fn log_of(test: &Test, plan: &str, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_step_reaches_no_other_steps_files_or_processes() {
+async fn step_cannot_access_files_of_other_steps() {
     run_as(Relay, "reach", async |test| {
         let lines = r#"
             cd /.kubeci
@@ -67,9 +67,7 @@ async fn a_step_reaches_no_other_steps_files_or_processes() {
 
 #[rstest]
 #[tokio::test]
-async fn a_termination_message_counts_for_no_more_than_the_exit_code(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn exit_code_overrides_termination_message(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "claims", async |test| {
         let claims = format!("echo '{FORGED}' > /dev/termination-log; exit 3");
         let all = [
@@ -86,7 +84,7 @@ async fn a_termination_message_counts_for_no_more_than_the_exit_code(
 }
 
 #[tokio::test]
-async fn a_step_that_forges_its_own_record_speaks_for_itself_alone() {
+async fn forged_record_affects_only_its_step() {
     run_as(Relay, "forges", async |test| {
         // It gives the folder the time to be believed; that its dependents start shows that it was.
         let forges = format!(
@@ -109,7 +107,7 @@ async fn a_step_that_forges_its_own_record_speaks_for_itself_alone() {
 }
 
 #[tokio::test]
-async fn a_step_that_fills_the_relay_can_only_make_others_fail() {
+async fn full_relay_can_only_fail_steps() {
     run_as(Relay, "fills", async |test| {
         let fills = "cd /.kubeci/relay/fills; dd if=/dev/zero of=x bs=1k; i=0; \
                      while [ $i -lt 5000 ] && mkdir $i; do i=$((i+1)); done; echo filled";
@@ -145,7 +143,7 @@ async fn a_step_that_fills_the_relay_can_only_make_others_fail() {
 
 #[rstest]
 #[tokio::test]
-async fn what_a_step_leaves_goes_and_nothing_else(#[values(Pods, Relay)] execution: Execution) {
+async fn only_files_of_steps_are_removed(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "leaves", async |test| {
         let lines = r#"
             try "rmdir /kubeci"; try "rm -rf /kubeci"; try "mv /kubeci /other"; try "umount /kubeci"
@@ -176,7 +174,7 @@ async fn what_a_step_leaves_goes_and_nothing_else(#[values(Pods, Relay)] executi
 }
 
 #[tokio::test]
-async fn folders_nested_without_end_hold_no_sweep_up() {
+async fn deeply_nested_folders_are_removed() {
     run("nested", async |test| {
         let nest = "cd /kubeci; mkdir d; p=; i=0; while [ $i -lt 1000 ]; do p=$p/n; i=$((i+1)); done; \
                     i=0; while [ $i -lt 35 ]; do mkdir -p new$p && mv d new$p/d && mv new d || exit 1; i=$((i+1)); done";
@@ -189,7 +187,7 @@ async fn folders_nested_without_end_hold_no_sweep_up() {
 }
 
 #[tokio::test]
-async fn a_mount_in_the_folder_is_not_entered() {
+async fn mount_in_the_folder_is_not_entered() {
     run("mounted", async |test| {
         let name = fire(test, "mounted", ENDLESS).await;
         test.runs(&name, "endless").await;
@@ -217,7 +215,7 @@ async fn a_mount_in_the_folder_is_not_entered() {
 }
 
 #[tokio::test]
-async fn plans_of_the_same_name_in_two_namespaces_share_nothing() {
+async fn equal_names_in_two_namespaces_share_nothing() {
     run("neighbour", async |test| {
         let plan = |node: &str, steps: &str| {
             format!(

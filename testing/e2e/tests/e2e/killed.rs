@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::workflow::{WATCHED, on_config_maps, shell, unplaced};
 
 #[tokio::test]
-async fn what_happened_while_the_operator_was_away_fires_once() {
+async fn changes_without_the_operator_fire_once() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("away", async |test| {
         test.apply(&unplaced("away", WATCHED)).await;
@@ -81,7 +81,7 @@ const BURSTS: usize = 8;
 const CHANGES: usize = 25;
 
 #[tokio::test]
-async fn killed_during_a_burst_the_operator_fires_each_objects_last_state_and_nothing_twice() {
+async fn operator_killed_in_a_burst_fires_once() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("burst", async |test| {
         test.apply(&unplaced("burst", WATCHED)).await;
@@ -179,7 +179,7 @@ async fn the_ledger_agrees(test: &Test) {
 const RUNNING: usize = 15;
 
 #[tokio::test]
-async fn killed_while_workplans_run_the_operator_ends_them_as_it_would_have() {
+async fn operator_killed_during_runs_changes_no_result() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("running", async |test| {
         let once = |name| format!("echo {name} >> /kubeci/ran; sleep 1");
@@ -255,7 +255,7 @@ async fn all_end(test: &Test, workflow: &str, undisturbed: &str) {
 const FLOOD: usize = 300;
 
 #[tokio::test]
-async fn a_stopped_operator_has_told_all_that_it_created() {
+async fn stopped_operator_has_recorded_all_workplans() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("stopped", async |test| {
         test.apply(&unplaced("stopped", WATCHED)).await;

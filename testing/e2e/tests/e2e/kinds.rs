@@ -18,7 +18,7 @@ async fn gizmo(test: &Test, name: &str, size: u32) {
 }
 
 #[tokio::test]
-async fn a_kind_that_is_installed_later_is_waited_for() {
+async fn kind_may_be_installed_later() {
     kubeci_e2e::run("later", async |test| {
         let group = test.api_group();
         test.let_operator_watch(&group, &["gizmos"]).await;
@@ -42,7 +42,7 @@ async fn a_kind_that_is_installed_later_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_kind_that_goes_away_is_noticed_and_waited_for() {
+async fn kind_may_be_removed_and_installed_again() {
     kubeci_e2e::run("goes", async |test| {
         let group = test.api_group();
         test.let_operator_watch(&group, &["gizmos"]).await;
@@ -69,7 +69,7 @@ async fn a_kind_that_goes_away_is_noticed_and_waited_for() {
 }
 
 #[tokio::test]
-async fn a_kind_that_the_operator_may_not_watch_is_told_with_the_rule_that_is_missing() {
+async fn forbidden_kind_is_reported_with_missing_rule() {
     kubeci_e2e::run("no-right", async |test| {
         let group = test.api_group();
         test.install_kind("Gizmo").await;
@@ -92,7 +92,7 @@ async fn a_kind_that_the_operator_may_not_watch_is_told_with_the_rule_that_is_mi
 }
 
 #[tokio::test]
-async fn a_trigger_that_cannot_be_watched_holds_no_other_up() {
+async fn unwatched_trigger_does_not_block_others() {
     kubeci_e2e::run("beside", async |test| {
         let both = format!(
             "{}, {{apiVersion: {}/v1, kind: Gizmo, onAddOrUpdate: true}}",

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::workflow::{WATCHED, unplaced};
 
 #[tokio::test]
-async fn a_label_removed_is_no_delete_and_a_label_added_is_an_add() {
+async fn added_label_fires_add_removed_label_nothing() {
     // What fires nothing is remembered within a second; an operator killed before would forget it.
     let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run("label", async |test| {
@@ -96,7 +96,7 @@ async fn only_the_events_that_the_trigger_names_fire() {
 }
 
 #[tokio::test]
-async fn a_name_selects_one_object() {
+async fn name_selects_one_object() {
     kubeci_e2e::run("name", async |test| {
         let trigger =
             "{apiVersion: v1, kind: ConfigMap, name: this, onAddOrUpdate: true, onDelete: true}";

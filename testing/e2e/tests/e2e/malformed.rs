@@ -374,7 +374,7 @@ async fn too_many_steps_are_refused() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_too_long_is_refused() {
+async fn name_that_is_too_long_is_refused() {
     kubeci_e2e::run("bad-name", async |test| {
         let name = "a".repeat(64);
         is_refused(

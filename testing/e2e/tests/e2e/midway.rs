@@ -20,9 +20,7 @@ fn assert_phases(plan: &Workplan, phases: &[(&str, StepPhase)]) {
 
 #[rstest]
 #[tokio::test]
-async fn a_step_that_runs_out_of_memory_fails_and_says_so(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn step_out_of_memory_is_reported(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "memory", async |test| {
         let grows = "x=x; while true; do x=$x$x; done";
         let hungry = format!(
@@ -56,9 +54,7 @@ async fn a_step_that_runs_out_of_memory_fails_and_says_so(
 
 #[rstest]
 #[tokio::test]
-async fn of_a_pod_that_is_deleted_midway_it_is_told_how_far_it_had_come(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn deleted_pod_keeps_states_of_its_steps(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "midway", async |test| {
         let steps = [
             shell("done", "true", ""),
@@ -118,9 +114,7 @@ async fn of_a_pod_that_is_deleted_midway_it_is_told_how_far_it_had_come(
 
 #[rstest]
 #[tokio::test]
-async fn while_an_image_cannot_be_pulled_the_steps_before_it_run(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn steps_before_a_missing_image_run(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "pull", async |test| {
         let steps = [
             shell("before", "true", ""),
@@ -150,9 +144,7 @@ async fn while_an_image_cannot_be_pulled_the_steps_before_it_run(
 
 #[rstest]
 #[tokio::test]
-async fn an_image_that_may_not_be_pulled_fails_its_step_alone(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn image_with_pull_policy_never_fails_its_step(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "never-pull", async |test| {
         let steps = [
             shell("before", "true", ""),

@@ -28,7 +28,7 @@ const IN_TRIGGERS: [(&str, &str); 7] = [
 ];
 
 #[tokio::test]
-async fn a_null_that_would_widen_is_refused() {
+async fn null_that_widens_is_refused() {
     kubeci_e2e::run("null", async |test| {
         let of_trigger = |(field, path): &(&str, &str)| {
             let trigger = format!("{{apiVersion: v1, kind: ConfigMap, {field}, onDelete: true}}");
@@ -57,7 +57,7 @@ async fn a_null_that_would_widen_is_refused() {
 
 /// A merge patch, which a `kubectl apply` of a change is, cannot say null: it takes the field away.
 #[tokio::test]
-async fn a_null_in_a_change_is_refused() {
+async fn null_in_a_change_is_refused() {
     kubeci_e2e::run("null-change", async |test| {
         let namespace = test.namespace.as_str();
         let good = unplaced("changed", WATCHED);

@@ -53,7 +53,7 @@ fn events(chain: &[&Workplan]) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn what_is_no_new_state_fires_nothing() {
+async fn unchanged_state_fires_nothing() {
     kubeci_e2e::run("same", async |test| {
         begin(test).await;
         test.config_map("object", "A").await;
@@ -70,7 +70,7 @@ async fn what_is_no_new_state_fires_nothing() {
 }
 
 #[tokio::test]
-async fn an_object_that_was_there_before_fires_once() {
+async fn existing_object_fires_once() {
     kubeci_e2e::run("before", async |test| {
         test.config_map("object", "A").await;
         begin(test).await;
@@ -82,7 +82,7 @@ async fn an_object_that_was_there_before_fires_once() {
 }
 
 #[tokio::test]
-async fn an_object_fires_every_workflow_that_watches_it_once() {
+async fn object_fires_each_workflow_once() {
     kubeci_e2e::run("share", async |test| {
         for name in ["first", "second", "third"] {
             test.apply(&unplaced(name, WATCHED)).await;
@@ -102,7 +102,7 @@ async fn an_object_fires_every_workflow_that_watches_it_once() {
 }
 
 #[tokio::test]
-async fn an_object_that_two_triggers_match_fires_once() {
+async fn object_of_two_triggers_fires_once() {
     kubeci_e2e::run("overlap", async |test| {
         let by_name = "{apiVersion: v1, kind: ConfigMap, name: object, onAddOrUpdate: true}";
         test.apply(&unplaced("once", &format!("{WATCHED}, {by_name}")))
@@ -117,7 +117,7 @@ async fn an_object_that_two_triggers_match_fires_once() {
 }
 
 #[tokio::test]
-async fn a_change_of_the_workflow_fires_nothing_and_holds_from_the_next_event_on() {
+async fn changed_workflow_applies_to_the_next_event() {
     kubeci_e2e::run("edited", async |test| {
         begin(test).await;
         test.config_map("object", "A").await;
@@ -139,7 +139,7 @@ async fn a_change_of_the_workflow_fires_nothing_and_holds_from_the_next_event_on
 }
 
 #[tokio::test]
-async fn a_workflow_that_is_deleted_fires_nothing_and_takes_its_workplans_along() {
+async fn deleted_workflow_deletes_its_workplans() {
     kubeci_e2e::run("deleted", async |test| {
         begin(test).await;
         test.apply(&unplaced("marker", WATCHED)).await;
@@ -158,7 +158,7 @@ async fn a_workflow_that_is_deleted_fires_nothing_and_takes_its_workplans_along(
 
 #[rstest]
 #[tokio::test]
-async fn what_a_workplan_owns_fires_nothing(#[values(Pods, Relay)] execution: Execution) {
+async fn objects_of_a_workplan_fire_nothing(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "own-pods", async |test| {
         let pods = "{apiVersion: v1, kind: Pod, onAddOrUpdate: true}";
         test.apply(&workflow("once", ONE_STEP, pods)).await;
@@ -178,7 +178,7 @@ async fn what_a_workplan_owns_fires_nothing(#[values(Pods, Relay)] execution: Ex
 
 #[rstest]
 #[tokio::test]
-async fn a_long_name_is_cut_to_fit(#[values(Pods, Relay)] execution: Execution) {
+async fn long_name_is_cut_to_fit(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "long-name", async |test| {
         let name = format!("a{}", "-long.name".repeat(6));
         test.apply(&workflow(&name, ONE_STEP, WATCHED)).await;
@@ -192,7 +192,7 @@ async fn a_long_name_is_cut_to_fit(#[values(Pods, Relay)] execution: Execution) 
 }
 
 #[tokio::test]
-async fn a_restart_of_the_operator_fires_nothing() {
+async fn restart_of_the_operator_fires_nothing() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("restart", async |test| {
         begin(test).await;

@@ -68,7 +68,7 @@ impl<'a> Chain<'a> {
 }
 
 #[tokio::test]
-async fn while_the_api_server_is_away_the_steps_go_on() {
+async fn steps_run_without_the_api_server() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run_as(Relay, "api-away", async |test| {
         let history = PodHistory::begin(test);
@@ -83,7 +83,7 @@ async fn while_the_api_server_is_away_the_steps_go_on() {
 }
 
 #[tokio::test]
-async fn while_the_kubelet_is_away_the_steps_go_on_and_that_it_is_away_is_told() {
+async fn steps_run_without_the_kubelet() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run_as(Relay, "kubelet-away", async |test| {
         let history = PodHistory::begin(test);
@@ -116,7 +116,7 @@ async fn replicas(test: &Test) -> Vec<(String, BTreeMap<String, i32>)> {
 }
 
 #[tokio::test]
-async fn while_the_api_server_does_not_answer_the_operators_wait() {
+async fn operators_wait_for_the_api_server() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run_as(Relay, "api-slow", async |test| {
         let before = replicas(test).await;

@@ -12,9 +12,7 @@ use crate::workflow::{ENDLESS, fire, shell};
 
 #[rstest]
 #[tokio::test]
-async fn a_failed_step_skips_its_descendants_and_nothing_else(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn failed_step_skips_only_its_descendants(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "fails", async |test| {
         let steps = [
             shell("start", "true", ""),
@@ -50,9 +48,7 @@ async fn a_failed_step_skips_its_descendants_and_nothing_else(
 
 #[rstest]
 #[tokio::test]
-async fn a_failed_serial_step_skips_the_rest_of_its_pod(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn failed_serial_step_skips_the_rest_of_its_pod(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "fails-first", async |test| {
         let steps = [
             shell("first", "exit 1", ""),
@@ -71,7 +67,7 @@ async fn a_failed_serial_step_skips_the_rest_of_its_pod(
 
 #[rstest]
 #[tokio::test]
-async fn an_image_that_does_not_exist_is_told(#[values(Pods, Relay)] execution: Execution) {
+async fn missing_image_is_reported(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "no-image", async |test| {
         let steps = "[{name: only, image: 'no-such-image:1', commands: ['true']}]";
         let name = fire(test, "no-image", steps).await;
@@ -88,7 +84,7 @@ async fn an_image_that_does_not_exist_is_told(#[values(Pods, Relay)] execution: 
 
 #[rstest]
 #[tokio::test]
-async fn a_command_that_does_not_exist_fails_the_step(#[values(Pods, Relay)] execution: Execution) {
+async fn missing_command_fails_the_step(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "no-command", async |test| {
         let steps = "[{name: only, image: alpine, commands: [no-such-command]}]";
         let name = fire(test, "no-command", steps).await;
@@ -102,7 +98,7 @@ async fn a_command_that_does_not_exist_fails_the_step(#[values(Pods, Relay)] exe
 
 #[rstest]
 #[tokio::test]
-async fn a_pod_that_fits_nowhere_is_told_and_can_be_deleted(
+async fn unschedulable_pod_is_reported_and_can_be_deleted(
     #[values(Pods, Relay)] execution: Execution,
 ) {
     kubeci_e2e::run_as(execution, "too-big", async |test| {
@@ -119,9 +115,7 @@ async fn a_pod_that_fits_nowhere_is_told_and_can_be_deleted(
 
 #[rstest]
 #[tokio::test]
-async fn a_config_map_that_a_step_needs_and_is_absent_is_told(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn missing_config_map_is_reported(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "no-env", async |test| {
         let steps = "[{name: only, image: alpine, commands: [env], envFrom: [{configMapRef: {name: absent}}]}]";
         let name = fire(test, "no-env", steps).await;
@@ -134,7 +128,7 @@ async fn a_config_map_that_a_step_needs_and_is_absent_is_told(
 
 #[rstest]
 #[tokio::test]
-async fn a_pod_that_is_deleted_under_a_plan_fails_it(#[values(Pods, Relay)] execution: Execution) {
+async fn deleted_pod_fails_the_plan(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "pod-deleted", async |test| {
         let name = fire(test, "pod-deleted", ENDLESS).await;
         test.runs(&name, "endless").await;
@@ -149,7 +143,7 @@ async fn a_pod_that_is_deleted_under_a_plan_fails_it(#[values(Pods, Relay)] exec
 
 #[rstest]
 #[tokio::test]
-async fn a_pod_that_is_evicted_under_a_plan_fails_it(#[values(Pods, Relay)] execution: Execution) {
+async fn evicted_pod_fails_the_plan(#[values(Pods, Relay)] execution: Execution) {
     // To an operator that was away the pod is gone, and nobody says why.
     let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run_as(execution, "pod-evicted", async |test| {

@@ -5,7 +5,7 @@ use kubeci_e2e::{Test, fired};
 use crate::workflow::unplaced;
 
 #[tokio::test]
-async fn a_kind_without_namespaces_needs_the_service_accounts_permission() {
+async fn cluster_scoped_kind_needs_permission() {
     kubeci_e2e::run("cluster-kind", async |test| {
         let own = &test.namespace;
         let trigger =
@@ -82,7 +82,7 @@ async fn all_namespaces_need_the_service_accounts_permission() {
 }
 
 #[tokio::test]
-async fn a_permission_that_is_taken_away_ends_the_watching() {
+async fn withdrawn_permission_ends_the_watch() {
     kubeci_e2e::run("revoked", async |test| {
         let own = &test.namespace;
         let trigger =

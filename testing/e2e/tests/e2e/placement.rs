@@ -57,9 +57,7 @@ async fn later_pods_require_the_first_ones_node() {
 
 #[rstest]
 #[tokio::test]
-async fn the_first_pod_holds_room_for_the_widest_moment(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn first_pod_holds_room_for_the_widest_moment(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "room", async |test| {
         // A request of which a pod cannot state the whole, and of which the nodes of a test have nothing.
         let steps = r#"[

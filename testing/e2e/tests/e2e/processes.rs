@@ -26,7 +26,7 @@ async fn ask(client: &Client, pod: &str, path: &str) -> Result<String, kube::Err
 }
 
 #[tokio::test]
-async fn every_replica_is_healthy_and_ready_and_tells_its_metrics() {
+async fn every_replica_is_ready_and_has_metrics() {
     let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run("processes", async |test| {
         for operator in [Operator::Workflow, Operator::Workplan] {
@@ -42,7 +42,7 @@ async fn every_replica_is_healthy_and_ready_and_tells_its_metrics() {
 }
 
 #[tokio::test]
-async fn the_leaders_tell_what_they_do() {
+async fn leaders_count_their_work() {
     let _undisturbed = DISRUPTIVE.undisturbed().await;
     kubeci_e2e::run("leaders", async |test| {
         let cases: [(Operator, &[&str]); 2] = [

@@ -16,9 +16,7 @@ use crate::workflow::{ONE_STEP, fire, on_config_maps};
 
 #[rstest]
 #[tokio::test]
-async fn a_namespace_that_enforces_pod_security_is_told_with_what_to_do(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn pod_security_error_has_advice(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "pod-security", async |test| {
         let enforce = "pod-security.kubernetes.io/enforce";
         test.label_namespace([(enforce, "baseline")].into()).await;
@@ -37,9 +35,7 @@ async fn a_namespace_that_enforces_pod_security_is_told_with_what_to_do(
 /// A policy that somebody corrects, as a webhook that denies for a while.
 #[rstest]
 #[tokio::test]
-async fn a_policy_that_refuses_pods_is_told_and_waited_for(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn policy_that_refuses_pods_is_reported(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "denied", async |test| {
         let name = &test.namespace;
         test.apply_outside::<ValidatingAdmissionPolicy>(json!({
@@ -82,7 +78,7 @@ async fn a_policy_that_refuses_pods_is_told_and_waited_for(
 
 #[rstest]
 #[tokio::test]
-async fn a_quota_that_is_used_up_is_told(#[values(Pods, Relay)] execution: Execution) {
+async fn exceeded_quota_is_reported(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "quota", async |test| {
         test.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: no-pods}, spec: {hard: {pods: 0}}}").await;
         test.apply(&on_config_maps("refused", ONE_STEP)).await;
@@ -96,7 +92,7 @@ async fn a_quota_that_is_used_up_is_told(#[values(Pods, Relay)] execution: Execu
 
 #[rstest]
 #[tokio::test]
-async fn a_service_account_that_is_absent_is_told(#[values(Pods, Relay)] execution: Execution) {
+async fn missing_service_account_is_reported(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "no-account", async |test| {
         let workflow = on_config_maps("refused", ONE_STEP) + "  serviceAccountName: absent\n";
         test.apply(&workflow).await;

@@ -38,7 +38,7 @@ fn a_hundred() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_hundred_steps_run_in_one_pod() {
+async fn hundred_steps_run_in_one_pod() {
     run_as(Relay, "hundred", async |test| {
         let steps = a_hundred();
         assert_eq!(steps.len(), 100);
@@ -56,7 +56,7 @@ async fn a_hundred_steps_run_in_one_pod() {
 }
 
 #[tokio::test]
-async fn a_step_without_commands_is_a_container_in_a_task_of_its_own() {
+async fn step_without_commands_has_its_own_task() {
     run_as(Relay, "native", async |test| {
         let steps = [
             shell("before", "true", ""),
@@ -93,7 +93,7 @@ async fn only_container(test: &Test, plan: &str, task: usize) -> Container {
 }
 
 #[tokio::test]
-async fn a_log_shows_what_its_step_printed_and_nothing_else() {
+async fn log_contains_only_output_of_its_step() {
     run_as(Relay, "logs", async |test| {
         let steps = [
             shell("step-1", "echo one >&2", ""),
@@ -119,7 +119,7 @@ async fn a_log_shows_what_its_step_printed_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_times_of_a_step_are_its_commands() {
+async fn step_times_are_those_of_its_command() {
     run_as(Relay, "times", async |test| {
         let steps = [
             shell("first", "sleep 0.4", ""),
@@ -145,7 +145,7 @@ async fn the_times_of_a_step_are_its_commands() {
 }
 
 #[tokio::test]
-async fn a_command_that_cannot_be_started_is_told_as_a_shell_does() {
+async fn command_that_cannot_start_has_shell_exit_code() {
     run_as(Relay, "not-started", async |test| {
         let steps = "[
             {name: missing, image: alpine, commands: [no-such-command]},

@@ -22,7 +22,7 @@ async fn lose_leader(test: &Test, operator: Operator, meanwhile: impl AsyncFnOnc
 }
 
 #[tokio::test]
-async fn another_workflow_operator_takes_over_and_fires_each_event_once() {
+async fn second_workflow_operator_fires_each_event_once() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("takeover", async |test| {
         test.apply(&unplaced("takeover", WATCHED)).await;
@@ -50,7 +50,7 @@ async fn another_workflow_operator_takes_over_and_fires_each_event_once() {
 }
 
 #[tokio::test]
-async fn another_workplan_operator_takes_over_and_ends_what_runs() {
+async fn second_workplan_operator_completes_running_plans() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("takeover-runs", async |test| {
         let steps = [

@@ -23,7 +23,7 @@ use crate::workflow::{fire_with, script, steps};
 #[case::kept_back_by_the_workflow("  automountServiceAccountToken: false\n", "test ! -e $token")]
 #[case::kept_back_by_the_account("  serviceAccountName: silent\n", "test ! -e $token")]
 #[tokio::test]
-async fn the_token_is_the_accounts_unless_it_is_kept_back(
+async fn token_is_mounted_unless_disabled(
     #[case] settings: &str,
     #[case] check: &str,
     #[values(Pods, Relay)] execution: Execution,
@@ -72,7 +72,7 @@ fn workspaces_only(test: &Test) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_policy_allows_the_plans_own_folder_alone() {
+async fn policy_allows_only_the_plans_folder() {
     run("policy", async |test| {
         let policy: [Value; 2] = workspaces_only(test).try_into().expect("two objects");
         let [policy, binding] = policy;
@@ -164,7 +164,7 @@ async fn pod_refused(test: &Test, labels: &Value, folder: &str) -> Result<(), St
 #[case::workflow(Operator::Workflow, &["create pods", "delete pods", "patch workplans.kube.ci", "deletecollection workplans.kube.ci", "create leases.coordination.k8s.io"])]
 #[case::workplan(Operator::Workplan, &["create workplans.kube.ci", "create workflows.kube.ci", "patch pods", "list configmaps", "delete workplans.kube.ci"])]
 #[tokio::test]
-async fn an_operator_may_do_no_more_than_it_must(#[case] operator: Operator, #[case] its: &[&str]) {
+async fn operator_has_only_needed_permissions(#[case] operator: Operator, #[case] its: &[&str]) {
     let neither = [
         "get secrets",
         "list secrets",

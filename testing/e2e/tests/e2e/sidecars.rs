@@ -40,9 +40,7 @@ async fn pods(test: &Test, name: &str) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn law_5_a_sidecar_that_never_ends_keeps_nothing(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn law_5_endless_sidecar_keeps_nothing(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "sidecar", async |test| {
         test.inject(MESH).await;
         let name = fire(test, "sidecar", &two_steps()).await;
@@ -74,9 +72,7 @@ async fn law_5_a_sidecar_that_never_ends_keeps_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn a_native_sidecar_ends_by_itself_and_its_pods_stay(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn native_sidecar_ends_and_its_pods_stay(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "native-sidecar", async |test| {
         test.inject_init(&format!("{MESH}, restartPolicy: 'Always'"))
             .await;
@@ -93,7 +89,7 @@ async fn a_native_sidecar_ends_by_itself_and_its_pods_stay(
 
 #[rstest]
 #[tokio::test]
-async fn an_ephemeral_container_keeps_nothing(#[values(Pods, Relay)] execution: Execution) {
+async fn ephemeral_container_keeps_nothing(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "ephemeral", async |test| {
         let waits = "until test -e /kubeci/go; do sleep 0.1; done";
         let name = fire(test, "ephemeral", &steps(&[script("only", waits, &[])])).await;
@@ -139,9 +135,7 @@ async fn an_ephemeral_container_keeps_nothing(#[values(Pods, Relay)] execution: 
 
 #[rstest]
 #[tokio::test]
-async fn an_init_container_of_others_that_fails_is_named(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn failed_foreign_init_container_is_named(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "bad-init", async |test| {
         test.inject_init(
             "name: 'mesh-init', image: 'alpine', command: ['sh', '-c', 'echo no iptables; exit 4'], \
@@ -162,9 +156,7 @@ async fn an_init_container_of_others_that_fails_is_named(
 
 #[rstest]
 #[tokio::test]
-async fn an_init_container_of_others_that_does_not_end_is_named(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn endless_foreign_init_container_is_named(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "slow-init", async |test| {
         test.inject_init(MESH).await;
         let name = fire(test, "slow-init", &steps(&[script("only", "true", &[])])).await;

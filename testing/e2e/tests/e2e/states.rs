@@ -81,7 +81,7 @@ where
 }
 
 #[tokio::test]
-async fn a_deployment_fires_by_its_spec_alone() {
+async fn deployment_fires_by_its_spec_alone() {
     kubeci_e2e::run("deployment", async |test| {
         watch(test, &on("apps/v1", "Deployment")).await;
         let created = deployment(test, "web").await;
@@ -123,7 +123,7 @@ async fn a_deployment_fires_by_its_spec_alone() {
 }
 
 #[tokio::test]
-async fn a_deletion_fires_when_it_is_done() {
+async fn deletion_fires_when_complete() {
     kubeci_e2e::run("foreground", async |test| {
         watch(test, &on("apps/v1", "Deployment")).await;
         deployment(test, "web").await;
@@ -144,7 +144,7 @@ async fn a_deletion_fires_when_it_is_done() {
 }
 
 #[tokio::test]
-async fn a_pod_that_takes_its_grace_period_fires_add_and_delete() {
+async fn pod_with_grace_period_fires_add_and_delete() {
     kubeci_e2e::run("grace", async |test| {
         watch(test, &on("v1", "Pod")).await;
         let pod = |name: &str| {
@@ -182,7 +182,7 @@ async fn a_pod_that_takes_its_grace_period_fires_add_and_delete() {
 }
 
 #[tokio::test]
-async fn a_status_without_subresource_fires_nothing() {
+async fn status_without_subresource_fires_nothing() {
     kubeci_e2e::run("no-status", async |test| {
         let group = test.api_group();
         test.let_operator_watch(&group, &["gizmos"]).await;
@@ -212,7 +212,7 @@ async fn a_status_without_subresource_fires_nothing() {
 }
 
 #[tokio::test]
-async fn content_beside_a_spec_fires_though_its_generation_stays() {
+async fn content_beside_a_spec_fires_with_equal_generation() {
     kubeci_e2e::run("priority", async |test| {
         let (group, name) = ("scheduling.k8s.io", test.namespace.as_str());
         test.let_operator_watch(group, &["priorityclasses"]).await;
@@ -266,7 +266,7 @@ fn event(plan: &Workplan) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_deletion_fires_once_whenever_the_operator_was_away() {
+async fn deletion_fires_once_despite_operator_outages() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("away", async |test| {
         watch(test, crate::workflow::WATCHED).await;
@@ -314,7 +314,7 @@ async fn a_deletion_fires_once_whenever_the_operator_was_away() {
 }
 
 #[tokio::test]
-async fn a_ledger_of_generations_fires_nothing_again() {
+async fn ledger_of_generations_fires_nothing_again() {
     let _alone = DISRUPTIVE.lock().await;
     kubeci_e2e::run("older-ledger", async |test| {
         let triggers = format!(

@@ -9,7 +9,7 @@ use kubeci_e2e::{chains, fired};
 use crate::workflow::{ONE_STEP, WATCHED, unplaced};
 
 #[tokio::test]
-async fn an_event_whose_name_is_taken_waits_and_says_so() {
+async fn event_with_used_name_waits() {
     kubeci_e2e::run("taken", async |test| {
         test.apply(&unplaced("states", WATCHED)).await;
         let workflow = test.workflow_ready("states").await.uid().expect("a uid");

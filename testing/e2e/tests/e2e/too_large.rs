@@ -22,7 +22,7 @@ fn chain(count: usize, characters: usize) -> Vec<Value> {
 
 #[rstest]
 #[tokio::test]
-async fn a_workflow_of_too_large_workplans_is_refused(#[values(Pods, Relay)] execution: Execution) {
+async fn workflow_with_too_large_workplan_is_refused(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "too-large", async |test| {
         test.apply(&on_config_maps("large", &steps(&chain(10, 25_800))))
             .await;
@@ -66,9 +66,7 @@ async fn a_workflow_of_too_large_workplans_is_refused(#[values(Pods, Relay)] exe
 /// The largest that the API server takes leaves no room for a status.
 #[rstest]
 #[tokio::test]
-async fn a_workplan_that_leaves_no_room_for_its_status_fails(
-    #[values("Graph", "Relay")] order: &str,
-) {
+async fn workplan_without_room_for_its_status_fails(#[values("Graph", "Relay")] order: &str) {
     kubeci_e2e::run("no-room", async |test| {
         let plan = |name: &str, bytes: usize| {
             let mut step = script("only", "true", &[]);

@@ -8,9 +8,7 @@ use crate::workflow::on_config_maps;
 
 #[rstest]
 #[tokio::test]
-async fn an_empty_dir_that_pods_do_not_share_is_warned_of(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn unshared_empty_dir_has_a_warning(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "empty-dir", async |test| {
         let step = |name: &str, more: &str| {
             format!("{{name: {name}, image: alpine, commands: ['true'], volumeMounts: [{{name: cache, mountPath: /cache}}]{more}}}")

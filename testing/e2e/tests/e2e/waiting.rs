@@ -30,7 +30,7 @@ async fn told_soon(test: &Test, name: &str) {
 #[case::config_map("configMap: {name: absent}", "ConfigMap")]
 #[case::secret("secret: {secretName: absent}", "Secret")]
 #[tokio::test]
-async fn a_volume_that_cannot_be_mounted_is_told(
+async fn unmounted_volume_is_reported(
     #[case] volume: &str,
     #[case] kind: &str,
     #[values(Pods, Relay)] execution: Execution,
@@ -80,9 +80,7 @@ async fn a_volume_that_cannot_be_mounted_is_told(
 
 #[rstest]
 #[tokio::test]
-async fn a_volume_claim_that_is_absent_is_told_as_such(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn missing_volume_claim_is_reported(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "no-claim", async |test| {
         let settings = "  volumes: [{name: data, persistentVolumeClaim: {claimName: absent}}]\n";
         let all = [script("first", "true", &[]), script("second", "true", &["first"])];
@@ -112,9 +110,7 @@ async fn a_volume_claim_that_is_absent_is_told_as_such(
 
 #[rstest]
 #[tokio::test]
-async fn a_node_that_cannot_make_the_shared_folder_is_told(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn uncreated_shared_folder_is_reported(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "no-folder", async |test| {
         // A file where the folders of the namespace would be.
         let path = format!("/kubeci/{}", test.namespace);
@@ -160,7 +156,7 @@ async fn scheduling_gates_are_named(#[values(Pods, Relay)] execution: Execution)
 /// In a relay all containers start together, in a pod for each task this one's never does.
 #[rstest]
 #[tokio::test]
-async fn a_container_that_cannot_start_decides_at_its_steps_turn(
+async fn container_that_cannot_start_fails_at_its_turn(
     #[values(Pods, Relay)] execution: Execution,
     #[values(0, 3)] exit_code: i32,
 ) {
@@ -227,7 +223,7 @@ async fn a_container_that_cannot_start_decides_at_its_steps_turn(
 
 #[rstest]
 #[tokio::test]
-async fn a_working_directory_may_be_one_that_an_earlier_step_makes(
+async fn working_directory_may_be_created_by_earlier_step(
     #[values(Pods, Relay)] execution: Execution,
 ) {
     run_as(execution, "dir", async |test| {

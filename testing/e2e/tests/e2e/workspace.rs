@@ -22,7 +22,7 @@ async fn completes(test: &Test, name: &str, yaml: &str) -> String {
 
 #[rstest]
 #[tokio::test]
-async fn steps_that_run_as_another_user_can_write_it(#[values(Pods, Relay)] execution: Execution) {
+async fn steps_of_another_user_can_write(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "user", async |test| {
         let write = "commands: [sh, -c], args: ['echo $(id -u) >> /kubeci/users; mkdir -p /kubeci/folder-$(id -u)']";
         let check = "commands: [sh, -c], args: ['test $(sort -n /kubeci/users | tr \"\\n\" ,) = 0,1000,65532,']";
@@ -41,9 +41,7 @@ async fn steps_that_run_as_another_user_can_write_it(#[values(Pods, Relay)] exec
 
 #[rstest]
 #[tokio::test]
-async fn a_plan_that_runs_as_another_user_can_write_it(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn plan_of_another_user_can_write(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "plan-user", async |test| {
         let steps = [
             shell("write", "id -u > /kubeci/user; mkdir /kubeci/folder", ""),
@@ -62,7 +60,7 @@ async fn a_plan_that_runs_as_another_user_can_write_it(
 
 #[rstest]
 #[tokio::test]
-async fn an_image_with_a_user_of_its_own_can_write_it(#[values(Pods, Relay)] execution: Execution) {
+async fn image_with_its_own_user_can_write(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "image-user", async |test| {
         let steps = "[{name: only, image: nonroot, commands: [sh, -c], args: ['touch /kubeci/file'], securityContext: {runAsNonRoot: true}}]";
         completes(test, "image-user", &on_config_maps("image-user", steps)).await;
@@ -72,9 +70,7 @@ async fn an_image_with_a_user_of_its_own_can_write_it(#[values(Pods, Relay)] exe
 
 #[rstest]
 #[tokio::test]
-async fn of_symbolic_links_to_elsewhere_only_the_links_go(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn targets_of_symbolic_links_stay(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "links", async |test| {
         let inspector = Inspector::get(&test.client).await;
         let elsewhere = format!("/kubeci/e2e-elsewhere-{}", test.namespace);
@@ -109,7 +105,7 @@ async fn of_symbolic_links_to_elsewhere_only_the_links_go(
 
 #[rstest]
 #[tokio::test]
-async fn what_steps_make_hard_to_remove_goes_too(#[values(Pods, Relay)] execution: Execution) {
+async fn files_that_resist_removal_are_removed(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "hard", async |test| {
         let line = "cd /kubeci; mkdir -p locked/in; touch locked/in/file; chmod 000 locked/in/file locked/in locked; mkfifo pipe; touch -- -rf 'a b' '$(c)'; i=0; d=deep; while [ $i -lt 40 ]; do d=$d/deep-deep-deep; i=$((i+1)); done; mkdir -p $d; touch $d/file";
         completes(test, "hard", &on_config_maps("hard", &format!("[{}]", shell("make", line, "")))).await;
@@ -119,7 +115,7 @@ async fn what_steps_make_hard_to_remove_goes_too(#[values(Pods, Relay)] executio
 
 #[rstest]
 #[tokio::test]
-async fn a_users_volumes_are_mounted_beside_it(#[values(Pods, Relay)] execution: Execution) {
+async fn user_volumes_are_mounted_beside_the_folder(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "volumes", async |test| {
         let step = |name: &str, line: &str, dependency: &str| {
             format!("{{name: {name}, image: alpine, commands: [sh, -c], args: [\"{line}\"], dependency: [{dependency}], workingDir: /settings, env: [{{name: GREETING, value: hello}}], volumeMounts: [{{name: settings, mountPath: /settings}}]}}")

@@ -57,11 +57,7 @@ fn decided_at(pod: &ObservedPod, warning: Option<PodWarning>, second: i64) -> De
     "configmap \"absent\" not found",
     "correct spec.volumes"
 )]
-#[case::attach(
-    "FailedAttachVolume",
-    "Multi-Attach error",
-    "correct spec.volumes"
-)]
+#[case::attach("FailedAttachVolume", "Multi-Attach error", "correct spec.volumes")]
 #[case::own_folder(
     "FailedMount",
     "volume \"kubeci-workspace\" : mkdir /kubeci: read-only file system",

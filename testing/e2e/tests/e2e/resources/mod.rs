@@ -52,9 +52,7 @@ async fn steps_run_where_a_limit_range_has_defaults(
 
 #[rstest]
 #[tokio::test]
-async fn a_quota_on_limits_takes_all_pods_of_limited_steps(
-    #[values(Pods, Relay)] execution: Execution,
-) {
+async fn quota_on_limits_admits_limited_steps(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "limits", async |test| {
         test.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: limits}, spec: {hard: {\
             limits.cpu: 2, limits.memory: 1Gi, requests.cpu: 1, requests.memory: 512Mi}}}").await;
@@ -75,7 +73,7 @@ async fn a_quota_on_limits_takes_all_pods_of_limited_steps(
 /// A plan of which each pod fits into the namespace, but not all that its first pod could hold room for.
 #[rstest]
 #[tokio::test]
-async fn a_first_pod_holds_no_more_room_than_the_namespace_has(
+async fn first_pod_requests_fit_the_namespace(
     #[values(Pods, Relay)] execution: Execution,
     #[values("quota", "limit-range")] bound: &str,
 ) {
@@ -108,7 +106,7 @@ async fn a_first_pod_holds_no_more_room_than_the_namespace_has(
     "{apiVersion: v1, kind: ResourceQuota, metadata: {name: limits}, spec: {hard: {limits.cpu: 2}}}",
     &["must specify limits.cpu for", "resources of the steps", "LimitRange"], false)]
 #[tokio::test]
-async fn what_a_namespace_does_not_take_is_told(
+async fn refused_resources_are_reported(
     #[values(Pods, Relay)] execution: Execution,
     #[case] name: &str,
     #[case] bound: &str,

@@ -21,7 +21,7 @@ const PLANS: usize = 12;
 type Amounts = [Option<u32>; 2];
 
 #[tokio::test]
-async fn random_namespaces_take_of_pods_what_they_take_of_steps() {
+async fn random_limits_admit_pods_as_steps() {
     let seed = std::env::var("KUBECI_TEST_SEED")
         .ok()
         .and_then(|it| it.parse().ok());
