@@ -47,8 +47,8 @@ pub use workplan::{head, workplan};
 /// What runs: each task is one pod.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// How the tasks follow each other: `Linear` wherever that makes no step wait in vain; `Relay` for
-    /// that execution, always.
+    /// The order of the tasks: `Linear` if no step then waits for a step that it does not depend on; always `Relay` for
+    /// that execution.
     pub order: Order,
     /// The pods. A task comes after all tasks that its steps depend on, and has at least one parallel
     /// step; the steps are as they were written.

@@ -1,4 +1,4 @@
-//! What the `LimitRange`s of a namespace give to containers, and what they ask of them.
+//! The defaults and the limits that the `LimitRange`s of a namespace set for containers.
 
 mod admission;
 mod own;
@@ -22,13 +22,13 @@ type Quantities = BTreeMap<String, Quantity>;
 /// The `LimitRange`s of a namespace together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
-    /// What each `LimitRange` gives to containers that say nothing.
+    /// The defaults of each `LimitRange` for containers without requests or limits.
     defaults: Vec<ResourceRequirements>,
     container: Bounds,
     pod: Bounds,
 }
 
-/// What is asked of each container, or of each pod.
+/// The limits of each container, or of each pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Bounds {
     min: Amounts,
@@ -44,8 +44,8 @@ impl Limits {
         pod: Bounds::NONE,
     };
 
-    /// The limits of a namespace with these `LimitRange`s. Of defaults that contradict each other those of the
-    /// `LimitRange` count whose name comes first; the API server takes any.
+    /// The limits of a namespace with these `LimitRange`s. If defaults contradict each other, those of the
+    /// `LimitRange` with the first name count; the API server uses any of them.
     #[must_use]
     pub fn of<'a>(ranges: impl IntoIterator<Item = &'a LimitRange>) -> Self {
         let mut ranges: Vec<&LimitRange> = ranges.into_iter().collect();
@@ -71,7 +71,7 @@ impl Limits {
         limits
     }
 
-    /// A task whose steps say all that admission would otherwise add to their containers.
+    /// A task with the resources that admission would add to the containers of its steps.
     #[must_use]
     pub fn complete(&self, mut task: Task) -> Task {
         let steps = task.serial_steps.iter_mut().chain(&mut task.parallel_steps);
@@ -97,17 +97,17 @@ impl Limits {
         }
     }
 
-    /// The least that a container with this limit may request of a resource.
+    /// The minimum request of a container with this limit.
     pub(crate) fn least_of_container(&self, resource: &str, limit: Option<u128>) -> u128 {
         self.container.least(resource, limit)
     }
 
-    /// The least that the containers of a pod with these limits may request together of a resource.
+    /// The minimum of the requests of all containers of a pod with these limits.
     pub(crate) fn least_of_pod(&self, resource: &str, limit: Option<u128>) -> u128 {
         self.pod.least(resource, limit)
     }
 
-    /// The most that a pod may request of a resource.
+    /// The maximum request of a pod.
     #[must_use]
     pub fn most_of_pod(&self, resource: &str) -> u128 {
         let max = self.pod.max.get(resource);
@@ -122,7 +122,7 @@ impl Bounds {
         ratio: Amounts::new(),
     };
 
-    /// Whatever is asked by several items is asked by the strictest.
+    /// Of several limits the strictest one counts.
     fn add(&mut self, item: &LimitRangeItem) {
         put(&mut self.min, item.min.as_ref(), u128::max);
         put(&mut self.max, item.max.as_ref(), u128::min);
@@ -154,7 +154,7 @@ fn least_of_ratio(limit: u128, ratio: u128, unit: u128) -> u128 {
     }
 }
 
-/// Whether the API server finds that a limit is more than so many times, in thousandths, its request.
+/// Whether the API server computes that the ratio of limit to request, in thousandths, exceeds the maximum.
 #[allow(clippy::cast_precision_loss)] // the API server computes it so
 fn exceeds(limit: u128, request: u128, ratio: u128) -> bool {
     limit as f64 / request as f64 * 1000.0 > ratio as f64
@@ -177,7 +177,7 @@ fn put(amounts: &mut Amounts, quantities: Option<&Quantities>, choose: fn(u128, 
     }
 }
 
-/// Later items of a `LimitRange` replace what earlier ones give.
+/// Later items of a `LimitRange` replace the defaults of earlier ones.
 fn merge(all: &mut Option<Quantities>, given: Option<&Quantities>) {
     if let Some(given) = given.filter(|given| !given.is_empty()) {
         all.get_or_insert_default().extend(given.clone());

@@ -3,8 +3,8 @@ use kubeci_plan::Graph;
 
 use crate::partition::Pod;
 
-/// How the pods follow each other: one after the other where no step waits in vain for that. The pods
-/// are expected in the topological order of their first steps, which is then the only one they have.
+/// The order of the pods: `Linear` if no step then waits for a step that it does not depend on. The pods must be in the
+/// topological order of their first steps, which is then their only order.
 pub(crate) fn order(graph: &Graph, pods: &[Pod]) -> Order {
     let exact = pods.windows(2).all(|pair| {
         let waiting = pair[1].first_steps();

@@ -13,16 +13,16 @@ use crate::read::precedence;
 use crate::relay::relay_pod_requests;
 use crate::requests::Requests;
 
-/// The most that the pods of a plan request of their node at the same time, however long each step
-/// takes; the heaviest moment of each resource by itself.
+/// The maximum that the pods of a plan request of their node at the same time, for any durations of the steps; computed
+/// for each resource separately.
 #[must_use]
 pub fn widest_moment(order: Order, tasks: &[Task]) -> Requests {
     widest(&precedence(order, tasks), &requests(order, tasks))
 }
 
-/// What the first task's pod should request, so that the scheduler chooses a node with room for the
-/// whole plan: the widest moment, less what may run beside the first pod and so asks for its own room.
-/// That is never less than the pod itself needs. `None`: no step requests anything.
+/// The requests of the first task's pod, so that the scheduler chooses a node with room for the whole plan: the maximum
+/// of the plan, less the requests of pods that may run beside the first pod. It is never less than the pod itself
+/// needs. `None` if no step has requests.
 #[must_use]
 pub fn first_pod_requests(order: Order, tasks: &[Task]) -> Option<Requests> {
     let graph = precedence(order, tasks);

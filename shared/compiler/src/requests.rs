@@ -5,8 +5,7 @@ use kubeci_api::{Step, Task};
 
 use crate::quantity;
 
-/// What is asked of a node, by the name of the resource, such as `cpu` and `memory`; exact to a
-/// thousandth of a core or byte.
+/// Requests by the name of the resource, such as `cpu` and `memory`; exact to a thousandth of a core or byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests(BTreeMap<String, u128>);
 
@@ -105,8 +104,8 @@ impl FromIterator<(String, u128)> for Requests {
     }
 }
 
-/// Whether containers of a pod that run in turn can do with what one of them needs. Of anything else, such as
-/// GPUs and huge pages, each container holds its own until the pod is over.
+/// Whether containers of a pod that do not run at the same time can share the resource. Others, such as GPUs and huge
+/// pages, belong to one container until the pod ends.
 pub(crate) fn is_handed_on(resource: &str) -> bool {
     matches!(resource, CPU | MEMORY | "ephemeral-storage")
 }

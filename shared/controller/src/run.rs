@@ -53,8 +53,8 @@ impl Context {
 /// `operate`, which returns after [`Context::shutdown`].
 ///
 /// A standby serves `/healthz`, `/readyz` (ready) and `/metrics` too. The process must exit with the returned code:
-/// success only after a signal and a clean stop; otherwise a log line has the error. It ends when another process has taken
-/// the lease. While the API server does not answer, requests wait.
+/// success only after a signal and a clean stop; otherwise a log line has the error. It ends when another process has
+/// taken the lease. While the API server does not answer, requests wait.
 pub async fn run<F, Fut, E>(name: &str, args: ControllerArgs, operate: F) -> ExitCode
 where
     F: FnOnce(Context) -> Fut,

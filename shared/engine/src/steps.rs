@@ -55,8 +55,8 @@ impl<'a> Steps<'a> {
         self.of_task(task).iter().any(Step::is_open)
     }
 
-    /// Applies the observations to the steps, and repeats this until no step changes, because a step may depend on steps
-    /// of later tasks. Returns why the plan waits.
+    /// Applies the observations to the steps, and repeats this until no step changes, because a step may depend on
+    /// steps of later tasks. Returns why the plan waits.
     pub fn settle(&mut self, observed: &PlanObservation, now: Timestamp) -> Waiting {
         loop {
             let before: Vec<StepPhase> = self.steps.iter().map(Step::phase).collect();

@@ -19,7 +19,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of steps. An edge means that one step, and all steps before it, have ended before the other step starts.
+    /// The graph of steps. An edge means that one step, and all steps before it, have ended before the other step
+    /// starts.
     ///
     /// # Errors
     /// A shortest cycle of each set of steps that wait for each other.

@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube_core::ResourceExt;
 use kubeci_api::{Workplan, names};
 
-/// Whether an earlier attempt at the same event created the existing Workplan: the same Workflow controls it, and it has
-/// the same head.
+/// Whether an earlier attempt at the same event created the existing Workplan: the same Workflow controls it, and it
+/// has the same head.
 #[must_use]
 pub fn is_same_event(ours: &Workplan, existing: &ObjectMeta) -> bool {
     let identity = |metadata: &ObjectMeta| {

@@ -1,4 +1,4 @@
-//! What containers of kubeci's own ask for, so that a namespace admits them beside the steps'.
+//! The resources of kubeci's own containers, chosen so that a namespace admits them beside those of the steps.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use super::{Limits, least_of_ratio, unit};
 use crate::quantity::{self, from_milli};
 
-/// What a container of kubeci's own needs of a resource, in thousandths.
+/// The need of one of kubeci's own containers for a resource, in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// The resource.
     pub resource: &'static str,
-    /// What it requests where nothing demands more.
+    /// Its request, unless a larger one is required.
     pub request: u128,
     /// With this limit it is not slowed down.
     pub limit: u128,
@@ -76,7 +76,7 @@ impl Limits {
     }
 
     fn own_request(&self, need: &Need, limit: Option<u128>) -> u128 {
-        // What is within a ratio by itself keeps the pod within it.
+        // If the container is within a ratio, it keeps the pod within it.
         let of_pod = self.pod.ratio.get(need.resource).zip(limit);
         let of_pod =
             of_pod.map(|(&ratio, limit)| least_of_ratio(limit, ratio, unit(need.resource)));
@@ -92,7 +92,7 @@ impl Limits {
     fn own_limit(&self, need: &Need, steps: &[u128], together: bool) -> u128 {
         let bound = |amounts: &BTreeMap<String, u128>| amounts.get(need.resource).copied();
         let largest = steps.iter().copied().max().unwrap_or(u128::MAX);
-        // What it must request by the ratio it holds as long as the pod lives.
+        // It holds the request that the ratio requires as long as the pod exists.
         let ratio = bound(&self.container.ratio).or(bound(&self.pod.ratio));
         let wanted = match ratio {
             Some(_) => need.least_limit,

@@ -18,8 +18,8 @@ pub enum Apart {
     Isolated,
     /// It has no `commands`, and the entrypoint of the image is not known before the container runs.
     NoCommands,
-    /// It requests something that the containers of a pod cannot hand on to each other, such as a GPU, and so
-    /// does another step that is done before it starts, or that starts after it.
+    /// It requests a device that the containers of a pod cannot share, such as a GPU, and so does a step that ends
+    /// before it or starts after it.
     Device {
         /// The name of the resource.
         resource: String,
@@ -39,8 +39,8 @@ impl fmt::Display for Apart {
     }
 }
 
-/// The steps of a relay plan that have pods of their own, by name, and why. Empty where the tasks are not
-/// what a compiler would make of any steps.
+/// The steps of a relay plan that have their own pods, by name, and why. Empty for tasks that the compiler would never
+/// create.
 #[must_use]
 pub fn relay_apart(tasks: &[Task]) -> BTreeMap<String, Apart> {
     let steps: Vec<Step> = tasks.iter().flat_map(Task::steps).cloned().collect();
@@ -51,7 +51,7 @@ pub fn relay_apart(tasks: &[Task]) -> BTreeMap<String, Apart> {
         .collect()
 }
 
-/// For each step whether and why it has a pod of its own.
+/// For each step, why it has its own pod, if it has.
 pub(crate) fn apart(graph: &Graph, steps: &[Step]) -> Vec<Option<Apart>> {
     let mut apart: Vec<_> = steps.iter().map(by_itself).collect();
     for group in largest_exact(graph, together(graph, &apart)) {

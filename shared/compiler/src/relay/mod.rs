@@ -24,7 +24,7 @@ pub(crate) fn tasks(graph: &Graph, steps: &[Step], containers: NonZeroUsize) -> 
     let heights = graph.heights();
     let positions = graph.positions();
     let mut pods = pods(graph, &apart(graph, steps), containers);
-    // What a pod waits for comes before all its steps, so its first step says where it stands.
+    // The dependencies of a pod precede all its steps, so its first step determines its position.
     pods.sort_by_key(|pod| pod.iter().map(|&step| positions[step]).min());
     let task = |mut pod: Vec<usize>| {
         pod.sort_unstable_by_key(|&step| (Reverse(heights[step]), step));

@@ -31,9 +31,8 @@ impl fmt::Display for Room {
     }
 }
 
-/// What a relay task's pod requests altogether: the most that steps of it which may run at the same time
-/// request together, of each resource by itself; of devices, which containers cannot hand on to each other,
-/// the sum. `None`: no step requests anything.
+/// The requests of a relay task's pod: for each resource the maximum that steps request that may run at the same time;
+/// for devices, which containers cannot share, the sum. `None` if no step has requests.
 #[must_use]
 pub fn relay_pod_requests(task: &Task) -> Option<Requests> {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
@@ -50,7 +49,7 @@ pub fn relay_pod_requests(task: &Task) -> Option<Requests> {
     (!sum.is_empty()).then(|| sum.resources().map(of_pod).collect())
 }
 
-/// How a relay task's pod asks for what [`relay_pod_requests`] says.
+/// How the containers of a relay task's pod request [`relay_pod_requests`].
 #[must_use]
 pub fn relay_room(task: &Task) -> Room {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
@@ -97,11 +96,11 @@ fn sum(steps: &[Requests]) -> Requests {
 
 /// What the containers of a relay may request of one resource.
 struct Shares {
-    /// What each step says.
+    /// The request of each step.
     asked: Vec<u128>,
-    /// The least that each container may request.
+    /// The minimum request of each container.
     least: Vec<u128>,
-    /// The least that they may request together.
+    /// The minimum of their sum.
     least_together: u128,
     unit: u128,
 }
@@ -162,7 +161,7 @@ fn limit_of(resources: Option<&ResourceRequirements>, resource: &str) -> Option<
     quantity::milli(&limit.0)
 }
 
-/// Shares of `total` in whole units that add up to it, none more than what was asked for.
+/// Shares of `total` in whole units. Their sum is `total`, and none exceeds its request.
 fn dealt_out(asked: &[u128], total: u128, unit: u128) -> Vec<u128> {
     let sum: u128 = asked.iter().sum();
     let (mut asked_so_far, mut dealt_so_far) = (0, 0);
