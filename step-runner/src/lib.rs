@@ -1,53 +1,54 @@
-//! The step runner stands in front of a step's command in a relay pod, where the containers of all steps start
-//! together. It waits until the edges to the step are satisfied, runs the command as its child, and records how it
-//! ended. It needs no network, no token, no rights and nothing of the step's image.
+//! The step runner runs the command of a step in a relay pod, where the containers of all steps start together. It
+//! waits until the edges to the step are satisfied, runs the command as its child, and records the result. It needs no
+//! network, no token, no permissions and no files of the step's image.
 //!
 //! # The pod
-//! The first container runs `step-runner install`. It copies the program into one `emptyDir` and lays out another, the
-//! relay. Its `postStart` hook, `step-runner installed`, holds the other containers back until that is done. An init
-//! container would cost up to a second more, until the kubelet notices its end. Each step's container mounts the
+//! The first container runs `step-runner install`. It copies the program into one `emptyDir` and prepares another, the
+//! relay. The kubelet starts the other containers after its `postStart` hook, `step-runner installed`, has ended. An
+//! init container would cost up to a second more, until the kubelet notices its end. Each step's container mounts the
 //! program's volume and the whole relay read-only. Over it, with `subPath: <step>`, it mounts its own folder of the
-//! relay writable. So no step, whatever its user, can write the record of another.
+//! relay writable. So no step, with any user, can write the record of another step.
 //!
 //! ```text
-//! <relay>/.absent/<step>    the step's mark, written by install. Two links: its runner is not up yet
-//! <relay>/<step>/absent     the second link; the runner removes it when it is up
-//! <relay>/<step>/record     the step's record (see [`record`]), locked while its runner lives
+//! <relay>/.absent/<step>    the step's mark, written by install. Two links: its runner has not started
+//! <relay>/<step>/absent     the second link; the runner removes it when it starts
+//! <relay>/<step>/record     the step's record (see [`record`]), locked while its runner runs
 //! ```
 //!
 //! # The record
-//! When a runner comes up it writes its record under another name, takes a write lock on it (of the open file
-//! description: it dies with the process, however that ends), moves it to its place and removes its link to the mark.
-//! So a record appears locked, and a mark with one link proves that there was a record. When the command has ended,
-//! the runner writes that into the record and closes it, which wakes all that wait. The same line goes to the
-//! container's termination message, also when the command starts: of a container that is killed, the operator reads
-//! whether its step was waiting or running, and since when.
+//! When a runner starts it writes its record under another name, takes a write lock on it (of the open file
+//! description, which the kernel releases when the process ends), moves it to its place and removes its link to the
+//! mark. So a record appears locked, and a mark with one link proves that there was a record. When the command has
+//! ended, the runner writes the result to the record and closes it, which wakes all waiting runners. The same line is
+//! in the termination message of the container, also when the command starts. If the container is killed, the operator
+//! reads from it whether the step was waiting or running, and since when.
 //!
 //! # Waiting
-//! For each dependency in turn, the runner opens its record, takes a read lock, which blocks until the other runner has
-//! written the end or is dead, and reads. A record without an end is a failure. If there is no record, the mark, which
-//! is read before, says why: the container is not up yet, and the runner polls; or it is up and its record was removed,
-//! which is a failure. What comes next is decided by [`kubeci_plan::readiness`].
+//! For each dependency in turn, the runner opens its record, takes a read lock, which blocks until the other runner
+//! has written the result or has ended, and reads. A record without an end is a failure. If there is no record, the
+//! mark, which is read before, shows the reason: the container has not started, and the runner polls; or it has
+//! started and its record was removed, which is a failure. [`kubeci_plan::readiness`] decides what the runner does
+//! next.
 //!
 //! Only a write lock can block a reader. It takes a file opened for writing, which other steps cannot have. A step can
-//! tamper with its own record: remove it, replace it, or forge it. The steps that wait for it then see that it failed,
-//! or the forged end; or, while it or a process that it started holds a lock, that it still runs. Nothing that it does
-//! changes the record of another step. Its record is opened without following links, only if it is a regular file, and
+//! tamper with its own record: remove it, replace it, or forge it. The steps that wait for it then observe that it
+//! failed, or the forged result; or, while it or a process that it started holds a lock, that it still runs. It cannot
+//! change the record of another step. Its record is opened without following links, only if it is a regular file, and
 //! read up to a bound.
 //!
-//! Locks do all that inotify could, without its limit: a node has 128 instances for all processes of one user. The pods
-//! whose steps run as root share those of root with the kubelet.
+//! inotify would do the same, but a node has only 128 instances for all processes of one user. Pods whose steps run as
+//! root would share those of root with the kubelet.
 //!
 //! # Running
-//! The command gets what the runner got: environment, folder, standard streams, no other open files. A working
-//! directory that an earlier step may make is entered, and made if it is missing, when the command starts. All signals
-//! that can be caught are forwarded to it. Before it starts, those that would end it end the waiting. A signal that was
-//! ignored when the runner started stays ignored, by it and by the command. All others, and SIGCHLD and SIGPIPE in any
-//! case, have their default in the command. As the first process of its container the runner reaps orphans. It exits
-//! as the command did; [`exit_code`] lists the exceptions.
+//! The command has the environment, working directory and standard streams of the runner, and no other open files. A
+//! working directory that an earlier step may create is entered, and created if it is missing, when the command
+//! starts. All signals that can be caught are forwarded to it. Before it starts, a signal that would end it ends the
+//! wait. A signal that was ignored when the runner started stays ignored, by it and by the command. All others, and
+//! SIGCHLD and SIGPIPE in any case, have their default in the command. As the first process of its container the
+//! runner reaps orphans. It exits as the command did; [`exit_code`] lists the exceptions.
 //!
 //! # Times
-//! The time of day is read once, when the runner comes up. All other times are counted from it by a clock that cannot
+//! The time of day is read once, when the runner starts. All other times are counted from it by a clock that cannot
 //! be set, so that no step ends before it starts.
 #![deny(missing_docs)]
 
