@@ -16,8 +16,8 @@ pub struct InvalidPlan {
 /// Validates the tasks of a Workplan.
 ///
 /// # Errors
-/// When there are too many steps, a name is reserved or not unique, an edge is wrong, steps or tasks wait for each other, or a step
-/// has no command that the step runner can start.
+/// When there are too many steps, a name is reserved or not unique, an edge is wrong, steps or tasks wait for each
+/// other, or a step has no command that the step runner can start.
 pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     let written = Written(&spec.tasks);
     written.refuse_too_many()?;

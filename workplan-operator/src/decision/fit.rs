@@ -8,13 +8,13 @@ use kubeci_compiler::{MESSAGE_BYTES, STORED_MAX, TooLarge, stored_bytes, too_lar
 const SMALL: usize = 128 << 10;
 /// The maximum size of a condition's message, in bytes.
 const SENTENCES: usize = 4 << 10;
-/// What the API server keeps of a Workplan beside what is read of it.
+/// The size of the parts of a Workplan that the API server stores and the operator does not read.
 const BESIDE: usize = 16 << 10;
-/// What is kept for each step of who manages the fields of its status, beside its name.
+/// The size of the managed fields of the status for each step, besides its name.
 const MANAGED: usize = 200;
 
-/// Why a plan cannot run that leaves no room for its status, or whose pods cannot be stored. One that has
-/// started is let run.
+/// Why a plan cannot run: it leaves no room for its status, or its pods cannot be stored. A plan that has started
+/// continues.
 #[must_use]
 pub fn refusal(workplan: &Workplan) -> Option<TooLarge> {
     let spec = &workplan.spec;
@@ -74,7 +74,7 @@ pub fn least(status: &WorkplanStatus, error: &str) -> WorkplanStatus {
     least
 }
 
-/// About what the largest form of the status takes.
+/// The approximate maximum size of the status.
 fn largest_bytes(status: &WorkplanStatus) -> usize {
     let bytes = |step: &StepStatus| {
         let attempts = step.attempts.iter();
@@ -84,7 +84,7 @@ fn largest_bytes(status: &WorkplanStatus) -> usize {
     status.steps.iter().map(bytes).sum()
 }
 
-/// Such as what `kubectl apply` keeps of the plan as it was written.
+/// For example the annotation of `kubectl apply`, which contains the plan.
 fn metadata_bytes(workplan: &Workplan) -> usize {
     let annotations = workplan.meta().annotations.as_ref();
     annotations.map_or(0, stored_bytes)

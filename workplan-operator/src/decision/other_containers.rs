@@ -1,5 +1,5 @@
-//! Pods that are kept by containers that others have put into them. Such containers neither fail a plan nor keep its
-//! pods for ever.
+//! Pods that containers which are not steps keep running. Such containers do not fail a plan, and their pods are
+//! deleted after a while.
 
 use std::ops::Range;
 
@@ -13,11 +13,11 @@ use crate::observed::{ContainerState, ObservedContainer, ObservedPod, ObservedSt
 /// How long a container may run after the steps of its pod before it is reported. Most such containers end soon.
 const UNREPORTED: SignedDuration = SignedDuration::from_secs(5);
 
-/// The most pods that are named.
+/// The maximum number of pods in the message.
 const NAMED_MAX: usize = 5;
 
-/// Ends the pods that are kept by nothing but such containers, once their logs could be had for a while, and
-/// reports it. Whatever the kubelet ends with a pod keeps none.
+/// Deletes the pods that only such containers keep running, after `--sidecar-grace`, and reports it. Containers that
+/// the kubelet ends with the pod do not count.
 pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, state: &ObservedState) {
     let steps_of = |task: usize| decision.status.steps.get(tasks.get(task)?.clone());
     let pods = state.pods.iter().filter(|(task, pod)| {
@@ -112,7 +112,7 @@ impl Kept {
     }
 }
 
-/// The containers that are no step.
+/// The containers that are not steps.
 fn others<'a>(
     steps: &'a [StepStatus],
     pod: &'a ObservedPod,

@@ -1,4 +1,4 @@
-//! Whatever `LimitRange`s a namespace has: it admits the pods of a plan if it admits the steps as they are written.
+//! For all `LimitRange`s: a namespace admits the pods of a plan if it admits the steps as written.
 
 use std::collections::BTreeMap;
 
@@ -131,7 +131,7 @@ fn plan(order: Order, chain: usize, resources: &[ResourceRequirements]) -> Workp
     workplan_of(spec)
 }
 
-/// The steps in a pod as somebody would write it by hand, perhaps with a small container for what kubeci brings.
+/// The steps in a pod as a user would write it, optionally with a small container instead of kubeci's own one.
 fn by_hand(workplan: &Workplan, small: Option<Container>) -> PodSpec {
     let task = &workplan.spec.tasks[0];
     let container = |step: &kubeci_api::Step| Container {

@@ -164,8 +164,7 @@ fn parts(
     }
 }
 
-/// Whether anything in the plan says that it runs as another user than root, and its folder is one that the
-/// kubelet creates for root alone.
+/// Whether a step may run as a user other than root, with a folder that only root can write.
 fn has_other_users(workplan: &Workplan) -> bool {
     let spec = &workplan.spec;
     if spec.workspace == WorkspaceKind::EmptyDir {

@@ -1,5 +1,5 @@
-//! The pod of a relay: all its containers start together, and the step runner in front of each step's
-//! command waits for the steps that it depends on.
+//! A relay pod: all its containers start together, and the step runner in each of them waits for the dependencies of
+//! its step.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,8 +24,8 @@ pub const IN_STEPS: &str = "/.kubeci/bin/step-runner";
 const BIN_PATH: &str = "/.kubeci/bin";
 const BIN_SIZE: &str = "32Mi";
 
-/// Where the steps tell each other how they ended, each in a folder of its own: a few KiB a step, in
-/// memory, so that no disk is waited for.
+/// The volume of the records of the steps, each in its own folder: a few KiB for each step, in memory, so that no write
+/// waits for a disk.
 const RELAY_PATH: &str = "/.kubeci/relay";
 const RELAY_SIZE: &str = "8Mi";
 
@@ -51,9 +51,8 @@ pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
     }
 }
 
-/// Brings the step runner, and opens the shared folder first if that is needed. The kubelet starts no
-/// container after it before its hook has ended, and so need not notice its end, as that of an init container,
-/// up to a second late.
+/// Installs the step runner, after it has opened the shared folder if necessary. The kubelet starts the next container
+/// when its hook has ended. The end of an init container would be noticed up to a second late.
 fn installer(task: &Task, image: &str, opens: bool) -> Container {
     let install = [
         IN_IMAGE, "install", "--bin", BIN_PATH, "--relay", RELAY_PATH,
@@ -108,8 +107,8 @@ fn waiting(task: &Task, step: &Step, requests: BTreeMap<String, Quantity>) -> Co
     let words = command.into_iter().chain(container.args.take()).flatten();
     container.args = Some(words.collect());
     container.resources = resources(container.resources.take(), requests);
-    // The step runner tells there how the step ended, and passes on what the step says there itself. Only where it
-    // could not be started does the log count, in which the runtime says why.
+    // The step runner writes the result there, with the message of the step itself. If the step runner could not start,
+    // the runtime writes the cause to the log.
     container.termination_message_policy = Some("FallbackToLogsOnError".into());
     let own = VolumeMount {
         sub_path: Some(step.name.clone()),
@@ -127,8 +126,8 @@ fn waiting(task: &Task, step: &Step, requests: BTreeMap<String, Quantity>) -> Co
     container
 }
 
-/// Whether an earlier step may make a folder: the runtime, which makes it when the container starts, would be
-/// too early. In the image's own files nobody is earlier.
+/// Whether an earlier step may create a folder, so that the runtime would create it too early, when the container
+/// starts. An earlier step cannot create a folder in the image.
 fn is_shared(step: &Step, dir: &str) -> bool {
     let user = step.volume_mounts.iter().map(|it| it.mount_path.as_str());
     let mut mounts = user.chain([WORKSPACE_MOUNT_PATH]);

@@ -1,9 +1,9 @@
 //! Reads pods, and emits observations of the steps of their tasks.
 //!
-//! `task` reads a task's pod, or that there is none. In a pod whose containers follow each other `native` reads each
-//! container; in one whose steps start by themselves `relay` does, with the record that the step runner leaves.
-//! `preparation` reads kubeci's own containers, `other_containers` those that are no steps. `waiting` and
-//! `scheduling` find what a pod waits for, `blocked` why a container does not start, `cause` why one ended.
+//! `task` reads the pod of a task, or its absence. `native` reads the containers of a pod without a relay, `relay` those
+//! of a relay pod, with the records of the step runners. `preparation` reads kubeci's own containers,
+//! `other_containers` those that are not steps. `waiting` and `scheduling` find why a pod waits, `blocked` why a
+//! container does not start, `cause` why a container ended.
 
 mod blocked;
 mod cause;

@@ -149,7 +149,7 @@ fn completed(container: &ObservedContainer, pod: &ObservedPod, times: Times) -> 
     })
 }
 
-/// The command was not started, unless its turn had come with the container up.
+/// A step whose command was not started, unless its container ran and its dependencies had completed.
 fn not_started(
     cause: Cause,
     container: &ObservedContainer,
@@ -230,9 +230,9 @@ pub fn came_up(state: &ContainerState) -> bool {
     }
 }
 
-/// Whether the process of an ended container was started, as its step runner or the kubelet reports. A runtime that
-/// cannot execute it, as for arguments that are too long, lets the container end like a process that failed,
-/// and writes why to its log; the step runner writes a record first, unless it is killed.
+/// Whether the process of an ended container was started, as its step runner or the kubelet reports. If the runtime
+/// cannot execute it, for example because of too long arguments, the container ends like a failed process, and its log
+/// has the cause. The step runner writes a record first, unless it is killed.
 fn has_run(end: &Ended) -> bool {
     let is_reported =
         [0, SKIPPED].contains(&end.exit_code) || end.message.parse::<Record>().is_ok();

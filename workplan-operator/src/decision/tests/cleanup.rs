@@ -1,4 +1,4 @@
-//! Plans that are over or deleted, and what is left to do for them.
+//! Plans that have ended or are being deleted, and their clean-up.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;

@@ -1,4 +1,4 @@
-//! States of Workplans and their pods, and what is decided about them.
+//! States of Workplans and their pods, and the decisions about them.
 
 mod cleanup;
 mod errors;

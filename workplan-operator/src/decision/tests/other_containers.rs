@@ -1,4 +1,4 @@
-//! Pods into which somebody has put containers that are no steps.
+//! Pods with containers that are not steps.
 
 use jiff::SignedDuration;
 use kubeci_api::{Order, WorkspaceKind};

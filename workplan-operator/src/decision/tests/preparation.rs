@@ -1,4 +1,4 @@
-//! Pods in which a container of kubeci's own has not done its work.
+//! Pods in which one of kubeci's own containers has not completed.
 
 use rstest::rstest;
 
@@ -59,7 +59,7 @@ fn steps_wait_for_a_late_step_runner() {
     }
 }
 
-/// Its steps have ended, but the kubelet tries for the step runner for ever.
+/// Its steps have ended, but the kubelet retries the pull of the step runner without end.
 #[test]
 fn law_5_pod_without_step_runner_is_deleted() {
     let plan = workplan_of(relay(&["| a b:a"]));
@@ -89,7 +89,7 @@ fn law_6_pod_with_late_step_runner_is_recreated(#[values("0", "125")] runner: &s
     );
 }
 
-/// Where a node does not hold containers back as it should, a new pod would end no better.
+/// If a node starts containers too early, a new pod would have the same result.
 #[test]
 fn step_runner_in_time_is_final() {
     let decision = decide(come_at(started_without("0"), "2026-01-01T00:00:01Z"));

@@ -1,5 +1,5 @@
-//! Everything that a pod can wait for before its containers start. It is reported within ten seconds, and what is
-//! wrong is given up after five minutes.
+//! All reasons for which a pod waits before its containers start. They are reported within ten seconds; problems fail
+//! the steps after five minutes.
 
 use jiff::SignedDuration;
 use kubeci_api::Order;

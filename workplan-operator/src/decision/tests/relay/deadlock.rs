@@ -24,7 +24,7 @@ fn deadlocked_steps_are_skipped_and_their_pod_deleted(#[case] state: &str, #[cas
     );
     let workplan = after(workplan, &busy);
     let mut state = observed([(0, pod_with("0"))]);
-    // At once: there is nothing that these containers will hear.
+    // Immediately, because these containers never observe the end.
     state.now = "2026-01-01T00:05:02Z".parse().unwrap();
     let decision = decided(&workplan, &state);
     assert_eq!(phases(&decision.status), "fssc");
@@ -32,7 +32,7 @@ fn deadlocked_steps_are_skipped_and_their_pod_deleted(#[case] state: &str, #[cas
     assert_eq!(decision.actions, [Action::DeletePod(0)]);
 }
 
-/// The runtime's own words, and how it says them.
+/// The message of the runtime, and the state in which it is reported.
 fn cannot_start(pod: &mut ObservedPod, step: &str, why: (&str, i32)) {
     let mut named = pod.containers.iter_mut().filter(|it| it.name == step);
     let Some(ContainerState::Ended(end)) = named.next().map(|it| &mut it.state) else {

@@ -1,4 +1,4 @@
-//! What the record of a step runner counts for.
+//! The effect of the record of a step runner.
 
 use rstest::rstest;
 

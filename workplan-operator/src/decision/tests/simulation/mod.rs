@@ -1,4 +1,4 @@
-//! Random plans on a random cluster: whatever happens in whatever order, the plan ends, and as it should.
+//! Random plans on a random cluster: for every sequence of events the plan ends with the expected result.
 
 mod cluster;
 mod plans;
@@ -43,7 +43,7 @@ impl Simulation {
         }
     }
 
-    /// Lets one random thing happen.
+    /// One random event.
     fn happen(&mut self, dice: u32, disturbed: bool) {
         self.now += jiff::SignedDuration::from_secs(1);
         let (what, rest) = (dice % 16, (dice / 16) as usize);
@@ -60,7 +60,7 @@ impl Simulation {
         }
     }
 
-    /// Lets everything happen that can, until nothing does.
+    /// All possible events, until there are none.
     fn settle(&mut self) {
         for _ in 0..400 {
             self.now += jiff::SignedDuration::from_mins(6);
@@ -75,7 +75,7 @@ impl Simulation {
         panic!("the plan does not end: {:#?}", self.workplan.status);
     }
 
-    /// Whether nobody has anything to do for the plan any more.
+    /// Whether nothing remains to be done for the plan.
     fn is_over(&self) -> bool {
         let status = self.workplan.status.as_ref();
         let ended = status.is_some_and(|status| status.phase.is_some_and(Phase::is_final));
@@ -83,7 +83,7 @@ impl Simulation {
         !has_finalizer(&self.workplan) && (holds_folder(&self.workplan) || (ended && !gives_up()))
     }
 
-    /// The watch shows one more pod as it is now; others are seen as they were before.
+    /// The watch returns the current state of one more pod. The others are observed in their previous state.
     fn observe(&mut self, which: usize) {
         let task = which % self.workplan.spec.tasks.len();
         match self.cluster.pods().remove(&task) {
@@ -111,8 +111,8 @@ impl Simulation {
         };
     }
 
-    /// Stops one pod, though only once it is recorded where it was placed and what ran of it: without the
-    /// record, and without the pod, nobody knows.
+    /// Stops one pod, but only after its node and the steps that ran are recorded. Without the record and the pod they
+    /// would be unknown.
     fn disturb(&mut self, which: usize) {
         let status = self.workplan.status.clone().unwrap_or_default();
         let node_is_known = status.node.is_some();
@@ -300,7 +300,7 @@ fn is_left(status: &WorkplanStatus, name: &str) -> bool {
         .is_none_or(|step| !step.phase.is_final())
 }
 
-/// What the steps come to if nothing disturbs them.
+/// The results of the steps without disturbances.
 fn expected(scenario: &Scenario) -> BTreeMap<String, StepPhase> {
     let plan = validate(&scenario.workplan.spec).unwrap();
     let mut phases: BTreeMap<usize, StepPhase> = BTreeMap::new();
@@ -335,7 +335,7 @@ fn expected(scenario: &Scenario) -> BTreeMap<String, StepPhase> {
         .collect()
 }
 
-/// How the steps of a plan end that nothing disturbs, whatever happens when.
+/// The results of the steps of a plan without disturbances, in any order of events.
 fn undisturbed(scenario: &Scenario, dice: &[u32]) -> BTreeMap<String, StepPhase> {
     let mut simulation = Simulation::new(scenario);
     for dice in dice {

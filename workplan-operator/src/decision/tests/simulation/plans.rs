@@ -13,7 +13,7 @@ use crate::testing::{step, workplan};
 pub struct Scenario {
     pub workplan: Workplan,
     pub outcomes: BTreeMap<String, Outcome>,
-    /// Whether somebody puts a container that never ends into each pod.
+    /// Whether each pod has another container that never ends.
     pub has_sidecar: bool,
 }
 
@@ -23,11 +23,11 @@ pub enum Outcome {
     Fails,
     HasNoImage,
     CannotStart,
-    /// Out of memory, and whatever runs beside it in its container.
+    /// Out of memory, with all processes of its container.
     IsKilled,
 }
 
-/// The dice of one step: whom it depends on, and how it ends.
+/// The random choices for one step: its dependencies and its result.
 type StepDice = (u16, u8);
 
 pub fn scenario() -> impl Strategy<Value = Scenario> {

@@ -1,4 +1,4 @@
-//! The step runners of relay pods in small: each waits for its needs in their order, as the real one does.
+//! A model of the step runners of relay pods: each waits for its dependencies in order, as the real one does.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub enum Turn {
     Nothing,
     Starts,
     Ends,
-    /// The kubelet tells of its end.
+    /// The kubelet reports its end.
     IsTold,
 }
 
@@ -42,7 +42,7 @@ pub enum Turn {
 pub struct Runners(BTreeMap<String, Runner>);
 
 impl Runners {
-    /// Reads what the containers' command lines say.
+    /// Reads the command lines of the containers.
     pub fn of(containers: &[Container]) -> Self {
         let runner = |container: &Container| {
             let command = container.command.as_ref()?;
@@ -127,7 +127,7 @@ impl Runners {
         }
     }
 
-    /// What the kubelet tells of its end.
+    /// The report of the kubelet about its end.
     pub fn last_words(&self, step: &str) -> Ended {
         match &self.0[step].state {
             State::Ended(_, ended) => ended.clone(),
@@ -164,7 +164,7 @@ impl Runners {
         self.finish(step, stage, exit_code, now);
     }
 
-    /// Without a chance to say something.
+    /// Killed, without a record of the end.
     fn kill(&mut self, step: &str, now: Timestamp) -> i32 {
         let stage = match self.0[step].state {
             State::Running(started) => Stage::Running {

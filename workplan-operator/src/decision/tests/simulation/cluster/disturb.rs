@@ -1,4 +1,4 @@
-//! What disturbs pods: deletion, eviction, a step runner's image that cannot be pulled.
+//! Disturbances of pods: deletion, eviction, an image of the step runner that cannot be pulled.
 
 use jiff::Timestamp;
 
@@ -6,8 +6,8 @@ use super::{Cluster, positions};
 use crate::observed::{ContainerState, ObservedContainer, PodPhase};
 
 impl Cluster {
-    /// Evicts or deletes a pod, the latter only if `recorded` knows all steps that have run; so too if the pod
-    /// is evicted while nobody tells what becomes of its containers, as when its node is lost.
+    /// Evicts or deletes a pod. A deletion requires that `recorded` has all steps that have run; so does an eviction
+    /// without a report about the containers, as when the node is lost.
     pub fn disturb(
         &mut self,
         which: usize,
@@ -49,7 +49,7 @@ impl Cluster {
         }
     }
 
-    /// Kills all containers of a pod, and tells of it.
+    /// Kills all containers of a pod, and reports it.
     fn stop(&mut self, task: usize, now: Timestamp) {
         let pod = self.pods.get_mut(&task).unwrap();
         pod.deleting = true;

@@ -1,4 +1,4 @@
-//! A scheduler and a kubelet in small: pods are placed, containers start and end in their order.
+//! A model of a scheduler and a kubelet: pods are placed, containers start and end in order.
 
 mod disturb;
 
@@ -30,7 +30,7 @@ pub struct Cluster {
     sidecar: Option<ObservedContainer>,
 }
 
-/// A container of somebody else's that ends only with its pod.
+/// A container that is not a step and ends only with its pod.
 const SIDECAR: &str = "mesh";
 
 pub enum Event {
@@ -78,7 +78,7 @@ impl Cluster {
         self.pods.values().all(ObservedPod::is_quiet)
     }
 
-    /// Whether no folder is left and none will be made.
+    /// Whether no folder is left and none will be created.
     pub fn is_clean(&self) -> bool {
         self.is_quiet() && (self.swept || !self.placed)
     }
@@ -152,7 +152,7 @@ impl Cluster {
         }
     }
 
-    /// Lets the scheduler or the kubelet do one thing to one pod.
+    /// One action of the scheduler or the kubelet on one pod.
     pub fn step(&mut self, which: usize, now: Timestamp) -> Option<Event> {
         let mut tasks: Vec<usize> = self.pods.keys().copied().collect();
         let first = which % tasks.len().max(1);
@@ -285,7 +285,7 @@ impl Cluster {
         Event::Ended
     }
 
-    /// A step runner does what is next for it, or the kubelet tells of its end, or stops it.
+    /// The next action of a step runner, or the kubelet reports its end or stops it.
     fn turn(&mut self, task: usize, at: usize, which: usize, now: Timestamp) -> Event {
         let pod = self.pods.get_mut(&task).unwrap();
         let runners = self.runners.get_mut(&task).unwrap();
@@ -342,7 +342,7 @@ fn positions(pod: &ObservedPod, matches: impl Fn(&ContainerState) -> bool) -> Ve
         .collect()
 }
 
-/// The next init container, or all others once these are through and the step runner has come.
+/// The next init container, or all other containers after the init containers and the step runner.
 fn startable(pod: &ObservedPod) -> Vec<usize> {
     let completed =
         |state: &ContainerState| matches!(state, ContainerState::Ended(end) if end.exit_code == 0);
@@ -361,7 +361,7 @@ fn startable(pod: &ObservedPod) -> Vec<usize> {
             [at].into_iter().filter(untouched).collect()
         }
         (None, Some((_, ContainerState::Running { .. }))) => Vec::new(),
-        // Others are not held back for an image that cannot be pulled, and that is tried again.
+        // The kubelet starts the other containers if an image cannot be pulled, and retries the pull.
         (None, Some((at, ContainerState::Waiting { .. }))) => all.chain([at]).collect(),
         (None, Some((_, ContainerState::Ended(_))) | None) => all.collect(),
     }
