@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::{Inspector, eventually};
 
-/// Which tests disturb the others. Most go on all the same: nothing that they prove may depend on an operator
+/// The tests that disturb others. Most tests run at the same time: nothing that they prove may depend on an operator
 /// or the API server living long.
 pub static DISRUPTIVE: Disruption = Disruption(RwLock::const_new(()));
 

@@ -67,7 +67,7 @@ async fn long_step_can_wait_for_another_chain(#[values(Pods, Relay)] execution: 
 
 #[rstest]
 #[tokio::test]
-async fn two_chains_can_wait_for_each_other_in_turn(#[values(Pods, Relay)] execution: Execution) {
+async fn two_chains_can_alternate(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "turns", async |test| {
         let turn =
             |mine: &str, theirs: &str| format!("{}; touch /kubeci/{mine}", waits_for(theirs));

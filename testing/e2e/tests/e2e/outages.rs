@@ -95,9 +95,9 @@ async fn steps_run_without_the_kubelet() {
             &chain.node,
             "continues when the node is ready again",
         ];
-        let is_told = Box::pin(test.workplan_says(&chain.name, &said));
+        let is_reported = Box::pin(test.workplan_says(&chain.name, &said));
         let away = Component::Kubelet(&chain.node).away_for(Duration::from_secs(20));
-        tokio::join!(away, is_told);
+        tokio::join!(away, is_reported);
         chain.has_gone_on(left, Timestamp::now()).await;
         assert_eq!(history.assert_each_ran_once(), 1);
     })

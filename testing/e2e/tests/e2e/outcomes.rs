@@ -48,7 +48,7 @@ async fn failed_step_skips_only_its_descendants(#[values(Pods, Relay)] execution
 
 #[rstest]
 #[tokio::test]
-async fn failed_serial_step_skips_the_rest_of_its_pod(#[values(Pods, Relay)] execution: Execution) {
+async fn failed_serial_step_skips_rest_of_pod(#[values(Pods, Relay)] execution: Execution) {
     kubeci_e2e::run_as(execution, "fails-first", async |test| {
         let steps = [
             shell("first", "exit 1", ""),

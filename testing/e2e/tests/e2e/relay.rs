@@ -134,7 +134,7 @@ async fn step_times_are_those_of_its_command() {
             let (started, ended) = (step.started_at.as_ref(), step.finished_at.as_ref());
             let took = duration_between(started, ended);
             assert!(took >= Duration::from_millis(400), "{took:?} for {step:?}");
-            // The kubelet tells whole seconds.
+            // The kubelet reports whole seconds.
             for time in [started, ended].into_iter().flatten() {
                 assert_ne!(time.0.subsec_nanosecond(), 0, "{step:?}");
             }

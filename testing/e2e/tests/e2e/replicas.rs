@@ -1,4 +1,4 @@
-//! Two replicas of each operator: when the one that leads is lost, the other goes on.
+//! Two replicas of each operator: when the leader is lost, the other continues.
 
 use std::time::{Duration, Instant};
 

@@ -47,7 +47,8 @@ async fn workflow_with_too_large_workplan_is_refused(#[values(Pods, Relay)] exec
         ] {
             assert!(message.contains(words), "{message}");
         }
-        // What fits runs, and its status is complete at its end. The Workflow's own status needs some more room than the plan's.
+        // What fits runs, and its status is complete at its end. The Workflow's own status needs some more room than
+        // the plan's.
         test.apply(&on_config_maps("large", &steps(&chain(10, 24_900))))
             .await;
         test.workflow_ready("large").await;

@@ -17,7 +17,7 @@ use crate::workflow::{ENDLESS, fire, fire_with, script, steps};
 const SOON: Duration = Duration::from_secs(30);
 
 /// Asserts that a Workplan that says why it waits says so soon after its pod was created.
-async fn told_soon(test: &Test, name: &str) {
+async fn reported_soon(test: &Test, name: &str) {
     let now = jiff::Timestamp::now();
     let pod = test.api::<Pod>().get(&format!("{name}-0")).await;
     let created = pod.expect("a pod").creation_timestamp().expect("a time").0;
@@ -44,7 +44,7 @@ async fn unmounted_volume_is_reported(
         let plan = test
             .workplan_says(&name, &["FailedMount", "absent", "not found", "5 minutes"])
             .await;
-        told_soon(test, &name).await;
+        reported_soon(test, &name).await;
         let succeeded = &plan.status.expect("a status").conditions[0];
         assert_eq!(
             (&*succeeded.status, &*succeeded.reason),
@@ -91,7 +91,7 @@ async fn missing_volume_claim_is_reported(#[values(Pods, Relay)] execution: Exec
                 &["VolumeClaimNotFound", "absent", "Create the PersistentVolumeClaim"],
             )
             .await;
-        told_soon(test, &name).await;
+        reported_soon(test, &name).await;
         let message = plan.status.and_then(|it| it.message).unwrap_or_default();
         assert!(!message.contains("resources.requests"), "{message}");
         test.apply(
@@ -128,7 +128,7 @@ async fn uncreated_shared_folder_is_reported(#[values(Pods, Relay)] execution: E
             &["FailedMount", "kubeci-workspace", "make /kubeci writable"],
         )
         .await;
-        told_soon(test, &name).await;
+        reported_soon(test, &name).await;
         for node in inspector.nodes() {
             node.sh(&format!("rm -f {path}")).await;
         }
