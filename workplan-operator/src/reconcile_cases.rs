@@ -11,6 +11,7 @@ use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
 use kubeci_api::{Order, Workplan};
 use kubeci_controller::EventRecorder;
+use kubeci_controller::testing::{NO_ANSWER, client, rejected};
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
@@ -28,7 +29,6 @@ use crate::workplan_cache::WorkplanCache;
 use crate::workplan_index::WorkplanIndex;
 use crate::workplan_key::WorkplanKey;
 use crate::workplan_state::WorkplanStates;
-use kubeci_controller::testing::{NO_ANSWER, client, rejected};
 
 /// An API server with one Workplan.
 struct Server {

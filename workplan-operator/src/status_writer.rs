@@ -131,5 +131,5 @@ fn log_phase(run: &Reconciliation, before: &WorkplanStatus, after: &WorkplanStat
 fn may_wait(run: &Reconciliation, decision: &Decision) -> bool {
     let creates = |action: &Action| matches!(action, Action::CreatePod(_));
     let ended = decision.status.phase.is_some_and(Phase::is_final);
-    !ended && decision.actions.iter().all(creates) && run.facts.refusals.is_empty()
+    !ended && decision.actions.iter().all(creates) && run.observed.refusals.is_empty()
 }

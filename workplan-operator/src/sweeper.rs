@@ -175,11 +175,11 @@ impl Sweeper {
 mod tests {
     use kube::runtime::reflector::store;
     use kube::runtime::watcher::Event;
+    use kubeci_controller::testing::{NO_ANSWER, client};
     use rstest::rstest;
     use serde_json::{Value, json};
 
     use super::*;
-    use kubeci_controller::testing::{NO_ANSWER, client};
 
     fn node() -> Node {
         let ready = json!([{"type": "Ready", "status": "True"}]);

@@ -75,12 +75,12 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::Api;
     use kube::runtime::watcher;
+    use kubeci_controller::testing::client;
     use kubeci_controller::{Metrics, Readiness};
     use serde_json::{Value, json};
     use tokio::time::timeout;
 
     use super::*;
-    use kubeci_controller::testing::client;
 
     /// Pumps from an API server: its lists fail once, contain an invalid object, and its watches have expired.
     async fn pumped(duration: Duration) -> (Vec<String>, ReadinessCondition) {

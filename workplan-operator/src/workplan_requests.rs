@@ -248,11 +248,11 @@ fn if_unchanged(
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use kubeci_controller::testing::{Answer, NO_ANSWER, client, rejected};
     use rstest::rstest;
 
     use super::*;
     use crate::testing::workplan;
-    use kubeci_controller::testing::{Answer, NO_ANSWER, client, rejected};
 
     /// Requests to an API server with these answers, and what it received.
     fn requests(answers: Vec<Answer>) -> (WorkplanRequests, Workplan, Arc<Mutex<Vec<String>>>) {

@@ -1,9 +1,10 @@
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     Affinity, LocalObjectReference, PodSecurityContext, Toleration, Volume,
 };
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 use crate::schema::{list_by_name, undescribed};
 

@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 use crate::schema::list_by_type;
 use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, WorkspaceKind};

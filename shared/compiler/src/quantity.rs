@@ -70,8 +70,9 @@ pub(crate) fn from_milli(milli: u128) -> Quantity {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX, from_milli, milli};
     use rstest::rstest;
+
+    use super::{MAX, from_milli, milli};
 
     #[rstest]
     #[case("0", 0)]

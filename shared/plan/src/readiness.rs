@@ -35,8 +35,9 @@ pub fn readiness(edges: impl IntoIterator<Item = (EdgeKind, Option<Outcome>)>) -
 mod tests {
     extern crate std;
 
-    use proptest::prelude::*;
     use std::vec::Vec;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::edge::Outcome::{Completed, Failed, Skipped};

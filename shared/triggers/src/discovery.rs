@@ -62,8 +62,9 @@ pub struct ServedResource {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
 
     const SERVED: [(&str, &str, &str); 5] = [
         ("apps/v1", "Deployment", "deployments"),

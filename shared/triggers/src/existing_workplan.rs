@@ -32,9 +32,10 @@ pub fn name_taken(ours: &Workplan) -> String {
 #[cfg(test)]
 #[allow(clippy::needless_pass_by_value)] // rstest passes values
 mod tests {
-    use super::*;
     use rstest::rstest;
     use serde_json::{Value, json};
+
+    use super::*;
 
     fn workplan(change: &Value) -> Workplan {
         let owner = json!({

@@ -185,11 +185,13 @@ fn selector(index: usize, selector: Option<&LabelSelector>) -> Result<Selector, 
 #[cfg(test)]
 #[allow(clippy::needless_pass_by_value)] // rstest passes values
 mod tests {
-    use super::*;
-    use crate::{fingerprint::Fingerprint, resource::Resource};
+    use std::sync::Arc;
+
     use rstest::rstest;
     use serde_json::{Value, json};
-    use std::sync::Arc;
+
+    use super::*;
+    use crate::{fingerprint::Fingerprint, resource::Resource};
 
     fn filter(trigger: Value) -> Result<Filter, FilterError> {
         let mut whole = json!({"apiVersion": "v1", "kind": "ConfigMap", "onAddOrUpdate": true});

@@ -183,9 +183,10 @@ impl Fingerprint {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
     use serde_json::json;
+
+    use super::*;
 
     fn of(object: Value) -> Fingerprint {
         Fingerprint::of(&serde_json::from_value(object).unwrap())

@@ -91,12 +91,13 @@ pub fn watch_failing(index: usize, key: &WatchKey, error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         access_review::ServiceAccount,
         resource::{Kind, Resource},
     };
-    use std::sync::Arc;
 
     fn review(scope: Scope, name: Option<&str>) -> AccessReview {
         let kind = Kind::new("apps/v1", "Deployment");

@@ -134,9 +134,10 @@ impl WorkplanState {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
     use serde_json::{Value, json};
+
+    use super::*;
 
     fn observed(metadata: &Value) -> Option<ObservedWorkplan> {
         let owner = json!({

@@ -54,8 +54,9 @@ impl Origin {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::{Value, json};
+
+    use super::*;
 
     fn resource(api_version: &str, kind: &str, plural: &str) -> Resource {
         let kind = Kind::new(api_version, kind);

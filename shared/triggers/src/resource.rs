@@ -103,8 +103,9 @@ impl fmt::Display for Resource {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rstest::rstest;
+
+    use super::*;
 
     #[rstest]
     #[case("v1", "ConfigMap", "configmaps", "configmaps.v1")]

@@ -134,10 +134,12 @@ impl Transition {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rstest::rstest;
+
     use super::*;
     use crate::resource::{Kind, Resource};
-    use rstest::rstest;
-    use std::sync::Arc;
 
     const BOTH: EventSelection = EventSelection {
         add_or_update: true,

@@ -162,9 +162,10 @@ pub fn check_version(filters: &[Filter], filter: &Filter) -> Result<(), TriggerE
 #[cfg(test)]
 #[allow(clippy::needless_pass_by_value)] // rstest passes values
 mod tests {
-    use super::*;
     use rstest::rstest;
     use serde_json::{Value, json};
+
+    use super::*;
 
     fn filter(trigger: Value) -> Filter {
         let mut whole = json!({"apiVersion": "v1", "kind": "Thing", "onDelete": true});

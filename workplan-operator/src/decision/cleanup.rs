@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
-
 use kube::Resource;
+use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
 use kubeci_engine::deleting_status;
 
 use super::action::{Action, Decision};

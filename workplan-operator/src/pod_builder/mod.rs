@@ -7,11 +7,6 @@ mod native;
 mod relay;
 mod room;
 
-pub use container::as_root;
-#[cfg(test)]
-pub use relay::IN_STEPS as RUNNER;
-pub use room::{holds_room, is_admitted, with_room_within, without_room};
-
 use k8s_openapi::api::core::v1::{
     Affinity, Container, EmptyDirVolumeSource, HostPathVolumeSource, NodeAffinity, NodeSelector,
     NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Volume,
@@ -20,11 +15,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
 use kubeci_api::{Step, StepStatus, Task, Workplan, WorkspaceKind};
-
-use container::some;
 use kubeci_compiler::{Limits, Requests, is_relay};
 
 use crate::workspace::{Folder, workflow};
+pub use container::as_root;
+use container::some;
+#[cfg(test)]
+pub use relay::IN_STEPS as RUNNER;
+pub use room::{holds_room, is_admitted, with_room_within, without_room};
 
 /// Kubectl's own annotation.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

@@ -5,12 +5,12 @@ mod records;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kubeci_api::{StepPhase, StepStatus, WorkspaceKind};
+use kubeci_engine::Cause;
 use rstest::rstest;
 
 use super::fixtures::{after, cleaned, decided, observed, phases, pod, summary};
 use super::*;
 use crate::testing::{relay, workplan_of};
-use kubeci_engine::Cause;
 
 /// `b` after `a`, `c` after both.
 const CHAIN: &str = "| a b:a c:a,b";
