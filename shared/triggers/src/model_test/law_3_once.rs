@@ -83,7 +83,8 @@ fn latest_fires(
         Some(_) => prop_assert_ne!(event, Some(Delete)),
         None => {
             let observed = simulation.last_observed.get(uid);
-            let matched = observed.is_some_and(|object| object.labelled);
+            let matched = observed.is_some_and(|object| object.labelled)
+                && !began_to_match_while_deleted(simulation, uid);
             let deleted = event.map(|event| event == Delete);
             prop_assert!(
                 !matched || deleted != Some(false),
@@ -92,6 +93,13 @@ fn latest_fires(
         }
     }
     Ok(())
+}
+
+/// Such a state fires nothing, so that only the status has it, within a second. A kill before that loses it.
+fn began_to_match_while_deleted(simulation: &Simulation, uid: &Uid) -> bool {
+    let history = simulation.cluster.history.iter();
+    let mut versions = history.filter(|change| change.object.uid == *uid);
+    versions.any(|change| change.object.deleting && !change.object.labelled)
 }
 
 #[test]
