@@ -1,6 +1,7 @@
 //! Random plans on a random cluster: for every sequence of events the plan ends with the expected result.
 
 mod cluster;
+mod operator;
 mod plans;
 #[path = "../../../../../shared/compiler/tests/reference/outcomes.rs"]
 mod reference;
@@ -8,25 +9,21 @@ mod runner;
 
 use std::collections::BTreeMap;
 
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 use kubeci_api::{StepPhase, StepStatus};
 use proptest::prelude::*;
 
 use super::*;
 use crate::plan::validate;
 use cluster::{Cluster, Event};
+use operator::{Obstacles, Operator};
 use plans::{Outcome, Scenario, compiled, scenario};
-
-/// The operator. It remembers only what it has observed of the pods, which a restart would lose.
-struct Operator {
-    seen: BTreeMap<usize, ObservedPod>,
-    sweep: SweepState,
-}
 
 struct Simulation {
     workplan: Workplan,
     cluster: Cluster,
     operator: Operator,
+    obstacles: Obstacles,
     now: Timestamp,
 }
 
@@ -35,10 +32,8 @@ impl Simulation {
         Self {
             workplan: scenario.workplan.clone(),
             cluster: Cluster::new(scenario.outcomes.clone(), scenario.has_sidecar),
-            operator: Operator {
-                seen: BTreeMap::new(),
-                sweep: SweepState::NotAsked,
-            },
+            operator: Operator::started(BTreeMap::new()),
+            obstacles: Obstacles::default(),
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
         }
     }
@@ -54,14 +49,24 @@ impl Simulation {
             8 if disturbed && rest.is_multiple_of(3) => self.disturb(rest / 3),
             9 if disturbed && rest.is_multiple_of(40) => self.delete(),
             10 => self.sweep(rest.is_multiple_of(2)),
+            11 => self.obstruct(rest),
             _ => {
                 self.kubelet(rest);
             }
         }
     }
 
+    fn obstruct(&mut self, which: usize) {
+        self.obstacles = Obstacles {
+            quota_is_full: which.is_multiple_of(2),
+            node_is_not_ready: which.is_multiple_of(3),
+            writes_are_delayed: which.is_multiple_of(5),
+        };
+    }
+
     /// All possible events, until there are none.
     fn settle(&mut self) {
+        self.obstacles = Obstacles::default();
         for _ in 0..400 {
             self.now += jiff::SignedDuration::from_mins(6);
             while self.kubelet(0) {}
@@ -93,10 +98,7 @@ impl Simulation {
     }
 
     fn restart(&mut self) {
-        self.operator = Operator {
-            seen: self.cluster.pods(),
-            sweep: SweepState::NotAsked,
-        };
+        self.operator = Operator::started(self.cluster.pods());
     }
 
     fn sweep(&mut self, succeeds: bool) {
@@ -162,142 +164,9 @@ impl Simulation {
         );
     }
 
-    /// One reconciliation. Law 6: it may be killed after any number of its actions.
-    fn reconcile(&mut self, killed_after: Option<usize>) {
-        if self.is_over() {
-            return;
-        }
-        let mut state = ObservedState {
-            pods: self.operator.seen.clone(),
-            certainty: Certainty::Watched,
-            refusals: BTreeMap::new(),
-            refused_since: None,
-            warnings: BTreeMap::new(),
-            node: NodeState::Ready,
-            sweep: self.operator.sweep.clone(),
-            limits: Limits::NONE,
-            sidecar_grace: jiff::SignedDuration::from_secs(30),
-            now: self.now,
-        };
-        let mut decision = self.decide(&state);
-        if decision.actions.contains(&Action::ListPods) {
-            state.pods = self.cluster.pods();
-            state.certainty = Certainty::Listed;
-            decision = self.decide(&state);
-            assert!(
-                !decision.actions.contains(&Action::ListPods),
-                "an answer is enough"
-            );
-        }
-        let mut left = killed_after.unwrap_or(usize::MAX);
-        let (creates, others): (Vec<_>, Vec<_>) = decision
-            .actions
-            .iter()
-            .copied()
-            .partition(|action| matches!(action, Action::CreatePod(_)));
-        for action in creates {
-            if left == 0 {
-                return self.restart();
-            }
-            left -= 1;
-            self.act(action, &decision.status, &state);
-        }
-        if left == 0 {
-            return self.restart();
-        }
-        self.record(decision.status.clone());
-        for action in others {
-            if left == 0 {
-                return self.restart();
-            }
-            left -= 1;
-            self.act(action, &decision.status, &state);
-        }
-    }
-
-    fn decide(&self, state: &ObservedState) -> Decision {
-        let decision = decide(&self.workplan, state);
-        let mut next = self.workplan.clone();
-        let written = serde_json::to_string(&decision.status).unwrap();
-        next.status = Some(serde_json::from_str(&written).unwrap());
-        assert_eq!(
-            next.status.as_ref(),
-            Some(&decision.status),
-            "what is written is what is read"
-        );
-        assert_eq!(
-            decide(&next, state).status,
-            decision.status,
-            "the same state is decided alike again"
-        );
-        decision
-    }
-
-    fn act(&mut self, action: Action, status: &WorkplanStatus, state: &ObservedState) {
-        match action {
-            Action::CreatePod(task) => {
-                assert!(
-                    self.workplan.meta().deletion_timestamp.is_none(),
-                    "a deleted plan creates no pod"
-                );
-                let left = |step: &kubeci_api::Step| is_left(status, &step.name);
-                let node = assigned_node(&self.workplan, &state.pods);
-                let placement = crate::pod_builder::Placement {
-                    node,
-                    fresh: !status.steps.iter().any(|step| step.phase.has_started()),
-                    room: None,
-                    image: "operator",
-                    limits: &state.limits,
-                };
-                let pod = crate::pod_builder::build(&self.workplan, task, left, placement);
-                self.cluster.create(task, &pod);
-            }
-            Action::DeletePod(task) => self.cluster.delete_as_seen(task, &state.pods[&task]),
-            Action::Sweep => {
-                assert!(holds_folder(&self.workplan), "nothing lies on the node");
-                assert!(
-                    self.cluster.is_quiet(),
-                    "law 5: the folder is removed while a container may run"
-                );
-                self.operator.sweep = SweepState::Underway;
-            }
-            Action::RemoveFinalizer => {
-                assert!(self.cluster.is_clean(), "law 5: a folder is left");
-                self.workplan.finalizers_mut().clear();
-            }
-            Action::AddFinalizer | Action::ListPods => unreachable!("{action:?}"),
-        }
-    }
-
-    /// Writes the status. What was final stays as it was.
-    fn record(&mut self, status: WorkplanStatus) {
-        let before = self.workplan.status.clone().unwrap_or_default();
-        for (old, new) in before.steps.iter().zip(&status.steps) {
-            assert!(
-                !old.phase.is_final() || old == new,
-                "a final step changed: {old:?} {new:?}"
-            );
-            let back = old.phase == StepPhase::Running && new.phase == StepPhase::Pending;
-            assert!(!back, "a step went back: {old:?} {new:?}");
-        }
-        let ended = before.phase.is_some_and(Phase::is_final);
-        assert!(
-            !ended || before.phase == status.phase,
-            "a final phase changed"
-        );
-        self.workplan.status = Some(status);
-    }
-
     fn steps(&self) -> &[StepStatus] {
         &self.workplan.status.as_ref().unwrap().steps
     }
-}
-
-fn is_left(status: &WorkplanStatus, name: &str) -> bool {
-    let mut steps = status.steps.iter();
-    steps
-        .find(|step| step.name == name)
-        .is_none_or(|step| !step.phase.is_final())
 }
 
 /// The results of the steps without disturbances.

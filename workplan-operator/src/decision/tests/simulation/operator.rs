@@ -1,0 +1,224 @@
+//! The operator in the simulation: it observes, decides, and may be killed at any moment.
+
+use std::collections::BTreeMap;
+
+use kube::{Resource, ResourceExt};
+use kubeci_api::StepPhase;
+
+use super::*;
+use crate::refusal::{Refusal, Verdict};
+
+/// The operator. A restart loses all that it remembers.
+pub struct Operator {
+    pub seen: BTreeMap<usize, ObservedPod>,
+    pub sweep: SweepState,
+    /// A status whose write is delayed.
+    dirty: Option<WorkplanStatus>,
+}
+
+impl Operator {
+    pub fn started(seen: BTreeMap<usize, ObservedPod>) -> Self {
+        Self {
+            seen,
+            sweep: SweepState::NotAsked,
+            dirty: None,
+        }
+    }
+}
+
+/// What makes the plan slower, but does not change its result.
+#[derive(Clone, Copy, Default)]
+pub struct Obstacles {
+    /// A quota refuses new pods.
+    pub quota_is_full: bool,
+    pub node_is_not_ready: bool,
+    /// Status writes are delayed if nothing depends on them.
+    pub writes_are_delayed: bool,
+}
+
+impl Simulation {
+    /// One reconciliation. Law 6: it may be killed after any number of its actions.
+    pub fn reconcile(&mut self, killed_after: Option<usize>) {
+        if self.is_over() {
+            return;
+        }
+        let mut state = ObservedState {
+            pods: self.operator.seen.clone(),
+            certainty: Certainty::Watched,
+            refusals: BTreeMap::new(),
+            refused_since: None,
+            warnings: BTreeMap::new(),
+            node: if self.obstacles.node_is_not_ready {
+                NodeState::NotReady
+            } else {
+                NodeState::Ready
+            },
+            sweep: self.operator.sweep.clone(),
+            limits: Limits::NONE,
+            sidecar_grace: jiff::SignedDuration::from_secs(30),
+            now: self.now,
+        };
+        let mut decision = self.decide(&state);
+        if decision.actions.contains(&Action::ListPods) {
+            state.pods = self.cluster.pods();
+            state.certainty = Certainty::Listed;
+            decision = self.decide(&state);
+            assert!(
+                !decision.actions.contains(&Action::ListPods),
+                "an answer is enough"
+            );
+        }
+        let mut left = killed_after.unwrap_or(usize::MAX);
+        if self.obstacles.quota_is_full {
+            decision = self.refuse_pods(decision, &mut state);
+        }
+        let (creates, others): (Vec<_>, Vec<_>) = decision
+            .actions
+            .iter()
+            .copied()
+            .partition(|action| matches!(action, Action::CreatePod(_)));
+        for action in creates {
+            if left == 0 {
+                return self.restart();
+            }
+            left -= 1;
+            self.act(action, &decision.status, &state);
+        }
+        if left == 0 {
+            return self.restart();
+        }
+        let ended = decision.status.phase.is_some_and(Phase::is_final);
+        if self.obstacles.writes_are_delayed && !ended && others.is_empty() {
+            self.operator.dirty = Some(decision.status);
+            return;
+        }
+        self.record(decision.status.clone());
+        for action in others {
+            if left == 0 {
+                return self.restart();
+            }
+            left -= 1;
+            self.act(action, &decision.status, &state);
+        }
+    }
+
+    /// The API server refuses all pods of a decision. It is made again with the refusals.
+    fn refuse_pods(&self, decision: Decision, state: &mut ObservedState) -> Decision {
+        let refused = decision.actions.iter().filter_map(|action| match action {
+            Action::CreatePod(task) => Some(*task),
+            _ => None,
+        });
+        let refused: Vec<usize> = refused.collect();
+        if refused.is_empty() {
+            return decision;
+        }
+        let refusal = Refusal {
+            verdict: Verdict::Later,
+            reason: "QuotaExceeded",
+            message: "exceeded quota".into(),
+        };
+        state.refusals = refused
+            .into_iter()
+            .map(|task| (task, refusal.clone()))
+            .collect();
+        let again = self.decide(state);
+        let creates = |action: &Action| matches!(action, Action::CreatePod(_));
+        assert!(
+            !again.actions.iter().any(creates),
+            "a refused pod is not waited for"
+        );
+        assert_eq!(again.status.reason.as_deref(), Some("QuotaExceeded"));
+        again
+    }
+
+    /// The Workplan as the operator knows it, with the status that is not written yet.
+    fn known(&self) -> Workplan {
+        let mut workplan = self.workplan.clone();
+        if let Some(dirty) = &self.operator.dirty {
+            workplan.status = Some(dirty.clone());
+        }
+        workplan
+    }
+
+    fn decide(&self, state: &ObservedState) -> Decision {
+        let decision = decide(&self.known(), state);
+        let mut next = self.known();
+        let written = serde_json::to_string(&decision.status).unwrap();
+        next.status = Some(serde_json::from_str(&written).unwrap());
+        assert_eq!(
+            next.status.as_ref(),
+            Some(&decision.status),
+            "what is written is what is read"
+        );
+        assert_eq!(
+            decide(&next, state).status,
+            decision.status,
+            "the same state is decided alike again"
+        );
+        decision
+    }
+
+    fn act(&mut self, action: Action, status: &WorkplanStatus, state: &ObservedState) {
+        match action {
+            Action::CreatePod(task) => {
+                assert!(
+                    self.workplan.meta().deletion_timestamp.is_none(),
+                    "a deleted plan creates no pod"
+                );
+                let left = |step: &kubeci_api::Step| is_left(status, &step.name);
+                let known = self.known();
+                let node = assigned_node(&known, &state.pods);
+                let placement = crate::pod_builder::Placement {
+                    node,
+                    fresh: !status.steps.iter().any(|step| step.phase.has_started()),
+                    room: None,
+                    image: "operator",
+                    limits: &state.limits,
+                };
+                let pod = crate::pod_builder::build(&self.workplan, task, left, placement);
+                self.cluster.create(task, &pod);
+            }
+            Action::DeletePod(task) => self.cluster.delete_as_seen(task, &state.pods[&task]),
+            Action::Sweep => {
+                assert!(holds_folder(&self.workplan), "nothing lies on the node");
+                assert!(
+                    self.cluster.is_quiet(),
+                    "law 5: the folder is removed while a container may run"
+                );
+                self.operator.sweep = SweepState::Underway;
+            }
+            Action::RemoveFinalizer => {
+                assert!(self.cluster.is_clean(), "law 5: a folder is left");
+                self.workplan.finalizers_mut().clear();
+            }
+            Action::AddFinalizer | Action::ListPods => unreachable!("{action:?}"),
+        }
+    }
+
+    /// Writes the status. What was final stays as it was.
+    fn record(&mut self, status: WorkplanStatus) {
+        let before = self.workplan.status.clone().unwrap_or_default();
+        for (old, new) in before.steps.iter().zip(&status.steps) {
+            assert!(
+                !old.phase.is_final() || old == new,
+                "a final step changed: {old:?} {new:?}"
+            );
+            let back = old.phase == StepPhase::Running && new.phase == StepPhase::Pending;
+            assert!(!back, "a step went back: {old:?} {new:?}");
+        }
+        let ended = before.phase.is_some_and(Phase::is_final);
+        assert!(
+            !ended || before.phase == status.phase,
+            "a final phase changed"
+        );
+        self.workplan.status = Some(status);
+        self.operator.dirty = None;
+    }
+}
+
+fn is_left(status: &WorkplanStatus, name: &str) -> bool {
+    let mut steps = status.steps.iter();
+    steps
+        .find(|step| step.name == name)
+        .is_none_or(|step| !step.phase.is_final())
+}
