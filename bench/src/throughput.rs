@@ -18,40 +18,79 @@ use crate::simulated_node::SimulatedNode;
 const RUNS: usize = 500;
 const AT_ONCE: usize = 50;
 
+/// One after the other in each round, since the speed of a shared machine changes.
+const ROUNDS: usize = 5;
+
+/// The kinds of runs, with the settings of the Workflow that a ConfigMap fires, or of a Workplan created directly.
+const KINDS: [(&str, Kind); 5] = [
+    ("bare pods", Kind::BarePod),
+    (
+        "`Pods`, a ConfigMap each",
+        Kind::Event(r#"{"execution": "Pods"}"#),
+    ),
+    (
+        "`Relay`, `emptyDir`, a ConfigMap each",
+        Kind::Event(r#"{"execution": "Relay", "workspace": "emptyDir"}"#),
+    ),
+    (
+        "`Pods`, `emptyDir`, Workplans created directly",
+        Kind::Workplan(r#"{"order": "Linear", "workspace": "emptyDir"}"#),
+    ),
+    (
+        "`Relay`, `emptyDir`, Workplans created directly",
+        Kind::Workplan(r#"{"order": "Relay", "workspace": "emptyDir"}"#),
+    ),
+];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    BarePod,
+    Event(&'static str),
+    Workplan(&'static str),
+}
+
 pub async fn measure(test: &Test) {
     let node = SimulatedNode::start(test).await;
     let place = node.placement();
+    let mut rounds: Vec<Vec<f64>> = Vec::new();
+    for round in 0..ROUNDS {
+        let mut times = Vec::new();
+        for (index, (_, kind)) in KINDS.into_iter().enumerate() {
+            let name = format!("kind-{index}-{round}");
+            times.push(seconds(test, &name, kind, &place).await);
+        }
+        rounds.push(times);
+    }
+    node.stop().await;
     println!(
         "| {RUNS} runs of one step at once, on a simulated node | runs a minute | of bare pods |"
     );
     println!("|---|---|---|");
-    let bare = bare_pods(test, &place).await;
-    row("bare pods", bare, bare);
-    let own = json!({"workspace": "emptyDir"});
-    for (what, settings) in [
-        ("`Pods`, a ConfigMap each", json!({"execution": "Pods"})),
-        ("`Relay`, `emptyDir`, a ConfigMap each", {
-            merged(&json!({"execution": "Relay"}), &own)
-        }),
-    ] {
-        let took = by_events(test, what, &merged(&settings, &place)).await;
-        row(what, took, bare);
+    for (index, (what, _)) in KINDS.into_iter().enumerate() {
+        #[allow(clippy::cast_precision_loss)]
+        let per_minute = median(rounds.iter().map(|times| RUNS as f64 / times[index] * 60.0));
+        let share = median(rounds.iter().map(|times| times[0] / times[index]));
+        println!("| {what} | {per_minute:.0} | {share:.2} |");
     }
-    for (what, order) in [
-        ("`Pods`, `emptyDir`, Workplans created directly", "Linear"),
-        ("`Relay`, `emptyDir`, Workplans created directly", "Relay"),
-    ] {
-        let spec = merged(&merged(&json!({"order": order}), &own), &place);
-        row(what, by_hand(test, order, &spec).await, bare);
-    }
-    node.stop().await;
 }
 
-fn row(what: &str, took: Duration, bare: Duration) {
-    #[allow(clippy::cast_precision_loss)]
-    let per_minute = RUNS as f64 / took.as_secs_f64() * 60.0;
-    let share = bare.as_secs_f64() / took.as_secs_f64();
-    println!("| {what} | {per_minute:.0} | {share:.2} |");
+async fn seconds(test: &Test, name: &str, kind: Kind, place: &Value) -> f64 {
+    let with_place = |settings: &str| {
+        let settings: Value = serde_json::from_str(settings).expect("settings");
+        merged(&settings, place)
+    };
+    let time = match kind {
+        Kind::BarePod => bare_pods(test, place).await,
+        Kind::Event(settings) => by_events(test, name, &with_place(settings)).await,
+        Kind::Workplan(settings) => by_hand(test, name, &with_place(settings)).await,
+    };
+    time.as_secs_f64()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn merged(one: &Value, other: &Value) -> Value {
@@ -97,12 +136,7 @@ async fn bare_pods(test: &Test, place: &Value) -> Duration {
 }
 
 /// A Workflow, fired by a ConfigMap for each run.
-async fn by_events(test: &Test, what: &str, settings: &Value) -> Duration {
-    let name = if what.contains("Relay") {
-        "relay"
-    } else {
-        "pods"
-    };
+async fn by_events(test: &Test, name: &str, settings: &Value) -> Duration {
     workflow(test, name, &chain(1).steps, settings).await;
     let ended = crate::fire::completions(test).await;
     let took = timed(&ended, name, async |object| {
@@ -122,7 +156,7 @@ async fn by_events(test: &Test, what: &str, settings: &Value) -> Duration {
 }
 
 /// Workplans without a Workflow.
-async fn by_hand(test: &Test, order: &str, settings: &Value) -> Duration {
+async fn by_hand(test: &Test, name: &str, settings: &Value) -> Duration {
     let ended = Observations::of(test, |plan: &Workplan| {
         let phase = plan.status.as_ref().and_then(|it| it.phase);
         let completed = phase == Some(Phase::Completed);
@@ -132,7 +166,7 @@ async fn by_hand(test: &Test, order: &str, settings: &Value) -> Duration {
     let mut step = chain(1).steps.remove(0);
     step["dependency"] = Value::Null;
     let spec = merged(&json!({"tasks": [{"ParallelSteps": [step]}]}), settings);
-    let took = timed(&ended, &order.to_lowercase(), async |name| {
+    let took = timed(&ended, name, async |name| {
         let plan = json!({"apiVersion": "kube.ci/v1alpha1", "kind": "Workplan",
             "metadata": {"name": name}, "spec": spec});
         test.create(&plan.to_string()).await;
