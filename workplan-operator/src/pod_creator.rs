@@ -87,7 +87,7 @@ impl PodCreator {
         let mut steps = decision.status.steps.iter();
         let placement = Placement {
             node,
-            fresh: !steps.any(|step| step.phase.has_started()),
+            nothing_has_run: !steps.any(|step| step.phase.has_started()),
             room: first.then(room).flatten(),
             limits,
             image: &self.image,

@@ -64,7 +64,7 @@ impl Step {
             State::Pending(Pending::Message(message)) | State::Skipped(message) => {
                 (None, Some(message.clone()))
             }
-            State::Pending(Pending::Turn) | State::Running | State::Completed => (None, None),
+            State::Pending(Pending::NotStarted) | State::Running | State::Completed => (None, None),
         }
     }
 }
@@ -81,7 +81,7 @@ fn state(phase: StepPhase, reason: Option<String>, message: Option<String>) -> S
                 Pending::Blocked(Cause::new(reason, message.unwrap_or_default()))
             }
             (None, Some(message)) => Pending::Message(message),
-            (None, None) => Pending::Turn,
+            (None, None) => Pending::NotStarted,
         }),
         StepPhase::Running => State::Running,
         StepPhase::Completed => State::Completed,
@@ -168,7 +168,7 @@ mod tests {
 
     fn any_state() -> impl Strategy<Value = State> {
         prop_oneof![
-            Just(State::Pending(Pending::Turn)),
+            Just(State::Pending(Pending::NotStarted)),
             "[a-z]{1,9}".prop_map(|message| State::Pending(Pending::Message(message))),
             any_cause().prop_map(|cause| State::Pending(Pending::Blocked(cause))),
             Just(State::Running),

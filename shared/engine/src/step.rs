@@ -37,8 +37,8 @@ pub enum State {
 /// Why a step has not started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pending {
-    /// It waits for its turn.
-    Turn,
+    /// No observation says more than that it has not started.
+    NotStarted,
     /// It waits for something else, which the message names.
     Message(String),
     /// A problem prevents its start.
@@ -60,12 +60,12 @@ pub struct Attempt {
 
 /// The edges to a step.
 pub(crate) struct Edges {
-    pub turn: Turn,
+    pub readiness: StepReadiness,
     /// The latest end of the steps that the edges come from.
     pub ended: Option<Timestamp>,
 }
 
-pub(crate) enum Turn {
+pub(crate) enum StepReadiness {
     /// An edge is open. The message names it.
     Wait(String),
     Start,
@@ -142,7 +142,7 @@ impl Step {
             return;
         }
         match observation {
-            Observation::Waiting => self.wait(Pending::Turn),
+            Observation::Waiting => self.wait(Pending::NotStarted),
             Observation::Held(cause) => self.block(cause),
             Observation::Blocked { place, cause, .. } => {
                 self.attempt.place = Some(place.clone());
@@ -152,23 +152,23 @@ impl Step {
             Observation::Running { place, start } => self.run(place, *start, edges),
             Observation::Completed(run) => self.end(State::Completed, run, edges),
             Observation::Failed(cause, run) => self.end(State::Failed(cause.clone()), run, edges),
-            Observation::NotStarted { cause, run, .. } => match &edges.turn {
-                Turn::Wait(_) => self.block(cause),
-                Turn::Skip(message) => self.skip(message.clone()),
-                Turn::Start => self.end(State::Failed(cause.clone()), run, edges),
+            Observation::NotStarted { cause, run, .. } => match &edges.readiness {
+                StepReadiness::Wait(_) => self.block(cause),
+                StepReadiness::Skip(message) => self.skip(message.clone()),
+                StepReadiness::Start => self.end(State::Failed(cause.clone()), run, edges),
             },
             Observation::Excluded(message) => self.skip(message.clone()),
         }
     }
 
     fn stand_by(&mut self, standby: &Standby, edges: &Edges) {
-        match (standby, &edges.turn) {
-            (Standby::Up { place, since }, Turn::Start) => {
+        match (standby, &edges.readiness) {
+            (Standby::Up { place, since }, StepReadiness::Start) => {
                 self.run(place, Start::AtTurn { up: *since }, edges);
             }
             (Standby::Blocked { cause, .. }, _) => self.block(cause),
-            (_, Turn::Wait(message) | Turn::Skip(message))
-            | (Standby::Down { message }, Turn::Start) => {
+            (_, StepReadiness::Wait(message) | StepReadiness::Skip(message))
+            | (Standby::Down { message }, StepReadiness::Start) => {
                 self.wait(Pending::Message(message.clone()));
             }
         }
@@ -271,23 +271,23 @@ mod tests {
         })
     }
 
-    fn edges(turn: Turn) -> Edges {
+    fn edges(readiness: StepReadiness) -> Edges {
         Edges {
-            turn,
+            readiness,
             ended: Some(time(5)),
         }
     }
 
     fn wait() -> Edges {
-        edges(Turn::Wait("waiting for b".into()))
+        edges(StepReadiness::Wait("waiting for b".into()))
     }
 
     fn start() -> Edges {
-        edges(Turn::Start)
+        edges(StepReadiness::Start)
     }
 
     fn skip() -> Edges {
-        edges(Turn::Skip("b did not complete".into()))
+        edges(StepReadiness::Skip("b did not complete".into()))
     }
 
     fn observed(observations: &[(Observation, Edges)]) -> Step {

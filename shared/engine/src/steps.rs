@@ -6,7 +6,7 @@ use kubeci_api::{StepPhase, StepStatus};
 use kubeci_plan::{BrokenEdge, Edge, NamedEdge, Plan, Readiness};
 
 use crate::observation::{Lost, Observation, PlanObservation, Standby, TaskObservation};
-use crate::step::{Edges, Step, Turn};
+use crate::step::{Edges, Step, StepReadiness};
 use crate::waiting::Waiting;
 
 /// The steps of a plan.
@@ -201,18 +201,18 @@ impl<'a> Steps<'a> {
 
     fn edges(&self, at: usize) -> Edges {
         let edges = &self.plan.steps[at].edges;
-        let turn = match self.readiness(at) {
-            Readiness::Start => Turn::Start,
-            Readiness::Skip { because } => Turn::Skip(self.broken(edges[because])),
+        let readiness = match self.readiness(at) {
+            Readiness::Start => StepReadiness::Start,
+            Readiness::Skip { because } => StepReadiness::Skip(self.broken(edges[because])),
             Readiness::Wait => {
                 let from = edges.iter().map(|edge| &self.steps[edge.from]);
                 let open: Vec<&str> = from.filter(|it| it.is_open()).map(Step::name).collect();
-                Turn::Wait(format!("waiting for {}", open.join(", ")))
+                StepReadiness::Wait(format!("waiting for {}", open.join(", ")))
             }
         };
         let ends = edges.iter().map(|edge| self.steps[edge.from].attempt.ended);
         let ended = ends.max().flatten();
-        Edges { turn, ended }
+        Edges { readiness, ended }
     }
 
     /// Why a step is skipped to which this edge is broken.

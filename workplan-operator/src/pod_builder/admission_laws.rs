@@ -178,7 +178,7 @@ proptest! {
         let tasks: Vec<_> = workplan.spec.tasks.iter().map(|task| limits.complete(task.clone())).collect();
         let placement = Placement {
             node: None,
-            fresh: true,
+            nothing_has_run: true,
             room: first_pod_requests(order, &tasks),
             limits: &limits,
             image: "operator",

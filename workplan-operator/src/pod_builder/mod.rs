@@ -33,7 +33,7 @@ pub struct Placement<'a> {
     /// The node of the pods before it; the scheduler chooses that of the first.
     pub node: Option<&'a str>,
     /// Whether no step of the plan has run yet, so that the folder may have to be opened.
-    pub fresh: bool,
+    pub nothing_has_run: bool,
     /// The requests of the first pod, so that its node has room for the later pods.
     pub room: Option<Requests>,
     /// The defaults and limits of the namespace for containers.
@@ -72,7 +72,7 @@ pub fn build(
     runs: impl Fn(&Step) -> bool,
     placement: Placement,
 ) -> Pod {
-    let opens = placement.fresh && has_other_users(workplan);
+    let opens = placement.nothing_has_run && has_other_users(workplan);
     let parts = parts(workplan, task, runs, &placement, opens);
     let settings = workplan.spec.pod.clone();
     let mut spec = PodSpec {

@@ -10,7 +10,7 @@ static NO_LIMITS: Limits = Limits::NONE;
 
 pub const FIRST: Placement = Placement {
     node: None,
-    fresh: true,
+    nothing_has_run: true,
     room: None,
     limits: &NO_LIMITS,
     image: "operator",
@@ -19,7 +19,7 @@ pub const FIRST: Placement = Placement {
 pub fn later(node: &str) -> Placement<'_> {
     Placement {
         node: Some(node),
-        fresh: false,
+        nothing_has_run: false,
         ..FIRST
     }
 }

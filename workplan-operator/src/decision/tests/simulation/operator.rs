@@ -170,7 +170,7 @@ impl Simulation {
                 let node = assigned_node(&known, &state.pods);
                 let placement = crate::pod_builder::Placement {
                     node,
-                    fresh: !status.steps.iter().any(|step| step.phase.has_started()),
+                    nothing_has_run: !status.steps.iter().any(|step| step.phase.has_started()),
                     room: None,
                     image: "operator",
                     limits: &state.limits,
