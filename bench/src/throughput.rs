@@ -19,7 +19,7 @@ const RUNS: usize = 500;
 const AT_ONCE: usize = 50;
 
 /// One after the other in each round, since the speed of a shared machine changes.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// The kinds of runs, with the settings of the Workflow that a ConfigMap fires, or of a Workplan created directly.
 const KINDS: [(&str, Kind); 5] = [
