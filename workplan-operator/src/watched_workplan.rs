@@ -1,7 +1,5 @@
 //! A Workplan as the watch returns it.
 
-use std::borrow::Cow;
-
 use kube::Resource;
 use kube::core::ObjectMeta;
 use kubeci_api::{Phase, Workplan};
@@ -9,7 +7,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
 
 /// The fields of a Workplan that the index needs, and all of it while it is new.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Resource)]
+#[resource(inherit = Workplan)]
 pub struct WatchedWorkplan {
     metadata: ObjectMeta,
     pub phase: Option<Phase>,
@@ -55,35 +54,6 @@ impl<'de> Deserialize<'de> for WatchedWorkplan {
 /// A later version may know more phases.
 fn named_phase(name: &str) -> Option<Phase> {
     Phase::ALL.into_iter().find(|phase| phase.as_str() == name)
-}
-
-impl Resource for WatchedWorkplan {
-    type DynamicType = ();
-    type Scope = <Workplan as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        Workplan::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        Workplan::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        Workplan::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        Workplan::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
 }
 
 #[cfg(test)]
