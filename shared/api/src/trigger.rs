@@ -99,6 +99,10 @@ pub struct TriggeredBy {
     pub event: TriggerEvent,
     /// A fingerprint of the object's state: a hash of its content outside `metadata` and `status`.
     pub token: String,
+    /// The generation of the object, if each change of its content changes the generation. The same generation is the
+    /// same state, also where a new version of the API server or the scheduler adds to the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
     /// The event, the kind and the name: `update Deployment/shop`. The column TRIGGER shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,

@@ -51,10 +51,8 @@ impl Fingerprint {
     /// The form that the ledger stores.
     #[must_use]
     pub fn to_stored(&self) -> StoredFingerprint {
-        match self.generation.filter(|_| self.generation_is_sound) {
-            Some(generation) => StoredFingerprint(format!("{}.{generation}", self.hash)),
-            None => StoredFingerprint(self.hash.clone()),
-        }
+        let generation = self.generation.filter(|_| self.generation_is_sound);
+        StoredFingerprint::new(&self.hash, generation)
     }
 
     /// Whether `stored` is the fingerprint of the same state.
@@ -82,10 +80,25 @@ impl Fingerprint {
 pub struct StoredFingerprint(String);
 
 impl StoredFingerprint {
+    /// The fingerprint of a hash and of the generation, if no content changes without it.
+    #[must_use]
+    pub fn new(hash: &str, generation: Option<i64>) -> Self {
+        Self(match generation {
+            Some(generation) => format!("{hash}.{generation}"),
+            None => hash.to_owned(),
+        })
+    }
+
     /// The hash of the content; in ledgers of older releases the generation.
     #[must_use]
     pub fn hash(&self) -> &str {
         self.0.split_once('.').map_or(&self.0, |(hash, _)| hash)
+    }
+
+    /// The generation, if no content changes without it.
+    #[must_use]
+    pub fn generation(&self) -> Option<i64> {
+        self.0.split_once('.')?.1.parse().ok()
     }
 
     /// The text in the ledger.

@@ -16,8 +16,8 @@ use crate::{
 pub struct Transition {
     pub object: ObjectRef,
     pub event: TriggerEvent,
-    /// The hash of the object's state, which is the `token` of the Workplan's trigger.
-    pub hash: String,
+    /// The fingerprint of the object's state. Its hash is the `token` of the Workplan's trigger.
+    pub fingerprint: StoredFingerprint,
     /// The head of the object's chain before this transition.
     pub previous_head: Option<String>,
 }
@@ -104,7 +104,7 @@ fn add_or_update(
     Some(Transition {
         object: object.clone(),
         event: event.filter(|_| selection.add_or_update)?,
-        hash: fingerprint.hash().to_owned(),
+        fingerprint: fingerprint.to_stored(),
         previous_head: head_of(entry),
     })
 }
@@ -114,11 +114,7 @@ fn deletion(entry: Option<&Entry>, selected: bool) -> Option<Transition> {
     Some(Transition {
         object: entry.object.clone(),
         event: TriggerEvent::Delete,
-        hash: entry
-            .fingerprint
-            .as_ref()
-            .map(StoredFingerprint::hash)?
-            .to_owned(),
+        fingerprint: entry.fingerprint.clone()?,
         previous_head: entry.head.clone(),
     })
 }
@@ -128,7 +124,7 @@ impl Transition {
     #[must_use]
     pub fn head(&self, workflow: &str, uid: &str) -> String {
         let previous = self.previous_head.as_deref();
-        head(workflow, uid, previous, &self.hash, self.event)
+        head(workflow, uid, previous, self.fingerprint.hash(), self.event)
     }
 }
 
@@ -274,9 +270,9 @@ mod tests {
             fingerprint: Fingerprint::named("1").at(8),
             selection: Some(BOTH),
         };
-        assert_eq!(fired(update).unwrap().hash, "h1");
+        assert_eq!(fired(update).unwrap().fingerprint.hash(), "h1");
         let deletion = fired(Observation::Deleted { selected: true }).unwrap();
-        assert_eq!(deletion.hash, "h0");
+        assert_eq!(deletion.fingerprint.hash(), "h0");
     }
 
     #[test]

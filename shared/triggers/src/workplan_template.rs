@@ -133,6 +133,7 @@ mod tests {
             uid: "u".to_owned(),
             event: TriggerEvent::Add,
             token: "1".to_owned(),
+            generation: Some(4),
             summary: None,
         };
         let mut whole = workplan(&workflow, &plan, trigger.clone(), Some("before"));

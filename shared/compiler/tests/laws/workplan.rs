@@ -24,6 +24,7 @@ fn trigger() -> TriggeredBy {
         uid: "11c35b5c-1fb6-4b7c-8f4f-4b0f7b8a0d7e".to_owned(),
         event: TriggerEvent::Add,
         token: "h2x4ykq7mnb3ac5d6".to_owned(),
+        generation: Some(3),
         summary: None,
     }
 }

@@ -105,7 +105,7 @@ fn dropped_observations_are_counted() {
 
     let mut created = Vec::new();
     while let Some(dispatch) = queue.created(&uid) {
-        created.push(dispatch.transition.hash);
+        created.push(dispatch.transition.fingerprint.hash().to_owned());
     }
     let latest = format!("h{}", PENDING_MAX + 3);
     assert_eq!(

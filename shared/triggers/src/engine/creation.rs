@@ -41,7 +41,7 @@ impl Creation {
         let Transition {
             object,
             event,
-            hash,
+            fingerprint,
             previous_head,
         } = &self.transition;
         let trigger = TriggeredBy {
@@ -51,7 +51,8 @@ impl Creation {
             name: object.name.clone(),
             uid: self.object.to_string(),
             event: *event,
-            token: hash.clone(),
+            token: fingerprint.hash().to_owned(),
+            generation: fingerprint.generation(),
             summary: Some(format!(
                 "{} {}/{}",
                 event.as_str(),

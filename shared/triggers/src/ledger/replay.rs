@@ -10,6 +10,7 @@ use super::{
     link::{Chain, Link, chains},
 };
 use crate::{
+    fingerprint::StoredFingerprint,
     object::ObjectRef,
     resource::{Kind, Resource},
 };
@@ -58,7 +59,10 @@ impl Ledger {
         Entry {
             object,
             head: Some(link.head),
-            fingerprint: Some(link.trigger.token.into()),
+            fingerprint: Some(StoredFingerprint::new(
+                &link.trigger.token,
+                link.trigger.generation,
+            )),
             on_delete,
         }
     }

@@ -3,7 +3,7 @@ use kubeci_compiler::STORED_MAX;
 use serde_json::json;
 
 use super::*;
-use crate::merge_patch;
+use crate::{fingerprint::Fingerprint, merge_patch};
 
 fn link(
     sequence: i64,
@@ -20,6 +20,7 @@ fn link(
         uid: "u".to_owned(),
         event,
         token: token.to_owned(),
+        generation: None,
         summary: None,
     };
     Link {
@@ -64,6 +65,20 @@ fn ledger_survives_status_round_trip() {
     assert_eq!(Ledger::from_status(&write(&mut ledger)), ledger);
     ledger.set(&"u".into(), None);
     assert_eq!(Ledger::from_status(&write(&mut ledger)), Ledger::default());
+}
+
+/// A pod is created, fires, and is bound to a node, which adds to its spec but not to its generation.
+#[test]
+fn replayed_link_matches_a_spec_of_the_same_generation() {
+    let mut link = link(1, None, "h1", "hunbound", Add);
+    link.trigger.generation = Some(1);
+    let mut ledger = Ledger::default();
+    replayed(&mut ledger, &[link]);
+    let entry = ledger.get("u").cloned().unwrap();
+    let bound = Fingerprint::named("bound");
+    let stored = entry.fingerprint.unwrap();
+    assert!(bound.clone().at(1).matches(&stored));
+    assert!(!bound.at(2).matches(&stored));
 }
 
 #[test]
