@@ -176,6 +176,29 @@ async fn objects_of_a_workplan_fire_nothing(#[values(Pods, Relay)] execution: Ex
     .await;
 }
 
+/// The pod fires before it is bound to a node, which adds to its spec. The operator is killed before it writes what has
+/// fired, and then knows it from the Workplan alone.
+#[tokio::test]
+async fn killed_operator_does_not_fire_a_bound_pod() {
+    let _alone = DISRUPTIVE.lock().await;
+    kubeci_e2e::run("bound", async |test| {
+        let pods = "{apiVersion: v1, kind: Pod, onAddOrUpdate: true}";
+        test.apply(&unplaced("once", pods)).await;
+        test.workflow_ready("once").await;
+        let pod = |name| {
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{restartPolicy: Never, containers: [{{name: only, image: alpine, command: ['true']}}]}}}}")
+        };
+        test.create(&pod("first")).await;
+        test.workplan("once").await;
+        Operator::Workflow.kill(&test.client).await;
+        Operator::Workflow.works(&test.client).await;
+        test.create(&pod("marker")).await;
+        let plans = test.workplans_reach("once", 2).await;
+        assert_eq!(fired(&plans), ["first add", "marker add"]);
+    })
+    .await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn long_name_is_cut_to_fit(#[values(Pods, Relay)] execution: Execution) {
