@@ -1,6 +1,7 @@
 use kube::{KubeSchema, core::Duration};
-use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+use crate::schema::duration;
 
 /// Limits for the ended Workplans of a Workflow. The operator deletes a Workplan that exceeds one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -41,16 +42,4 @@ pub struct HistoryStatus {
     /// The names of the Workplans that are being deleted now, at most 100.
     #[serde(default)]
     pub deleting: Vec<String>,
-}
-
-/// A duration as the Gateway API writes it, which Go and Kubernetes read too.
-fn duration(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "maxLength": 32,
-        "x-kubernetes-validations": [{
-            "rule": "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')",
-            "message": "a duration is up to four numbers with units h, m, s or ms, as in 168h, 1h30m or 90s; a day is 24h",
-        }],
-    })
 }

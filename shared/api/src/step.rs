@@ -1,10 +1,11 @@
 use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, ResourceRequirements, SecurityContext, VolumeMount,
 };
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Duration};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::undescribed;
+use crate::Retry;
+use crate::schema::{step_duration, undescribed};
 
 /// One container that runs to completion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -46,6 +47,16 @@ pub struct Step {
     /// Whether the step runs in its own pod.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolate: bool,
+
+    /// How long the command may run, such as `90s` or `1h`. After that it gets SIGTERM and, after the
+    /// `terminationGracePeriodSeconds` of its pod, SIGKILL, and the step fails with the reason `Timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "step_duration")]
+    pub timeout: Option<Duration>,
+
+    /// When the step is attempted again after it has failed. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 
     /// Environment variables of the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,7 +1,12 @@
 //! Steps and tasks of the API as a plan. Nothing else reads which steps a step depends on.
 
-use kubeci_api::{Order, Step, Task};
-use kubeci_plan::{EdgeKind, Graph, NamedEdge, Plan, PlanError, StepNames, StepSpec, TaskSpec};
+use std::time::Duration;
+
+use kubeci_api::{Order, RetryOn, Step, Task};
+use kubeci_plan::{
+    Backoff, EdgeKind, FailureKind, Graph, NamedEdge, Plan, PlanError, RetryPolicy, StepNames,
+    StepSpec, TaskSpec,
+};
 
 /// The edges to a step, as its fields state them.
 pub fn edges_to(step: &Step) -> impl Iterator<Item = NamedEdge<&str>> + Clone {
@@ -16,6 +21,39 @@ pub fn edges_to(step: &Step) -> impl Iterator<Item = NamedEdge<&str>> + Clone {
 #[must_use]
 pub fn edge_field(position: usize) -> String {
     format!("dependency[{position}]")
+}
+
+/// When a step is attempted again after it has failed.
+#[must_use]
+pub fn retry_policy(step: &Step) -> Option<RetryPolicy> {
+    const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+    let retry = step.retry.as_ref()?;
+    let backoff = retry.backoff.clone().unwrap_or_default();
+    let written = |duration: Option<kube::core::Duration>| duration.map(Duration::from);
+    let kinds = retry.on.iter().map(|kind| match kind {
+        RetryOn::Failure => FailureKind::Failure,
+        RetryOn::Timeout => FailureKind::Timeout,
+        RetryOn::OomKilled => FailureKind::OomKilled,
+        RetryOn::Infrastructure => FailureKind::Infrastructure,
+    });
+    let mut on: Vec<FailureKind> = kinds.collect();
+    if on.is_empty() {
+        on.extend(
+            FailureKind::ALL
+                .iter()
+                .filter(|it| **it != FailureKind::Infrastructure),
+        );
+    }
+    Some(RetryPolicy {
+        limit: retry.limit,
+        backoff: Backoff {
+            initial: written(backoff.initial).unwrap_or_default(),
+            factor: backoff.factor.unwrap_or(2),
+            max: written(backoff.max).unwrap_or(LONGEST_PAUSE),
+        },
+        on,
+        exit_codes: retry.exit_codes.clone(),
+    })
 }
 
 /// The plan of a Workplan's tasks, which may be written by hand.

@@ -3,6 +3,7 @@
 //! - [`EdgeKind`] is the outcome of a step that an edge waits for; [`readiness`] decides by the edges to a step
 //!   whether it waits, starts or is skipped. The workplan operator decides so between pods, the step runner
 //!   inside one.
+//! - [`RetryPolicy`] decides whether a failed step is attempted again, and when.
 //! - [`StepNames`] resolves edges, which are written by the names of steps.
 //! - [`Graph`] orders steps or tasks, finds cycles and reduces the edges transitively.
 //! - [`Plan`] is the validated plan of a Workplan: its tasks, and when each may start.
@@ -15,8 +16,11 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(missing_docs)]
 
+extern crate alloc;
+
 mod edge;
 mod readiness;
+mod retry;
 
 #[cfg(feature = "std")]
 mod cycles;
@@ -33,6 +37,7 @@ mod precedence;
 
 pub use edge::{BrokenEdge, Edge, EdgeKind, EdgeState, NamedEdge, Outcome};
 pub use readiness::{Readiness, readiness};
+pub use retry::{Backoff, FailureKind, RetryPolicy};
 
 #[cfg(feature = "std")]
 pub use cycles::{Cycle, describe_cycle};
