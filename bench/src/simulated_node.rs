@@ -185,6 +185,7 @@ fn message(pod: &Pod, of_relay_step: bool) -> String {
             ended: started,
             end: End::Completed { started },
             message: String::new(),
+            outputs: Some(step_runner::outputs::Outputs::default()),
         },
     };
     record.to_string()

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 use kubeci_plan::NamedEdge;
 
 use crate::error::Error;
+use crate::record::{HEAD_BYTES, MAX_BYTES};
+
+/// The default of the most bytes of the outputs.
+const OUTPUT_BYTES: usize = MAX_BYTES - HEAD_BYTES - 2;
 
 /// The default file of a container's termination message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -33,6 +37,8 @@ Options:
       --needs STEP,...       The steps that must complete before
       --dir DIR              The working directory of the command, an absolute path;
                              created if it is missing when the command starts
+      --output-bytes BYTES   The most bytes of the outputs of the command
+                             [default: 3984]
       --termination-log FILE The file from which the kubelet reads the result
                              [default: /dev/termination-log]
   -h, --help                 Print this
@@ -41,6 +47,7 @@ Options:
 Exit codes of run:
   that of COMMAND, or 128 and the number of the signal that ended it;
   77   skipped: a needed step did not complete, or a signal stopped the wait
+  123  COMMAND completed, and its outputs are too large or malformed
   125  step-runner itself failed; its message says what to do
   126  COMMAND cannot be executed, or its working directory cannot be used
   127  COMMAND was not found
@@ -71,6 +78,8 @@ pub struct Run {
     /// The command's working directory; absent: the runner's own.
     pub dir: Option<PathBuf>,
     pub termination_log: PathBuf,
+    /// The most bytes of the outputs.
+    pub output_bytes: usize,
     pub program: OsString,
     pub args: Vec<OsString>,
 }
@@ -126,6 +135,7 @@ fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Er
 fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let (mut relay, mut step, mut needs, mut dir) = (None, None, OsString::new(), None);
     let mut termination_log = OsString::from(TERMINATION_LOG);
+    let mut output_bytes = OUTPUT_BYTES;
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("-h" | "--help") => return Ok(Arguments::Help),
@@ -133,6 +143,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
             Some("--step") => step = Some(value(words, "--step")?),
             Some("--needs") => needs = value(words, "--needs")?,
             Some("--dir") => dir = Some(absolute(value(words, "--dir")?)?),
+            Some("--output-bytes") => output_bytes = number(&value(words, "--output-bytes")?)?,
             Some("--termination-log") => termination_log = value(words, "--termination-log")?,
             Some("--") => break,
             _ => return usage(format!("unknown argument '{}'", word.display())),
@@ -145,6 +156,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
         dir,
         step,
         termination_log: termination_log.into(),
+        output_bytes,
         program: required(words.next(), "a command after --")?,
         args: words.collect(),
     }))
@@ -158,6 +170,14 @@ fn value(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<OsStrin
 
 fn required(value: Option<OsString>, what: &str) -> Result<OsString, Error> {
     value.map_or_else(|| usage(format!("{what} is missing")), Ok)
+}
+
+fn number(text: &OsStr) -> Result<usize, Error> {
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.map_or_else(
+        || usage(format!("'{}' is not a number of bytes", text.display())),
+        Ok,
+    )
 }
 
 fn absolute(path: OsString) -> Result<PathBuf, Error> {
@@ -232,6 +252,7 @@ mod tests {
             ("sh".into(), vec!["--step".into(), "--".into(), "x".into()])
         );
         assert_eq!(run.termination_log, PathBuf::from(TERMINATION_LOG));
+        assert!(HELP.contains(&format!("[default: {}]", run.output_bytes)));
     }
 
     #[test]
@@ -271,6 +292,10 @@ mod tests {
             (
                 "run --step b --relay /r --dir src -- x",
                 "the working directory 'src' is not an absolute path",
+            ),
+            (
+                "run --step b --relay /r --output-bytes 1Ki -- x",
+                "'1Ki' is not a number of bytes",
             ),
             ("install --relay /r a", "--bin is missing"),
             (

@@ -41,6 +41,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outputs::Outputs;
     use crate::record::{End, Record, Stage};
 
     #[test]
@@ -54,6 +55,7 @@ mod tests {
             ended,
             end: End::Completed { started },
             message: String::new(),
+            outputs: Some(Outputs::default()),
         };
         let record = Record {
             up: clock.up,

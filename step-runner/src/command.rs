@@ -11,6 +11,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use crate::arguments::Run;
 use crate::error::Error;
 use crate::exit_code;
+use crate::outputs::VARIABLE;
 use crate::record::Exit;
 
 /// Why a command could not be started.
@@ -19,12 +20,15 @@ pub struct NotStarted {
     pub message: String,
 }
 
-/// Starts the command of the step with the environment of the runner. The command has been executed when this returns.
-pub fn start(run: &Run) -> Result<Pid, NotStarted> {
+/// Starts the command of the step with the environment of the runner and the name of the file for its outputs. The
+/// command has been executed when this returns.
+pub fn start(run: &Run, outputs: &Path) -> Result<Pid, NotStarted> {
     if let Some(dir) = &run.dir {
         enter(dir)?;
     }
-    let child = Command::new(&run.program).args(&run.args).spawn();
+    let mut command = Command::new(&run.program);
+    command.args(&run.args).env(VARIABLE, outputs);
+    let child = command.spawn();
     let child = child.map_err(|error| not_started(&run.program, &error))?;
     Ok(Pid::from_child(&child))
 }

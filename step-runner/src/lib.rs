@@ -13,6 +13,7 @@
 //! <relay>/.absent/<step>    the step's mark, written by install. Two links: its runner has not started
 //! <relay>/<step>/absent     the second link; the runner removes it when it starts
 //! <relay>/<step>/record     the step's record (see [`record`]), locked while its runner runs
+//! <relay>/<step>/outputs    the file to which the step's command writes its outputs (see [`outputs`])
 //! ```
 //!
 //! # The record
@@ -40,7 +41,9 @@
 //! root would share those of root with the kubelet.
 //!
 //! # Running
-//! The command has the environment, working directory and standard streams of the runner, and no other open files. A
+//! The command has the environment of the runner and `KUBECI_OUTPUT`, its working directory and standard streams, and
+//! no other open files. When it has ended, its outputs become a part of the record; if they are too large or have
+//! another form, the step has failed. A
 //! working directory that an earlier step may create is entered, and created if it is missing, when the command
 //! starts. All signals that can be caught are forwarded to it. Before it starts, a signal that would end it ends the
 //! wait. A signal that was ignored when the runner started stays ignored, by it and by the command. All others, and
@@ -59,6 +62,7 @@ mod dependency;
 mod error;
 mod install;
 mod lock;
+mod output_file;
 mod publish;
 mod relay;
 mod signals;
@@ -66,6 +70,7 @@ mod status;
 mod supervisor;
 
 pub mod exit_code;
+pub mod outputs;
 pub mod record;
 
 use std::ffi::OsString;

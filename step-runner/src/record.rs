@@ -7,6 +7,9 @@
 //!
 //! The head is short and comes first, because the kubelet cuts a container's termination message to 12 KiB divided by
 //! the containers of its pod: 110 bytes in a pod of 110 steps. It cuts the end of the message after the head.
+//!
+//! The outputs of the step follow the message, each after a separator, with a last separator after them. Without the
+//! last one they were cut.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,10 +18,18 @@ use std::time::{Duration, SystemTime};
 use humantime::{format_rfc3339_micros, parse_rfc3339};
 use kubeci_plan::Outcome;
 
+use crate::outputs::{Outputs, Refusal};
+
 /// The most bytes of a record: what the kubelet reads of a termination message.
 pub const MAX_BYTES: usize = 4096;
 
+/// The most bytes of a record without its message and its outputs.
+pub const HEAD_BYTES: usize = 110;
+
 const VERSION: &str = "kubeci/1";
+
+/// It precedes each output and ends them. No output contains it.
+const SEPARATOR: char = '\u{1e}';
 
 /// The state of a step. All times are counted from `up` by a clock that cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +58,8 @@ pub enum Stage {
         end: End,
         /// The runner's message, or else the step's own termination message.
         message: String,
+        /// The outputs of its command; absent if they were cut.
+        outputs: Option<Outputs>,
     },
 }
 
@@ -64,6 +77,13 @@ pub enum End {
         started: Option<Duration>,
         /// What the command ended with, or why it did not start (see [`crate::exit_code`]).
         exit: Exit,
+    },
+    /// Its command ended with exit code 0, and its outputs were refused.
+    OutputRefused {
+        /// When the command started, counted from `up`.
+        started: Duration,
+        /// Why they were refused.
+        refusal: Refusal,
     },
     /// Its command was not started: an edge to it is broken, or the runner was stopped while it waited.
     Skipped,
@@ -98,7 +118,7 @@ impl Record {
         };
         Some(match end {
             End::Completed { .. } => Outcome::Completed,
-            End::Failed { .. } => Outcome::Failed,
+            End::Failed { .. } | End::OutputRefused { .. } => Outcome::Failed,
             End::Skipped => Outcome::Skipped,
         })
     }
@@ -110,7 +130,9 @@ impl Record {
             Stage::Waiting => None,
             Stage::Running { started } => self.at(*started),
             Stage::Ended { end, .. } => match end {
-                End::Completed { started } => self.at(*started),
+                End::Completed { started } | End::OutputRefused { started, .. } => {
+                    self.at(*started)
+                }
                 End::Failed { started, .. } => started.and_then(|it| self.at(it)),
                 End::Skipped => None,
             },
@@ -133,20 +155,12 @@ impl Record {
 
 impl fmt::Display for Record {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (phase, started, ended, exit, message) = match &self.stage {
-            Stage::Waiting => ("waiting", None, None, None, ""),
-            Stage::Running { started } => ("running", Some(*started), None, None, ""),
-            Stage::Ended {
-                ended,
-                end,
-                message,
-            } => {
-                let (phase, started, exit) = match end {
-                    End::Completed { started } => ("completed", Some(*started), None),
-                    End::Failed { started, exit } => ("failed", *started, Some(*exit)),
-                    End::Skipped => ("skipped", None, None),
-                };
-                (phase, started, Some(*ended), exit, message.as_str())
+        let (phase, started, ended, result) = match &self.stage {
+            Stage::Waiting => ("waiting", None, None, String::new()),
+            Stage::Running { started } => ("running", Some(*started), None, String::new()),
+            Stage::Ended { ended, end, .. } => {
+                let (phase, started, result) = end.words();
+                (phase, started, Some(*ended), result)
             }
         };
         write!(
@@ -159,16 +173,70 @@ impl fmt::Display for Record {
                 write!(to, " {name}={}.{:06}", time.as_secs(), time.subsec_micros())?;
             }
         }
-        match exit {
-            Some(Exit::Code(code)) => write!(to, " exit={code}")?,
-            Some(Exit::Signal(signal)) => write!(to, " signal={signal}")?,
-            None => {}
-        }
-        match message {
-            "" => Ok(()),
-            message => write!(to, ": {message}"),
+        to.write_str(&result)?;
+        match &self.stage {
+            Stage::Ended {
+                message, outputs, ..
+            } => write_tail(to, message, outputs.as_ref()),
+            Stage::Waiting | Stage::Running { .. } => Ok(()),
         }
     }
+}
+
+impl End {
+    /// The phase, the start, and the word about the result.
+    fn words(&self) -> (&'static str, Option<Duration>, String) {
+        match self {
+            Self::Completed { started } => ("completed", Some(*started), String::new()),
+            Self::Failed { started, exit } => {
+                let result = match exit {
+                    Exit::Code(code) => format!(" exit={code}"),
+                    Exit::Signal(signal) => format!(" signal={signal}"),
+                };
+                ("failed", *started, result)
+            }
+            Self::OutputRefused { started, refusal } => {
+                let word = match refusal {
+                    Refusal::TooLarge => "too-large",
+                    Refusal::Invalid => "invalid",
+                };
+                ("failed", Some(*started), format!(" output={word}"))
+            }
+            Self::Skipped => ("skipped", None, String::new()),
+        }
+    }
+}
+
+fn write_tail(
+    to: &mut fmt::Formatter<'_>,
+    message: &str,
+    outputs: Option<&Outputs>,
+) -> fmt::Result {
+    if !message.is_empty() {
+        write!(to, ": {}", message.replace(SEPARATOR, " "))?;
+    }
+    let Some(outputs) = outputs else {
+        return write!(to, "{SEPARATOR}");
+    };
+    for (key, value) in outputs.iter() {
+        write!(to, "{SEPARATOR}{key}={value}")?;
+    }
+    if outputs.is_empty() {
+        Ok(())
+    } else {
+        write!(to, "{SEPARATOR}")
+    }
+}
+
+/// The outputs after the first separator of a record; none if they were cut.
+fn read_outputs(text: &str) -> Option<Outputs> {
+    let entries = text.strip_suffix(SEPARATOR)?;
+    let mut outputs = Outputs::default();
+    for entry in entries.split(SEPARATOR) {
+        let (key, value) = entry.split_once('=')?;
+        outputs.insert(key, value.to_owned()).ok()?;
+    }
+    Some(outputs)
 }
 
 /// A text that is not a record, or whose head was cut or forged.
@@ -180,7 +248,10 @@ impl FromStr for Record {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let text = text.trim_end();
+        let (text, outputs) = match text.trim_end().split_once(SEPARATOR) {
+            Some((text, outputs)) => (text.trim_end(), read_outputs(outputs)),
+            None => (text.trim_end(), Some(Outputs::default())),
+        };
         let (head, message) = text
             .split_once(": ")
             .unwrap_or((text.trim_end_matches(':'), ""));
@@ -195,6 +266,7 @@ impl FromStr for Record {
                 ended: head.time("ended")?,
                 end,
                 message,
+                outputs: outputs.clone(),
             })
         };
         let stage = match phase {
@@ -204,6 +276,10 @@ impl FromStr for Record {
             },
             "completed" => ended(End::Completed {
                 started: head.time("started")?,
+            })?,
+            "failed" if head.word("output").is_some() => ended(End::OutputRefused {
+                started: head.time("started")?,
+                refusal: head.refusal()?,
             })?,
             "failed" => ended(End::Failed {
                 started: head.time("started").ok(),
@@ -256,6 +332,14 @@ impl<'a> Head<'a> {
         Ok(Duration::new(seconds, micros * 1000))
     }
 
+    fn refusal(&self) -> Result<Refusal, Malformed> {
+        match self.word("output") {
+            Some("too-large") => Ok(Refusal::TooLarge),
+            Some("invalid") => Ok(Refusal::Invalid),
+            _ => Err(Malformed),
+        }
+    }
+
     fn exit(&self) -> Result<Exit, Malformed> {
         let signal = self.value("signal").map(Exit::Signal);
         signal.or_else(|_| self.value("exit").map(Exit::Code))
@@ -267,6 +351,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::outputs::tests::outputs;
 
     fn time() -> impl Strategy<Value = Duration> {
         (0..10_000_000_000_u64).prop_map(Duration::from_micros)
@@ -281,16 +366,26 @@ mod tests {
             time().prop_map(|started| End::Completed { started }),
             (prop::option::of(time()), exit)
                 .prop_map(|(started, exit)| End::Failed { started, exit }),
+            (time(), any::<bool>()).prop_map(|(started, is_large)| End::OutputRefused {
+                started,
+                refusal: if is_large {
+                    Refusal::TooLarge
+                } else {
+                    Refusal::Invalid
+                },
+            }),
             Just(End::Skipped),
         ];
-        let ended = (time(), end, "|[a-z]([ -~\n]{0,40}[a-z])?");
+        let outputs = prop::option::of(outputs());
+        let ended = (time(), end, "|[a-z]([ -~\n]{0,40}[a-z])?", outputs);
         prop_oneof![
             Just(Stage::Waiting),
             time().prop_map(|started| Stage::Running { started }),
-            ended.prop_map(|(ended, end, message)| Stage::Ended {
+            ended.prop_map(|(ended, end, message, outputs)| Stage::Ended {
                 ended,
                 end,
-                message
+                message,
+                outputs,
             }),
         ]
     }
@@ -313,18 +408,46 @@ mod tests {
         #[test]
         fn head_fits_in_a_pod_of_110_steps(record in record()) {
             let text = record.to_string();
-            let head = text.split_once(": ").map_or(text.as_str(), |(head, _)| head);
-            prop_assert!(head.len() <= 12 * 1024 / 111, "{}", head);
+            let head = text.split(SEPARATOR).next().unwrap();
+            let head = head.split_once(": ").map_or(head, |(head, _)| head);
+            prop_assert!(head.len() <= HEAD_BYTES, "{}", head);
+            prop_assert_eq!(HEAD_BYTES, 12 * 1024 / 111);
         }
 
         #[test]
         fn cut_message_leaves_the_head(record in record(), message in "[a-z]{200}") {
-            let Stage::Ended { ended, end, .. } = record.stage.clone() else { return Ok(()) };
-            let long = Record { up: record.up, stage: Stage::Ended { ended, end, message } };
+            let Stage::Ended { ended, end, outputs, .. } = record.stage.clone() else { return Ok(()) };
+            let long = Record { up: record.up, stage: Stage::Ended { ended, end, message, outputs } };
             let cut: Record = long.to_string()[..12 * 1024 / 111].parse().unwrap();
             prop_assert_eq!(cut.outcome(), record.outcome());
             prop_assert_eq!(cut.started_at(), record.started_at());
             prop_assert_eq!(cut.ended_at(), record.ended_at());
+        }
+
+        #[test]
+        fn cut_outputs_are_not_read(record in record(), cut in 1..60_usize) {
+            let Stage::Ended { outputs: Some(written), .. } = &record.stage else { return Ok(()) };
+            let text = record.to_string();
+            let length = text.floor_char_boundary(text.len().saturating_sub(cut));
+            let Ok(read) = text[..length].parse::<Record>() else { return Ok(()) };
+            let Stage::Ended { outputs, .. } = read.stage else { return Ok(()) };
+            // Cut before the first separator, a record looks as if there were none.
+            let has_separator = text[..length].contains(SEPARATOR);
+            prop_assert!(outputs.is_none() || written.is_empty() || !has_separator, "{:?}", outputs);
+        }
+
+        #[test]
+        fn outputs_take_two_bytes_more(outputs in outputs()) {
+            let lines: usize = outputs.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+            let stage = |outputs| Stage::Ended {
+                ended: Duration::ZERO,
+                end: End::Completed { started: Duration::ZERO },
+                message: String::new(),
+                outputs: Some(outputs),
+            };
+            let length = |stage| Record { up: SystemTime::UNIX_EPOCH, stage }.to_string().len();
+            let added = length(stage(outputs)) - length(stage(Outputs::default()));
+            prop_assert!(added <= lines + 1);
         }
 
         #[test]

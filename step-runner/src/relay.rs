@@ -19,6 +19,11 @@ impl Relay<'_> {
         self.folder(step).join("record")
     }
 
+    /// The file to which the step's command writes its outputs.
+    pub fn outputs(&self, step: &str) -> PathBuf {
+        self.folder(step).join("outputs")
+    }
+
     /// A link to the step's mark, in its own folder. Its runner removes it when it is up.
     pub fn own_mark(&self, step: &str) -> PathBuf {
         self.folder(step).join("absent")

@@ -1,12 +1,13 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
+use crate::arguments::Run;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::outputs::Outputs;
 use crate::publish::{Published, remove_mark};
-use crate::record::{End, MAX_BYTES, Record, Stage};
+use crate::record::{End, HEAD_BYTES, MAX_BYTES, Record, Stage};
 use crate::relay::Relay;
 
 /// Writes the step's status: into its record for the steps that wait for it, into the termination log for the kubelet.
@@ -17,19 +18,40 @@ pub struct StatusWriter {
     /// What was last written there.
     written: String,
     published: Option<Published>,
+    /// The most bytes of the outputs.
+    output_bytes: usize,
+}
+
+/// The end of a step.
+pub struct StepResult {
+    pub end: End,
+    /// Why; empty if the step's own message has the reason.
+    pub message: String,
+    pub outputs: Outputs,
+}
+
+impl StepResult {
+    pub fn new(end: End, message: impl Into<String>) -> Self {
+        Self {
+            end,
+            message: message.into(),
+            outputs: Outputs::default(),
+        }
+    }
 }
 
 impl StatusWriter {
-    pub fn new(clock: Clock, termination_log: &Path) -> Self {
+    pub fn new(clock: Clock, run: &Run) -> Self {
         let termination_log = OpenOptions::new()
             .read(true)
             .write(true)
-            .open(termination_log);
+            .open(&run.termination_log);
         let mut status = Self {
             clock,
             termination_log: termination_log.ok(),
             written: String::new(),
             published: None,
+            output_bytes: run.output_bytes,
         };
         status.write(&status.record(Stage::Waiting));
         status
@@ -56,12 +78,12 @@ impl StatusWriter {
     }
 
     /// Writes how the step ended: first into the record, then for the kubelet, with the step's own message.
-    pub fn end(&mut self, end: End, message: String) -> io::Result<()> {
-        let ended = self.clock.elapsed();
+    pub fn end(&mut self, result: StepResult) -> io::Result<()> {
         let mut record = self.record(Stage::Ended {
-            ended,
-            end,
-            message,
+            ended: self.clock.elapsed(),
+            end: result.end,
+            message: result.message,
+            outputs: Some(result.outputs),
         });
         let published = self.published.take().map(|it| it.end(&record));
         if let (Stage::Ended { message, .. }, Some(own)) =
@@ -70,8 +92,25 @@ impl StatusWriter {
         {
             *message = own;
         }
+        self.shorten(&mut record);
         self.write(&record);
         published.unwrap_or(Ok(()))
+    }
+
+    /// Shortens the message of a step with outputs, because the kubelet would cut the outputs.
+    fn shorten(&self, record: &mut Record) {
+        let over = record.to_string().len();
+        let over = over.saturating_sub(HEAD_BYTES + self.output_bytes);
+        if let Stage::Ended {
+            message,
+            outputs: Some(outputs),
+            ..
+        } = &mut record.stage
+            && !outputs.is_empty()
+        {
+            let length = message.len().saturating_sub(over);
+            message.truncate(message.floor_char_boundary(length));
+        }
     }
 
     fn record(&self, stage: Stage) -> Record {

@@ -1,5 +1,7 @@
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use kubeci_plan::{NamedEdge, Readiness, readiness};
 use rustix::process::{Pid, kill_process};
@@ -10,10 +12,12 @@ use crate::command;
 use crate::dependency::{self, Ended, Until};
 use crate::error::Error;
 use crate::exit_code;
+use crate::output_file;
+use crate::outputs::Outputs;
 use crate::record::{End, Exit, Stage};
 use crate::relay::Relay;
 use crate::signals::{self, Signals};
-use crate::status::StatusWriter;
+use crate::status::{StatusWriter, StepResult};
 
 /// The state of the step when a signal arrives.
 enum State {
@@ -31,7 +35,7 @@ type Shared = Arc<Mutex<Supervised>>;
 
 /// Supervises a step from its container's start to its end. Returns the exit code of the runner.
 pub fn run(run: &Run) -> u8 {
-    let status = StatusWriter::new(Clock::start(), &run.termination_log);
+    let status = StatusWriter::new(Clock::start(), run);
     let step = Arc::new(Mutex::new(Supervised {
         state: State::Waiting("its start".into()),
         status,
@@ -42,7 +46,7 @@ pub fn run(run: &Run) -> u8 {
             started: None,
             exit: Exit::Code(exit_code::RUNNER_FAILED),
         };
-        let _ = locked(&step).end(end, error.to_string());
+        let _ = locked(&step).end(StepResult::new(end, error.to_string()));
         exit_code::RUNNER_FAILED
     })
 }
@@ -51,16 +55,17 @@ fn supervise(run: &Run, step: &Shared) -> Result<u8, Error> {
     let relay = Relay(&run.relay);
     let signals = signals::catch()?;
     locked(step).status.publish(&relay, &run.step)?;
+    output_file::create(&relay.outputs(&run.step))?;
     let for_signals = step.clone();
     thread::Builder::new()
         .spawn(move || forward(signals, &for_signals))
         .map_err(Error::refused("start a thread"))?;
     match why_skipped(&relay, &run.needs, step)? {
         Some(because) => {
-            locked(step).end(End::Skipped, because)?;
+            locked(step).end(StepResult::new(End::Skipped, because))?;
             Ok(exit_code::SKIPPED)
         }
-        None => start(run, step),
+        None => start(run, step, &relay.outputs(&run.step)),
     }
 }
 
@@ -93,13 +98,13 @@ fn why_skipped(
     }
 }
 
-fn start(run: &Run, step: &Shared) -> Result<u8, Error> {
+fn start(run: &Run, step: &Shared, outputs: &Path) -> Result<u8, Error> {
     // A signal is handled before the start or after it, not during the start.
     let mut held = locked(step);
     // Before the command starts: it may write there itself, and never runs for less than the status says.
     let started = held.status.clock().elapsed();
     held.status.update(Stage::Running { started });
-    let pid = match command::start(run) {
+    let pid = match command::start(run, outputs) {
         Ok(pid) => pid,
         Err(why) => {
             eprintln!("step-runner: {}", why.message);
@@ -107,7 +112,7 @@ fn start(run: &Run, step: &Shared) -> Result<u8, Error> {
                 started: None,
                 exit: Exit::Code(why.exit_code),
             };
-            held.end(end, why.message)?;
+            held.end(StepResult::new(end, why.message))?;
             return Ok(why.exit_code);
         }
     };
@@ -115,15 +120,51 @@ fn start(run: &Run, step: &Shared) -> Result<u8, Error> {
     drop(held);
 
     let exit = command::reap(pid)?;
-    let end = match exit {
-        Exit::Code(0) => End::Completed { started },
-        _ => End::Failed {
+    let result = match exit {
+        Exit::Code(0) => of_completed(started, outputs, run.output_bytes),
+        _ => of_failed(started, exit, outputs, run.output_bytes),
+    };
+    let code = match result.end {
+        End::OutputRefused { .. } => {
+            eprintln!("step-runner: {}", result.message);
+            exit_code::OUTPUT_REFUSED
+        }
+        _ => exit.code(),
+    };
+    locked(step).end(result)?;
+    Ok(code)
+}
+
+/// The result of a command that ended with exit code 0.
+fn of_completed(started: Duration, outputs: &Path, most: usize) -> StepResult {
+    match output_file::of_completed(outputs, most) {
+        Ok(outputs) => StepResult {
+            end: End::Completed { started },
+            message: String::new(),
+            outputs,
+        },
+        Err(error) => {
+            let refusal = error.refusal();
+            let end = End::OutputRefused { started, refusal };
+            StepResult::new(end, error.to_string())
+        }
+    }
+}
+
+/// The result of a command that ended otherwise.
+fn of_failed(started: Duration, exit: Exit, outputs: &Path, most: usize) -> StepResult {
+    let (outputs, message) = match output_file::of_failed(outputs, most) {
+        Ok(outputs) => (outputs, String::new()),
+        Err(message) => (Outputs::default(), message),
+    };
+    StepResult {
+        end: End::Failed {
             started: Some(started),
             exit,
         },
-    };
-    locked(step).end(end, String::new())?;
-    Ok(exit.code())
+        message,
+        outputs,
+    }
 }
 
 /// Forwards signals to the command. Before it starts, a signal that would end it ends the step.
@@ -138,7 +179,7 @@ fn forward(signals: Signals, step: &Shared) {
             State::Waiting(what) if signals::ends(signal) => {
                 let name = signals::name(signal);
                 let because = format!("stopped by {name} while it waited for {what}");
-                let _ = step.end(End::Skipped, because);
+                let _ = step.end(StepResult::new(End::Skipped, because));
                 std::process::exit(exit_code::SKIPPED.into());
             }
             State::Waiting(_) | State::Ended => {}
@@ -147,10 +188,10 @@ fn forward(signals: Signals, step: &Shared) {
 }
 
 impl Supervised {
-    fn end(&mut self, end: End, message: String) -> Result<(), Error> {
+    fn end(&mut self, result: StepResult) -> Result<(), Error> {
         self.state = State::Ended;
         self.status
-            .end(end, message)
+            .end(result)
             .map_err(Error::io("write", "the step's record"))
     }
 }

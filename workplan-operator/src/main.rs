@@ -15,6 +15,7 @@ use crate::workspace::Folder;
 // What is to be done. Nothing in these modules talks to a cluster or reads a clock.
 mod decision;
 mod observed;
+mod output_bounds;
 mod plan;
 mod pod_builder;
 mod pod_reader;

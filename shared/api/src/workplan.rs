@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -283,6 +285,10 @@ pub struct StepStatus {
     /// The reason of the phase in a sentence, and what to do. If the command failed, the end of its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+
+    /// The outputs of the step: what its command wrote to the file that `KUBECI_OUTPUT` names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
 
     /// The attempts to run the step, in order. Not set if there is only one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

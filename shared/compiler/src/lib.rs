@@ -41,7 +41,7 @@ pub use relay::{Apart, Room, relay_apart, relay_pod_requests, relay_room, relay_
 pub use requests::Requests;
 pub use settings::Settings;
 pub use shared_volumes::{SharedVolume, shared_volumes};
-pub use size::{MESSAGE_BYTES, STORED_MAX, TooLarge, stored_bytes, too_large};
+pub use size::{MESSAGE_BYTES, STORED_MAX, TooLarge, output_bytes, stored_bytes, too_large};
 pub use workplan::{head, workplan};
 
 /// What runs: each task is one pod.

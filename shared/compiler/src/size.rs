@@ -20,11 +20,18 @@ const WORKPLAN_BYTES: usize = 16 << 10;
 /// What a step takes in a Workplan's status, with the record of who manages its fields, beside its names.
 const STATUS_BYTES: usize = 480;
 
+/// The most bytes of the outputs of a step.
+const OUTPUT_BYTES: usize = 4 << 10;
+/// How many times as long as it was written a text may be stored, with its key and quotation marks.
+const STORED_TIMES: usize = "\\u003c".len();
+
 /// What a pod takes beside its containers and its settings; 12 KiB of it are messages of its containers.
 const POD_BYTES: usize = 24 << 10;
 /// The size of a container besides its step: added settings, its status, and its managed fields.
-const CONTAINER_BYTES: usize = 1200;
-const RELAY_CONTAINER_BYTES: usize = 2000;
+const CONTAINER_BYTES: usize = 1200 + OWN_VARIABLES;
+const RELAY_CONTAINER_BYTES: usize = 2000 + OWN_VARIABLES;
+/// The variables that every container has.
+const OWN_VARIABLES: usize = 700;
 /// As much for a variable, and for a mount.
 const ENV_BYTES: usize = 200;
 const MOUNT_BYTES: usize = 250;
@@ -85,8 +92,7 @@ pub fn too_large(
 ) -> Option<TooLarge> {
     let settings = stored_bytes(pod);
     let steps = || tasks.iter().flat_map(Task::steps);
-    let statuses: usize = steps().map(status_bytes).sum();
-    let workplan = WORKPLAN_BYTES + metadata + settings + stored_bytes(&tasks) + statuses;
+    let workplan = workplan_bytes(tasks, settings, metadata);
     if workplan > STORED_MAX {
         return Some(TooLarge::new(None, workplan, steps()));
     }
@@ -97,6 +103,21 @@ pub fn too_large(
         let bytes = POD_BYTES + settings + containers.sum::<usize>();
         (bytes > STORED_MAX).then(|| TooLarge::new(Some(at), bytes, task.steps()))
     })
+}
+
+/// The most bytes that a step of a plan may write as outputs, so that the outputs of all its steps can be stored.
+#[must_use]
+pub fn output_bytes(tasks: &[Task], pod: &PodSettings, metadata: usize) -> usize {
+    let steps = tasks.iter().flat_map(Task::steps).count();
+    let room = STORED_MAX.saturating_sub(workplan_bytes(tasks, stored_bytes(pod), metadata));
+    OUTPUT_BYTES.min(room / STORED_TIMES / steps.max(1))
+}
+
+/// A Workplan with its status, without outputs.
+fn workplan_bytes(tasks: &[Task], settings: usize, metadata: usize) -> usize {
+    let steps = tasks.iter().flat_map(Task::steps);
+    let statuses: usize = steps.map(status_bytes).sum();
+    WORKPLAN_BYTES + metadata + settings + stored_bytes(tasks) + statuses
 }
 
 /// The bytes of a custom resource, or a part of one: JSON, in which the API server writes some characters longer.
@@ -188,7 +209,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::many(500, 1200, false)]
+    #[case::many(500, 1000, false)]
     #[case::many_large(500, 2500, true)]
     #[case::one(1, 1_500_000, false)]
     #[case::one_large(1, 1_570_000, true)]
@@ -200,6 +221,20 @@ mod tests {
         let tasks = [task(steps, script)];
         let found = too_large(Order::Linear, &tasks, &PodSettings::default(), 0);
         assert_eq!(found.is_some(), refused, "{found:?}");
+    }
+
+    #[rstest]
+    #[case::few(60, 100, 4096..4097)]
+    #[case::many(500, 100, 300..400)]
+    #[case::large(2, 760_000, 2000..4000)]
+    #[case::full(2, 790_000, 0..1)]
+    fn outputs_of_all_steps_can_be_stored(
+        #[case] steps: usize,
+        #[case] script: usize,
+        #[case] expected: std::ops::Range<usize>,
+    ) {
+        let bytes = output_bytes(&[task(steps, script)], &PodSettings::default(), 0);
+        assert!(expected.contains(&bytes), "{bytes}");
     }
 
     #[test]

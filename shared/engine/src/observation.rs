@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -91,6 +91,8 @@ pub struct Run {
     pub ended: Option<Timestamp>,
     /// Its exit code, unless the step was stopped.
     pub exit_code: Option<i32>,
+    /// Its outputs.
+    pub outputs: BTreeMap<String, String>,
 }
 
 /// When a step started.

@@ -28,6 +28,7 @@ impl Step {
                 exit_code: status.exit_code,
             },
             state: state(status.phase, status.reason, status.message),
+            outputs: status.outputs,
             name: status.name,
         }
     }
@@ -54,6 +55,7 @@ impl Step {
             exit_code: now.exit_code,
             reason: now.reason,
             message: now.message,
+            outputs: self.outputs.clone(),
             attempts,
         }
     }
@@ -180,12 +182,14 @@ mod tests {
 
     fn any_step() -> impl Strategy<Value = Step> {
         let earlier = prop::collection::vec((any_attempt(), any_cause()), 0..3);
-        let parts = (any_state(), any_attempt(), earlier);
-        parts.prop_map(|(state, attempt, earlier)| Step {
+        let outputs = prop::collection::btree_map("[a-z]{1,3}", ".{0,9}", 0..3);
+        let parts = (any_state(), any_attempt(), earlier, outputs);
+        parts.prop_map(|(state, attempt, earlier, outputs)| Step {
             name: "a".into(),
             state,
             attempt,
             earlier,
+            outputs,
         })
     }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kubeci_api::StepPhase;
 use kubeci_plan::Outcome;
@@ -17,6 +19,8 @@ pub struct Step {
     pub(crate) attempt: Attempt,
     /// The earlier attempts, each with the cause of its failure.
     pub(crate) earlier: Vec<(Attempt, Cause)>,
+    /// The outputs of the current attempt.
+    pub(crate) outputs: BTreeMap<String, String>,
 }
 
 /// The state of a step.
@@ -90,6 +94,12 @@ impl Step {
     #[must_use]
     pub fn attempt(&self) -> &Attempt {
         &self.attempt
+    }
+
+    /// Its outputs, once it has ended.
+    #[must_use]
+    pub fn outputs(&self) -> &BTreeMap<String, String> {
+        &self.outputs
     }
 
     /// The number of the current attempt. The first attempt has number 1.
@@ -203,6 +213,7 @@ impl Step {
             ended: run.ended,
             exit_code: run.exit_code,
         };
+        self.outputs.clone_from(&run.outputs);
         self.state = state;
     }
 
@@ -249,6 +260,7 @@ mod tests {
             start: Start::At(time(2)),
             ended: Some(time(3)),
             exit_code: Some(1),
+            outputs: [("found".to_owned(), "3".to_owned())].into(),
         }
     }
 
@@ -320,6 +332,15 @@ mod tests {
     fn step_starts_when_up_and_edges_have_ended() {
         let step = observed(&[(up(), start())]);
         assert_eq!(step.attempt().started, Some(time(5)));
+    }
+
+    #[test]
+    fn ended_step_has_the_outputs_of_its_run() {
+        let failed = observed(&[(Observation::Failed(cause(), run()), start())]);
+        let completed = observed(&[(Observation::Completed(run()), start())]);
+        for step in [failed, completed] {
+            assert_eq!(step.outputs(), &run().outputs);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A plan that something else than pods executes: processes of one machine, one executor for all tasks.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kubeci_api::{Phase, StepPhase, WorkplanStatus};
 use kubeci_engine::{
@@ -52,6 +54,7 @@ fn run(step: &str, exit_code: i32) -> Run {
         start: Start::At(time(1)),
         ended: Some(time(2)),
         exit_code: Some(exit_code),
+        outputs: BTreeMap::new(),
     }
 }
 

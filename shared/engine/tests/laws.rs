@@ -1,6 +1,8 @@
 //! What holds for any observations of any plan, in any order.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kubeci_api::{StepPhase, StepStatus};
 use kubeci_engine::{
@@ -47,6 +49,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         start,
         ended: Some(time(2)),
         exit_code: Some(1),
+        outputs: BTreeMap::new(),
     };
     let cause = || Cause::new("Error", "no");
     let up = Standby::Up {
@@ -166,6 +169,7 @@ proptest! {
                 start: Start::AsKnown,
                 ended: None,
                 exit_code: None,
+                outputs: BTreeMap::new(),
             };
             let ends_well = ends[at];
             let observation = if ends_well {

@@ -95,7 +95,7 @@ fn failed_start_is_logged_and_recorded() {
 
 /// Prints what a command is started with: open files, environment, folder, arguments, blocked and ignored signals.
 /// The C library of the tests ignores two real-time signals in what it starts, and bash SIGQUIT in itself.
-const SURROUNDINGS: &str = r#"ls /proc/self/fd; env | grep -v '^_='; pwd; echo "$@"
+const SURROUNDINGS: &str = r#"ls /proc/self/fd; env | grep -Ev '^(_|KUBECI_OUTPUT)='; pwd; echo "$@"
     while read key value; do case $key in
         SigBlk:) echo $value;; SigIgn:) echo $((0x$value & 0x7fffffff));;
     esac; done <<< "$(cat /proc/self/status)""#;

@@ -5,6 +5,7 @@ mod child;
 mod hostile;
 mod install;
 mod order;
+mod outputs;
 mod pod;
 mod relay;
 mod signals;

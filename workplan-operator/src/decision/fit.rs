@@ -79,7 +79,13 @@ fn largest_bytes(status: &WorkplanStatus) -> usize {
     let bytes = |step: &StepStatus| {
         let attempts = step.attempts.iter();
         let attempts = attempts.map(|it| 512 + it.message.as_ref().map_or(0, String::len));
-        512 + step.message.as_ref().map_or(0, String::len) + attempts.sum::<usize>()
+        let outputs = step
+            .outputs
+            .iter()
+            .map(|(key, value)| 16 + key.len() + 6 * value.len());
+        512 + step.message.as_ref().map_or(0, String::len)
+            + attempts.sum::<usize>()
+            + outputs.sum::<usize>()
     };
     status.steps.iter().map(bytes).sum()
 }
@@ -111,9 +117,12 @@ fn cut(text: &mut String, longest: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use kubeci_api::{Order, Step};
 
     use super::*;
+    use crate::output_bounds::of_message;
     use crate::testing::workplan;
 
     #[test]
@@ -172,6 +181,11 @@ mod tests {
             script -= 1;
         }
         let time = || serde_json::from_str("\"2026-01-01T00:10:00.000000Z\"").ok();
+        let most = of_message(&plan, 1);
+        let outputs: BTreeMap<String, String> = match most.checked_sub(3) {
+            Some(length) => [("a".to_owned(), "<".repeat(length))].into(),
+            None => BTreeMap::new(),
+        };
         let bytes = |at: usize| StepStatus {
             name: format!("{at:x<60}"),
             pod: Some("p".repeat(63)),
@@ -181,6 +195,7 @@ mod tests {
             exit_code: Some(137),
             reason: Some("CreateContainerConfigError".into()),
             message: Some("exit code 137: <".repeat(100)),
+            outputs: outputs.clone(),
             ..StepStatus::default()
         };
         let mut status = WorkplanStatus {

@@ -1,21 +1,25 @@
 //! What the containers of all pods have in common.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ResourceRequirements, SecurityContext, VolumeMount,
+    Capabilities, Container, EnvVar, ResourceRequirements, SecurityContext, VolumeMount,
 };
+use kube::ResourceExt;
 use kubeci_api::names::{WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
-use kubeci_api::{Step, Task};
+use kubeci_api::{Step, Task, Workplan};
 use kubeci_compiler::{Limits, Need};
 
-/// The container of a step as it was written, with the shared folder.
-pub fn container(step: &Step) -> Container {
+use crate::workspace::workflow;
+
+/// The container of a step as it was written, with the shared folder and the variables of kubeci.
+pub fn container(workplan: &Workplan, step: &Step) -> Container {
     let step = step.clone();
+    let env = variables(workplan, &step).into_iter().chain(step.env);
     Container {
         name: step.name,
         image: Some(step.image),
         command: some(step.commands),
         args: some(step.args),
-        env: some(step.env),
+        env: some(env.collect()),
         env_from: some(step.env_from),
         resources: step.resources,
         working_dir: step.working_dir,
@@ -25,6 +29,28 @@ pub fn container(step: &Step) -> Container {
         // So that the status contains the end of the log of a failed step.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         ..Container::default()
+    }
+}
+
+/// The variables of kubeci. They come first, so that other variables can refer to them.
+fn variables(workplan: &Workplan, step: &Step) -> [EnvVar; 4] {
+    [
+        (
+            "KUBECI_WORKFLOW",
+            workflow(workplan).unwrap_or_default().to_owned(),
+        ),
+        ("KUBECI_WORKPLAN", workplan.name_any()),
+        ("KUBECI_NAMESPACE", workplan.namespace().unwrap_or_default()),
+        ("KUBECI_STEP", step.name.clone()),
+    ]
+    .map(|(name, value)| variable(name, &value))
+}
+
+pub fn variable(name: &str, value: &str) -> EnvVar {
+    EnvVar {
+        name: name.into(),
+        value: Some(value.into()),
+        ..EnvVar::default()
     }
 }
 

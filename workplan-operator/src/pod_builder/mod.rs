@@ -156,9 +156,9 @@ fn parts(
         parallel_steps: left(&task.parallel_steps),
     });
     if is_relay(workplan.spec.order, task) {
-        relay::parts(&left, placement, opens)
+        relay::parts(workplan, &left, placement, opens)
     } else {
-        native::parts(&left, placement, opens)
+        native::parts(workplan, &left, placement, opens)
     }
 }
 

@@ -2,15 +2,22 @@
 
 use k8s_openapi::api::core::v1::Container;
 use kubeci_api::names::{OPENER_CONTAINER, WORKSPACE_MOUNT_PATH};
-use kubeci_api::{Step, Task};
+use kubeci_api::{Step, Task, Workplan};
+use step_runner::outputs::VARIABLE;
 
-use super::container::{as_root, container, mount, preparing};
+use super::container::{as_root, container, mount, preparing, variable};
 use super::{Parts, Placement};
+
+/// The default file of a container's termination message.
+const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Init containers and containers. A pod needs a container: where no parallel step is left, the last
 /// serial step is it.
-pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
-    let containers = |steps: &[Step]| steps.iter().map(container).collect::<Vec<_>>();
+pub fn parts(workplan: &Workplan, task: &Task, placement: &Placement, opens: bool) -> Parts {
+    let containers = |steps: &[Step]| {
+        let containers = steps.iter().map(|step| with_outputs(workplan, step));
+        containers.collect::<Vec<_>>()
+    };
     let mut init = containers(&task.serial_steps);
     let mut main = containers(&task.parallel_steps);
     if main.is_empty() {
@@ -25,6 +32,14 @@ pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
         main,
         ..Parts::default()
     }
+}
+
+/// The container of a step, whose termination message is its outputs.
+fn with_outputs(workplan: &Workplan, step: &Step) -> Container {
+    let mut container = container(workplan, step);
+    let env = container.env.get_or_insert_default();
+    env.insert(0, variable(VARIABLE, TERMINATION_LOG));
+    container
 }
 
 /// The kubelet creates the folder for root alone to write.
@@ -77,6 +92,27 @@ mod tests {
         let volume = spec.volumes.unwrap()[0].host_path.clone().unwrap();
         assert_eq!(volume.path, "/kubeci/ns/_/plan");
         assert_eq!(volume.type_.as_deref(), Some("DirectoryOrCreate"));
+    }
+
+    #[test]
+    fn steps_have_the_variables_of_kubeci() {
+        let mut workplan = workplan(Order::Linear, &["a | b"]);
+        let own = variable("OWN", "$(KUBECI_STEP)");
+        workplan.spec.tasks[0].parallel_steps[0].env = vec![own];
+        let spec = spec(&workplan, 0, FIRST);
+        let env = spec.containers[0].env.iter().flatten();
+        let env: Vec<(&str, &str)> = env
+            .map(|it| (it.name.as_str(), it.value.as_deref().unwrap()))
+            .collect();
+        let expected = [
+            ("KUBECI_OUTPUT", "/dev/termination-log"),
+            ("KUBECI_WORKFLOW", ""),
+            ("KUBECI_WORKPLAN", "plan"),
+            ("KUBECI_NAMESPACE", "ns"),
+            ("KUBECI_STEP", "b"),
+            ("OWN", "$(KUBECI_STEP)"),
+        ];
+        assert_eq!(env, expected);
     }
 
     #[rstest]

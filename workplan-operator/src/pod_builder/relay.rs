@@ -10,11 +10,12 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
-use kubeci_api::{Step, Task};
+use kubeci_api::{Step, Task, Workplan};
 use kubeci_compiler::{edges_to, relay_shares};
 
 use super::container::{as_root, container, mount, preparing, some};
 use super::{Parts, Placement};
+use crate::output_bounds::of_record;
 
 /// The step runner in the operator's own image.
 const IN_IMAGE: &str = "/step-runner";
@@ -32,10 +33,15 @@ const RELAY_SIZE: &str = "8Mi";
 /// A user that owns nothing in any image; the volumes are open to all.
 const NOBODY: i64 = 65532;
 
-pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
+pub fn parts(workplan: &Workplan, task: &Task, placement: &Placement, opens: bool) -> Parts {
     let own = preparing(task, placement.limits, true);
     let shares = relay_shares(task, placement.limits, own.as_ref());
     let containers = task.steps().zip(shares);
+    let output_bytes = of_record(workplan, 1 + task.steps().count());
+    let waiting = |(step, requests)| Container {
+        resources: resources(step, requests),
+        ..waiting(workplan, task, step, output_bytes)
+    };
     let installer = Container {
         resources: own,
         ..installer(task, placement.image, opens)
@@ -44,7 +50,7 @@ pub fn parts(task: &Task, placement: &Placement, opens: bool) -> Parts {
         default_container: task.steps().next().map(|step| step.name.clone()),
         main: [installer]
             .into_iter()
-            .chain(containers.map(|(step, requests)| waiting(task, step, requests)))
+            .chain(containers.map(waiting))
             .collect(),
         volumes: volumes(),
         ..Parts::default()
@@ -100,13 +106,13 @@ fn held_until_installed() -> Lifecycle {
 }
 
 /// The container of a step as it was written, with the step runner in front of its command.
-fn waiting(task: &Task, step: &Step, requests: BTreeMap<String, Quantity>) -> Container {
-    let mut container = container(step);
+fn waiting(workplan: &Workplan, task: &Task, step: &Step, output_bytes: usize) -> Container {
+    let mut container = container(workplan, step);
     let late = container.working_dir.take_if(|dir| is_shared(step, dir));
-    let command = container.command.replace(runner(task, step, late));
+    let runner = runner(task, step, late, output_bytes);
+    let command = container.command.replace(runner);
     let words = command.into_iter().chain(container.args.take()).flatten();
     container.args = Some(words.collect());
-    container.resources = resources(container.resources.take(), requests);
     // The step runner writes the result there, with the message of the step itself. If the step runner could not start,
     // the runtime writes the cause to the log.
     container.termination_message_policy = Some("FallbackToLogsOnError".into());
@@ -134,28 +140,27 @@ fn is_shared(step: &Step, dir: &str) -> bool {
     mounts.any(|mount| Path::new(dir).starts_with(mount))
 }
 
-fn runner(task: &Task, step: &Step, dir: Option<String>) -> Vec<String> {
+fn runner(task: &Task, step: &Step, dir: Option<String>, output_bytes: usize) -> Vec<String> {
     let is_here = |name: &str| task.steps().any(|other| other.name == name);
     let needs = edges_to(step).filter(|edge| is_here(edge.from));
     let needs: Vec<String> = needs.map(|edge| edge.to_string()).collect();
     let needs = (!needs.is_empty()).then(|| ["--needs".to_owned(), needs.join(",")]);
     // The kubelet expands variables in a command, and none in a working directory.
     let dir = dir.map(|dir| ["--dir".to_owned(), dir.replace('$', "$$")]);
+    let outputs = ["--output-bytes".to_owned(), output_bytes.to_string()];
     let run = [IN_STEPS, "run", "--relay", RELAY_PATH, "--step", &step.name];
     run.map(Into::into)
         .into_iter()
         .chain(needs.into_iter().flatten())
         .chain(dir.into_iter().flatten())
+        .chain(outputs)
         .chain(["--".to_owned()])
         .collect()
 }
 
 /// The step's limits, with the requests that its container has in the pod.
-fn resources(
-    written: Option<ResourceRequirements>,
-    requests: BTreeMap<String, Quantity>,
-) -> Option<ResourceRequirements> {
-    let written = written?;
+fn resources(step: &Step, requests: BTreeMap<String, Quantity>) -> Option<ResourceRequirements> {
+    let written = step.resources.clone()?;
     Some(ResourceRequirements {
         requests: (!requests.is_empty()).then_some(requests),
         ..written
@@ -215,7 +220,7 @@ fn as_nobody() -> SecurityContext {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::PodSpec;
-    use kubeci_api::{Workplan, WorkspaceKind};
+    use kubeci_api::WorkspaceKind;
     use rstest::rstest;
     use serde_json::json;
 
@@ -240,13 +245,20 @@ mod tests {
         let names: Vec<_> = spec.containers.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["kubeci-runner", "a", "b", "c"]);
         let run = "/.kubeci/bin/step-runner run --relay /.kubeci/relay --step";
+        let outputs = "--output-bytes 2960";
         let command = |at: usize| words(spec.containers[at + 1].command.as_ref());
         let args = |at: usize| words(spec.containers[at + 1].args.as_ref());
-        assert_eq!((command(0), args(0)), (format!("{run} a --"), "run".into()));
-        assert_eq!(command(1), format!("{run} b --needs a --"));
+        assert_eq!(
+            (command(0), args(0)),
+            (format!("{run} a {outputs} --"), "run".into())
+        );
+        assert_eq!(command(1), format!("{run} b --needs a {outputs} --"));
         assert_eq!(
             (command(2), args(2)),
-            (format!("{run} c --needs a,b --"), "run -- $(X)".into())
+            (
+                format!("{run} c --needs a,b {outputs} --"),
+                "run -- $(X)".into()
+            )
         );
     }
 
@@ -266,10 +278,10 @@ mod tests {
         step.working_dir = Some(dir.into());
         step.volume_mounts = vec![volume_mount("cache", "/cache")];
         let container = spec(&plan, |_| true).containers[2].clone();
-        let expected = late.map_or("--".to_owned(), |dir| format!("--dir {dir} --"));
+        let expected = late.map_or(String::new(), |dir| format!("--dir {dir} "));
         let command = words(container.command.as_ref());
         assert!(
-            command.ends_with(&format!("--needs a {expected}")),
+            command.ends_with(&format!("--needs a {expected}--output-bytes 3984 --")),
             "{command}"
         );
         assert_eq!(container.working_dir.is_none(), late.is_some());
@@ -280,7 +292,10 @@ mod tests {
         let plan = workplan_of(relay(&["| a b:x,a c:b", "| x"]));
         let spec = spec(&plan, |step| step.name != "c");
         let command = words(spec.containers[2].command.as_ref());
-        assert!(command.ends_with("--step b --needs a --"), "{command}");
+        assert!(
+            command.contains("--step b --needs a --output-bytes"),
+            "{command}"
+        );
         let install = words(spec.containers[0].args.as_ref());
         assert!(install.ends_with("--relay /.kubeci/relay a b"), "{install}");
     }

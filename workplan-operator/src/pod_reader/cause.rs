@@ -99,7 +99,7 @@ pub fn without_runner() -> Cause {
 }
 
 /// The end of a log, cut at a line if possible, without control characters.
-fn tail(log: &str) -> String {
+pub fn tail(log: &str) -> String {
     let is_text = |char: &char| !char.is_control() || matches!(char, '\n' | '\t');
     let log: String = log.chars().filter(is_text).collect();
     let log = log.trim();

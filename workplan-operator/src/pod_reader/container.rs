@@ -1,5 +1,7 @@
 //! A container that runs one step: the step starts and ends with it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kubeci_engine::{Observation, Place, Run, Start};
 
@@ -59,6 +61,7 @@ fn run(place: Place, end: &Ended, exit_code: Option<i32>) -> Run {
         start: start(end.started),
         ended: end.finished,
         exit_code,
+        outputs: BTreeMap::new(),
     }
 }
 
@@ -68,6 +71,7 @@ fn never_started(place: Place) -> Run {
         start: Start::Never,
         ended: None,
         exit_code: None,
+        outputs: BTreeMap::new(),
     }
 }
 

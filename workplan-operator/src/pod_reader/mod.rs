@@ -2,7 +2,7 @@
 //!
 //! `task` reads the pod of a task, or its absence. `native` reads the containers of a pod without a relay, `relay` those
 //! of a relay pod, with the records of the step runners. `preparation` reads kubeci's own containers,
-//! `other_containers` those that are not steps. `waiting` and `scheduling` find why a pod waits, `blocked` why a
+//! `other_containers` those that are not steps. `outputs` reads the outputs of steps without a step runner. `waiting` and `scheduling` find why a pod waits, `blocked` why a
 //! container does not start, `cause` why a container ended.
 
 mod blocked;
@@ -10,6 +10,7 @@ mod cause;
 mod container;
 mod native;
 mod other_containers;
+mod outputs;
 mod preparation;
 mod relay;
 mod scheduling;

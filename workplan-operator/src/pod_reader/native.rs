@@ -1,16 +1,24 @@
 //! The pod of a task whose steps start in the order of its containers.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use kubeci_api::StepPhase;
+use kubeci_api::{StepPhase, Workplan};
 use kubeci_engine::{Observation, Place, Run, Start};
 
 use super::task_steps::TaskSteps;
-use super::{cause, container};
+use super::{cause, container, outputs};
 use crate::observed::{ContainerKind, ObservedContainer, ObservedPod, PodPhase};
+use crate::output_bounds::of_message;
 
 /// What is observed of the containers and of the pod's phase.
-pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usize, Observation)> {
-    let mut observed = observe_containers(steps, pod, now);
+pub fn observe(
+    workplan: &Workplan,
+    steps: TaskSteps,
+    pod: &ObservedPod,
+    now: Timestamp,
+) -> Vec<(usize, Observation)> {
+    let mut observed = observe_containers(workplan, steps, pod, now);
     for (at, observation) in &mut observed {
         if let Some((_, step)) = steps.iter().find(|(known, _)| known == at) {
             let place = || Place {
@@ -25,10 +33,12 @@ pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usiz
 
 /// What is observed of the containers.
 pub fn observe_containers(
+    workplan: &Workplan,
     steps: TaskSteps,
     pod: &ObservedPod,
     now: Timestamp,
 ) -> Vec<(usize, Observation)> {
+    let most = || of_message(workplan, pod.containers.len());
     let mut failed = None;
     let mut observed = Vec::new();
     for container in &pod.containers {
@@ -42,11 +52,12 @@ pub fn observe_containers(
             continue;
         }
         let observation = match failed {
-            // The kubelet starts no container after an init container that failed.
-            Some(failed) => Observation::Excluded(format!(
+            // The kubelet starts no container after an init container that failed. It starts the next one if only the
+            // outputs were refused; then the pod is deleted.
+            Some(failed) if !container.has_ended() => Observation::Excluded(format!(
                 "skipped: {failed}, an earlier serial step of the same pod, did not complete"
             )),
-            None => container::observe(container, pod, now),
+            _ => outputs::observe(container, pod, most, |it| container::observe(it, pod, now)),
         };
         if is_init(container) && matches!(observation, Observation::Failed(..)) {
             failed = Some(&container.name);
@@ -78,6 +89,7 @@ fn with_phase(
         start,
         ended: Some(now),
         exit_code,
+        outputs: BTreeMap::new(),
     };
     match pod.phase {
         PodPhase::Pending | PodPhase::Running => {}

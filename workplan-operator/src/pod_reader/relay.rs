@@ -2,17 +2,19 @@
 //! dependencies of its step and writes a record of the result. The state of a waiting step follows from the other
 //! steps, by the same rule that the step runner applies.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_engine::{Cause, HandOver, Observation, Run, Standby, Start};
 use step_runner::exit_code;
+use step_runner::outputs::Refusal;
 use step_runner::record::{End, Record, Stage};
 
 use super::blocked::Blocked;
-use super::cause;
 use super::container::place;
 use super::task_steps::TaskSteps;
+use super::{cause, outputs};
 use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod, PodPhase};
 
 /// The maximum time from the end of a step until the step runners that wait for it have ended and the kubelet has
@@ -27,6 +29,9 @@ const SIGNALLED: i32 = 128;
 
 /// The exit code of a step runner whose step was not started.
 const SKIPPED: i32 = exit_code::SKIPPED as i32;
+
+/// The exit code of a step runner that refused the outputs of its step.
+const OUTPUT_REFUSED: i32 = exit_code::OUTPUT_REFUSED as i32;
 
 pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usize, Observation)> {
     let open = steps.iter().filter(|(_, step)| step.is_open());
@@ -112,7 +117,7 @@ fn observe_end(container: &ObservedContainer, end: &Ended, pod: &ObservedPod) ->
     let record = end.message.parse::<Record>().ok();
     let times = Times::of(record.as_ref(), end);
     if end.exit_code == 0 {
-        return completed(container, pod, times);
+        return with_outputs(record.as_ref(), completed(container, pod, times));
     }
     let end = Ended {
         message: record
@@ -136,8 +141,49 @@ fn observe_end(container: &ObservedContainer, end: &Ended, pod: &ObservedPod) ->
         start: times.start().unwrap_or(Start::Never),
         ended: times.ended,
         exit_code,
+        outputs: BTreeMap::new(),
     };
-    Observation::Failed(cause, run)
+    match record.as_ref().and_then(refusal) {
+        Some(refusal) if exit_code == Some(OUTPUT_REFUSED) => {
+            refused(outputs::refused(refusal, &end.message), run)
+        }
+        _ => with_outputs(record.as_ref(), Observation::Failed(cause, run)),
+    }
+}
+
+/// Adds the outputs in the record of a step that has ended. If the kubelet has cut them, the step failed.
+fn with_outputs(record: Option<&Record>, observation: Observation) -> Observation {
+    let Some(Stage::Ended { outputs, .. }) = record.map(|record| &record.stage) else {
+        return observation;
+    };
+    match (observation, outputs.clone()) {
+        (Observation::Completed(run), Some(outputs)) => {
+            Observation::Completed(outputs::with(run, outputs))
+        }
+        (Observation::Completed(run), None) => {
+            refused(outputs::refused(Refusal::TooLarge, ""), run)
+        }
+        (Observation::Failed(cause, run), Some(outputs)) if run.exit_code.is_some() => {
+            Observation::Failed(cause, outputs::with(run, outputs))
+        }
+        (other, _) => other,
+    }
+}
+
+fn refusal(record: &Record) -> Option<Refusal> {
+    match &record.stage {
+        Stage::Ended {
+            end: End::OutputRefused { refusal, .. },
+            ..
+        } => Some(*refusal),
+        _ => None,
+    }
+}
+
+/// A step whose command completed, and whose outputs were refused.
+fn refused(cause: Cause, run: Run) -> Observation {
+    let exit_code = Some(0);
+    Observation::Failed(cause, Run { exit_code, ..run })
 }
 
 fn completed(container: &ObservedContainer, pod: &ObservedPod, times: Times) -> Observation {
@@ -146,6 +192,7 @@ fn completed(container: &ObservedContainer, pod: &ObservedPod, times: Times) -> 
         start: times.start().unwrap_or(Start::AsKnown),
         ended: times.ended,
         exit_code: Some(0),
+        outputs: BTreeMap::new(),
     })
 }
 
@@ -164,6 +211,7 @@ fn not_started(
             start: times.start().unwrap_or(Start::Never),
             ended: times.ended,
             exit_code,
+            outputs: BTreeMap::new(),
         },
         came_up: came_up(&container.state),
     }
@@ -209,7 +257,7 @@ fn never_started(record: Option<&Record>, end: &Ended) -> bool {
         Some(Stage::Ended { end, .. }) => match end {
             End::Skipped => true,
             End::Failed { started, .. } => started.is_none(),
-            End::Completed { .. } => false,
+            End::Completed { .. } | End::OutputRefused { .. } => false,
         },
     }
 }

@@ -119,7 +119,7 @@ impl Reader<'_> {
         if let Some(cause) = other_containers::failed_init(steps, pod) {
             let mut observed = lost(cause, Some(now));
             if !is_relay {
-                observed.steps = native::observe_containers(steps, pod, now);
+                observed.steps = native::observe_containers(self.workplan, steps, pod, now);
             }
             return observed;
         }
@@ -128,7 +128,7 @@ impl Reader<'_> {
             Some(Unprepared::Fails(cause)) => return lost(cause, Some(now)),
             Some(Unprepared::Waits) => observed.steps = held_steps(steps),
             None if is_relay => observed.steps = relay::observe(steps, pod, now),
-            None => observed.steps = native::observe(steps, pod, now),
+            None => observed.steps = native::observe(self.workplan, steps, pod, now),
         }
         let warning = self.state.warnings.get(&task);
         let given_up = waiting::observe(steps, pod, warning, now, &mut observed.waiting);

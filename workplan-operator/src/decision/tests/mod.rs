@@ -4,6 +4,7 @@ mod cleanup;
 mod errors;
 mod fixtures;
 mod other_containers;
+mod outputs;
 mod preparation;
 mod relay;
 mod running;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
 use kubeci_plan::{EdgeKind, NamedEdge, Outcome, Readiness, readiness};
+use step_runner::outputs::Outputs;
 use step_runner::record::{End, Exit, Record, Stage};
 
 use super::plans::Outcome as Fate;
@@ -152,6 +153,7 @@ impl Runners {
         let exit_code = match &end {
             End::Completed { .. } => 0,
             End::Failed { exit, .. } => exit.code().into(),
+            End::OutputRefused { .. } => step_runner::exit_code::OUTPUT_REFUSED.into(),
             End::Skipped => step_runner::exit_code::SKIPPED.into(),
         };
         let ended = since(self.0[step].up, now);
@@ -160,6 +162,7 @@ impl Runners {
             ended,
             end,
             message,
+            outputs: Some(Outputs::default()),
         };
         self.finish(step, stage, exit_code, now);
     }
