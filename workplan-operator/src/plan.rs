@@ -1,6 +1,6 @@
 //! The plan of a Workplan. A user may have written its tasks.
 
-use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX};
+use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX, VARIABLE_PREFIX};
 use kubeci_api::{Task, WorkplanSpec};
 use kubeci_compiler::{edge_field, edges_to, read_plan};
 use kubeci_plan::{Plan, PlanError, describe_cycle};
@@ -23,6 +23,7 @@ pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     written.refuse_too_many()?;
     let plan = read_plan(spec.order, &spec.tasks).map_err(|error| written.invalid(&error))?;
     written.refuse_reserved_names()?;
+    written.refuse_reserved_variables()?;
     written.refuse_missing_commands(&plan)?;
     Ok(plan)
 }
@@ -58,6 +59,22 @@ impl<'a> Written<'a> {
             }
             None => Ok(()),
         }
+    }
+
+    fn refuse_reserved_variables(&self) -> Result<(), InvalidPlan> {
+        let is_reserved = |name: &str| name.starts_with(VARIABLE_PREFIX);
+        let reserved = self.steps().enumerate().find_map(|(at, step)| {
+            let variable = step.env.iter().position(|it| is_reserved(&it.name))?;
+            Some((at, variable, &step.env[variable].name))
+        });
+        let Some((at, variable, name)) = reserved else {
+            return Ok(());
+        };
+        let message = format!(
+            "the variable {name:?} is reserved: kubeci sets the variables that begin with {VARIABLE_PREFIX}; use \
+             another name"
+        );
+        Err(self.at(at, &format!("env[{variable}].name"), message))
     }
 
     /// The step runner starts a command, and does not know the entrypoint of an image.
@@ -264,6 +281,20 @@ mod tests {
         two.tasks[0].parallel_steps[1].commands.clear();
         let error = validate(&two).unwrap_err();
         assert_eq!(error.path, "spec.tasks[0].ParallelSteps[1].commands");
+    }
+
+    #[test]
+    fn reserved_variable_is_refused_by_path() {
+        let mut plan = spec(Order::Linear, &["a |"]);
+        let variable = k8s_openapi::api::core::v1::EnvVar {
+            name: "KUBECI_OUTPUT".into(),
+            ..Default::default()
+        };
+        plan.tasks[0].serial_steps[0].env = vec![variable];
+        let error = validate(&plan).unwrap_err().to_string();
+        let expected =
+            "spec.tasks[0].SerialSteps[0].env[0].name: the variable \"KUBECI_OUTPUT\" is reserved";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub const RUNNER_VOLUME: &str = "kubeci-bin";
 /// The volume of a relay pod in which each step records its result. Users cannot use this name.
 pub const RELAY_VOLUME: &str = "kubeci-relay";
 
+/// The prefix of the environment variables that kubeci sets in every step. Users cannot use such names.
+pub const VARIABLE_PREFIX: &str = "KUBECI_";
+
 /// The maximum length of a Workflow's name, which is the value of a label.
 pub const WORKFLOW_NAME_MAX: usize = 63;
 /// The maximum length of a Workplan's name, so that the names of its pods have at most 63 characters.

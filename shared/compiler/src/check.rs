@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use kubeci_api::names::{
-    OPENER_CONTAINER, RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, STEPS_MAX,
+    OPENER_CONTAINER, RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, STEPS_MAX, VARIABLE_PREFIX,
     WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
 };
 use kubeci_api::{Step, WorkflowSpec};
@@ -37,6 +37,7 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Graph, Vec<CompileError>> {
         resolve(&mut field, at, step, &names, &mut edges);
         resources(&mut field, step);
         reserved_mounts(&mut field, step);
+        reserved_variables(&mut field, step);
     }
     let graph = Graph::of_steps(steps.len(), edges).map_err(|cycles| {
         errors
@@ -255,6 +256,16 @@ fn reserved_mounts(errors: &mut StepErrors, step: &Step) {
             let mount_path = mount.mount_path.clone();
             let problem = Problem::ReservedMountPath { mount_path };
             errors.wrong(&format!(".volumeMounts[{at}].mountPath"), problem);
+        }
+    }
+}
+
+fn reserved_variables(errors: &mut StepErrors, step: &Step) {
+    for (at, variable) in step.env.iter().enumerate() {
+        if variable.name.starts_with(VARIABLE_PREFIX) {
+            let name = variable.name.clone();
+            let problem = Problem::ReservedVariable { name };
+            errors.wrong(&format!(".env[{at}].name"), problem);
         }
     }
 }

@@ -1,4 +1,4 @@
-use kubeci_api::names::{STEPS_MAX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
+use kubeci_api::names::{STEPS_MAX, VARIABLE_PREFIX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
 use kubeci_plan::describe_cycle;
 use thiserror::Error;
 
@@ -90,6 +90,14 @@ pub enum Problem {
     InvalidQuantity {
         /// The quantity as written.
         text: String,
+    },
+    /// A variable of kubeci's own.
+    #[error(
+        "the variable {name:?} is reserved: kubeci sets the variables that begin with `{VARIABLE_PREFIX}`; use another name"
+    )]
+    ReservedVariable {
+        /// The name as written.
+        name: String,
     },
     /// A volume mounted over the shared folder.
     #[error(

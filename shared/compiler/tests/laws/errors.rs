@@ -1,4 +1,4 @@
-use k8s_openapi::api::core::v1::{ResourceRequirements, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::{PodSettings, Step, WorkflowSpec};
 use kubeci_compiler::{Settings, compile_workflow};
@@ -36,6 +36,16 @@ fn requesting(resource: &str, quantity: &str) -> Step {
     }
 }
 
+fn setting(variable: &str) -> Step {
+    Step {
+        env: vec![EnvVar {
+            name: variable.to_owned(),
+            ..EnvVar::default()
+        }],
+        ..step("a", &[])
+    }
+}
+
 fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
     let volume = |&name: &&str| Volume {
         name: name.to_owned(),
@@ -57,6 +67,7 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
 #[rstest]
 #[case::no_steps(vec![], &["spec.steps: there are no steps; add at least one, with a name and an image"])]
 #[case::too_many((0..501).map(|at| step(&format!("s{at}"), &[])).collect(), &["spec.steps: there are 501 steps, but a Workflow may have at most 500; split it into several Workflows"])]
+#[case::reserved_variable(vec![setting("KUBECI_STEP")], &["spec.steps[0].env[0].name (step \"a\"): the variable \"KUBECI_STEP\" is reserved: kubeci sets the variables that begin with `KUBECI_`; use another name"])]
 #[case::reserved_name(vec![step("kubeci-workspace", &[])], &["spec.steps[0].name (step \"kubeci-workspace\"): the name \"kubeci-workspace\" is reserved; use another name"])]
 #[case::reserved_runner(vec![step("kubeci-runner", &[])], &["spec.steps[0].name (step \"kubeci-runner\"): the name \"kubeci-runner\" is reserved; use another name"])]
 #[case::no_name(vec![step("", &[])], &["spec.steps[0].name: the step has no name; add one, such as `build`"])]
