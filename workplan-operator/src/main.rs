@@ -1,6 +1,7 @@
 //! The workplan operator: runs Workplans as pods, reports on them and cleans up after them.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,10 +10,12 @@ use jiff::SignedDuration;
 use kubeci_controller::ControllerArgs;
 use mimalloc::MiMalloc;
 
+use crate::admission::Caps;
 use crate::operator::Settings;
 use crate::workspace::Folder;
 
 // What is to be done. Nothing in these modules talks to a cluster or reads a clock.
+mod admission;
 mod decision;
 mod observed;
 mod output_bounds;
@@ -45,6 +48,7 @@ mod watch_pump;
 mod watched_workplan;
 mod watches;
 mod worker;
+mod workplan_admission;
 mod workplan_cache;
 mod workplan_events;
 mod workplan_index;
@@ -78,6 +82,28 @@ struct Args {
     /// step. The pod is then deleted, with its logs.
     #[arg(long, env = "KUBECI_SIDECAR_GRACE", default_value = "30s", value_name = "DURATION", value_parser = duration)]
     sidecar_grace: SignedDuration,
+
+    /// The maximum number of Workplans that run at a time, in all namespaces. The others wait in a queue
+    /// [default: no maximum].
+    #[arg(
+        long,
+        env = "KUBECI_MAX_RUNNING_WORKPLANS",
+        value_name = "COUNT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    max_running_workplans: usize,
+
+    /// The maximum number of pods of running Workplans, in all namespaces. A Workplan counts with the most pods that it
+    /// may have at a time: 1 with order Linear, otherwise the number of its tasks [default: no maximum].
+    #[arg(
+        long,
+        env = "KUBECI_MAX_PODS",
+        value_name = "COUNT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    max_pods: usize,
 
     #[command(flatten)]
     controller: ControllerArgs,
@@ -121,6 +147,10 @@ fn main() -> ExitCode {
             let settings = Settings {
                 image: args.image,
                 sidecar_grace: args.sidecar_grace,
+                caps: Caps {
+                    workplans: NonZeroUsize::new(args.max_running_workplans),
+                    pods: NonZeroUsize::new(args.max_pods),
+                },
             };
             operate(args.controller, settings)
         }

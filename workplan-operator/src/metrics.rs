@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::workplan_admission::WorkplanAdmission;
 use crate::workplan_index::WorkplanIndex;
 
 #[derive(Clone)]
@@ -66,6 +67,12 @@ impl Metrics {
         metrics
     }
 
+    /// Adds the metrics of the caps.
+    pub fn register_admission(&self, admission: Arc<WorkplanAdmission>) {
+        self.shared
+            .register(|registry| registry.register_collector(Box::new(Capped(admission))));
+    }
+
     pub fn sweep(&self, result: SweepResult) {
         self.sweeps.get_or_create(&SweepLabels { result }).inc();
     }
@@ -93,5 +100,41 @@ impl Collector for ByPhase {
             ConstGauge::new(count).encode(family.encode_family(&[("phase", phase.as_str())])?)?;
         }
         Ok(())
+    }
+}
+
+/// What runs and what waits because of the caps, counted for each scrape.
+struct Capped(Arc<WorkplanAdmission>);
+
+impl std::fmt::Debug for Capped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0.counts())
+    }
+}
+
+impl Collector for Capped {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> std::fmt::Result {
+        let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+        let (running, queued) = self.0.counts();
+        let [queued, workplans, pods] = [queued, running.workplans, running.pods].map(gauge);
+        let kind = queued.metric_type();
+        queued.encode(encoder.encode_descriptor(
+            "workplans_queued",
+            "Workplans that wait because of the caps",
+            None,
+            kind,
+        )?)?;
+        workplans.encode(encoder.encode_descriptor(
+            "workplans_admitted",
+            "Workplans that run, if there is a cap",
+            None,
+            kind,
+        )?)?;
+        pods.encode(encoder.encode_descriptor(
+            "pods_admitted",
+            "The most pods that the Workplans that run may have, if there is a cap",
+            None,
+            kind,
+        )?)
     }
 }

@@ -11,6 +11,7 @@ use kubeci_api::{Workplan, WorkplanSpec};
 use kubeci_compiler::Limits;
 use kubeci_controller::now;
 
+use crate::admission::Admission;
 use crate::observed::{
     Certainty, NodeState, ObservedPod, ObservedState, PodWarning, SweepState, assigned_node,
     is_ready,
@@ -21,6 +22,7 @@ use crate::pod_index::PodIndex;
 use crate::pod_reader::is_stalled;
 use crate::reconciliation::Reconciliation;
 use crate::sweeper::SweepRounds;
+use crate::workplan_admission::WorkplanAdmission;
 use crate::workplan_key::WorkplanKey;
 use crate::workplan_requests::{self, RequestError};
 use crate::workplan_state::{WorkplanState, WorkplanStates};
@@ -35,6 +37,7 @@ pub struct Observer {
     pub pod_events: Arc<PodEvents>,
     pub states: Arc<WorkplanStates>,
     pub sidecar_grace: SignedDuration,
+    pub admission: Arc<WorkplanAdmission>,
 }
 
 impl Observer {
@@ -55,6 +58,7 @@ impl Observer {
             warnings: self.warnings(workplan, &pods, now).await,
             node: self.node_state(workplan, &pods).await?,
             sweep: self.sweep_state(workplan, &pods),
+            admission: self.admission.admission(&WorkplanKey::of(workplan), &uid),
             limits: self.limits(workplan),
             sidecar_grace: self.sidecar_grace,
             now,
@@ -70,6 +74,11 @@ impl Observer {
         run.observed.certainty = Certainty::Listed;
         run.observed.pods = pods;
         Ok(())
+    }
+
+    /// Whether a Workplan waits for its admission, and has nothing to write.
+    pub fn waits(&self, key: &WorkplanKey, uid: &str) -> bool {
+        self.admission.admission(key, uid) == Admission::Queued(None)
     }
 
     /// Whether a Workplan that needs no clean-up has a pod that may never end.

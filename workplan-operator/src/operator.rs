@@ -9,6 +9,7 @@ use kube::Api;
 use kubeci_controller::Context;
 use kubeci_controller::api_error::message;
 
+use crate::admission::Caps;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::pod_creator::PodCreator;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub image: Option<String>,
     /// How long a pod is kept after its last step for containers that are no steps.
     pub sidecar_grace: SignedDuration,
+    /// The most Workplans and pods that run at a time.
+    pub caps: Caps,
 }
 
 /// Runs Workplans until the process stops. The next leader continues what is unfinished then.
@@ -57,8 +60,9 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
     };
     let workplan_queue = Queue::new(context.metrics.clone());
     let node_queue = Queue::new(context.metrics.clone());
-    let watches = Watches::start(&context, workplan_queue, node_queue);
+    let watches = Watches::start(&context, workplan_queue, node_queue, settings.caps);
     watches.wait_until_listed().await;
+    watches.admission.open(&watches.pods);
     tracing::info!(
         workplans = watches.workplans.len(),
         "all objects are listed"
@@ -70,6 +74,9 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
         pod_events: Arc::new(PodEvents::new(context.client.clone())),
         image,
     };
+    parts
+        .metrics
+        .register_admission(Arc::clone(&watches.admission));
     let workplans = run_workplans(
         Arc::clone(&watches.workplan_queue),
         context.liveness.heartbeat("workplans", STUCK),
@@ -81,10 +88,12 @@ pub async fn operate(context: Context, settings: Settings) -> Result<(), Operato
         watches.nodes.clone(),
         parts.sweeper(&context, &watches),
     );
+    let places = Arc::clone(&watches.admission).report_places();
     tokio::select! {
         () = context.shutdown.cancelled() => Ok(()),
         () = workplans => Err(OperatorError::QueueEnded("workplans")),
         () = nodes => Err(OperatorError::QueueEnded("nodes")),
+        () = places => Err(OperatorError::QueueEnded("places")),
     }
 }
 
@@ -113,6 +122,7 @@ impl Parts {
                 pod_events: Arc::clone(&self.pod_events),
                 states: Arc::clone(&states),
                 sidecar_grace: settings.sidecar_grace,
+                admission: Arc::clone(&watches.admission),
             },
             pod_creator: PodCreator {
                 metrics: self.metrics.clone(),

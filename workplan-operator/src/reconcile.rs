@@ -45,6 +45,9 @@ impl Reconciler {
             self.forget(&indexed.uid);
             return Ok(Reconciled::default());
         }
+        if self.observer.waits(key, &indexed.uid) {
+            return Ok(Reconciled::default());
+        }
         for _ in 0..CONFLICT_RETRIES {
             match self.reconcile_once(key, indexed).await {
                 Err(error) if error.is_conflict() => {}
@@ -63,6 +66,7 @@ impl Reconciler {
             return Ok(Reconciled::default());
         };
         self.workplans.update(key, &cached.workplan);
+        self.observer.admission.observe(key);
         let uid = cached.workplan.uid().unwrap_or_default();
         if is_done(&cached.workplan)
             && (holds_folder(&cached.workplan) || !self.observer.has_open_pod(key, &uid))
@@ -74,6 +78,7 @@ impl Reconciler {
         let reconciled = self.run(&uid, &mut run).await?;
         run.workplan.status = Some(run.flushed);
         self.workplans.update(key, &run.workplan);
+        self.observer.admission.observe(key);
         self.cache.put(CachedWorkplan {
             workplan: run.workplan,
             size: run.size,

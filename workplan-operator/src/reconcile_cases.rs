@@ -14,6 +14,7 @@ use kubeci_controller::EventRecorder;
 use kubeci_controller::testing::{NO_ANSWER, client, rejected};
 use serde_json::{Value, json};
 
+use crate::admission::Caps;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::pod_creator::PodCreator;
@@ -25,6 +26,7 @@ use crate::sweeper::SweepRounds;
 use crate::testing::workplan;
 use crate::watched_workplan::WatchedWorkplan;
 use crate::worker::reconcile_workplan;
+use crate::workplan_admission::WorkplanAdmission;
 use crate::workplan_cache::WorkplanCache;
 use crate::workplan_index::WorkplanIndex;
 use crate::workplan_key::WorkplanKey;
@@ -126,6 +128,8 @@ impl Case {
         let nodes = Arc::new(Queue::new(shared.clone()));
         let sweeps = Arc::new(SweepRounds::new(nodes));
         let states: Arc<WorkplanStates> = Arc::default();
+        let queue = Arc::new(Queue::new(shared.clone()));
+        let admission = WorkplanAdmission::new(Caps::default(), Arc::clone(&workplans), queue);
         let recorder = EventRecorder::new(client.clone(), "workplan-operator", "test");
         let case = Self {
             server,
@@ -143,6 +147,7 @@ impl Case {
                     pod_events: Arc::new(PodEvents::new(client.clone())),
                     states: Arc::clone(&states),
                     sidecar_grace: SignedDuration::from_secs(30),
+                    admission: Arc::new(admission),
                 },
                 pod_creator: PodCreator {
                     metrics: Metrics::new(shared, workplans),

@@ -2,9 +2,11 @@
 
 use kube::Resource;
 use kube::core::ObjectMeta;
-use kubeci_api::{Phase, Workplan};
-use serde::{Deserialize, Deserializer, de::Error};
+use kubeci_api::{Order, Phase, Workplan};
+use serde::{Deserialize, Deserializer, de::Error, de::IgnoredAny};
 use serde_json::value::RawValue;
+
+use crate::admission::Recorded;
 
 /// The fields of a Workplan that the index needs, and all of it while it is new.
 #[derive(Clone, Debug, Resource)]
@@ -13,6 +15,9 @@ pub struct WatchedWorkplan {
     metadata: ObjectMeta,
     pub phase: Option<Phase>,
     pub node: Option<Box<str>>,
+    pub admission: Recorded,
+    /// The most pods that its tasks may need at a time.
+    pub pods: usize,
     /// The whole Workplan as JSON, if no step of it has started.
     pub json: Option<Box<str>>,
 }
@@ -21,12 +26,22 @@ pub struct WatchedWorkplan {
 struct Fields {
     metadata: ObjectMeta,
     #[serde(default)]
+    spec: Option<Spec>,
+    #[serde(default)]
     status: Option<Status>,
+}
+
+#[derive(Default, Deserialize)]
+struct Spec {
+    /// A later version may know more orders.
+    order: Option<Box<RawValue>>,
+    tasks: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Default, Deserialize)]
 struct Status {
     phase: Option<String>,
+    reason: Option<String>,
     node: Option<Box<str>>,
 }
 
@@ -35,19 +50,39 @@ impl<'de> Deserialize<'de> for WatchedWorkplan {
         let json = Box::<RawValue>::deserialize(deserializer)?;
         let Fields {
             mut metadata,
+            spec,
             status,
         } = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
         metadata.managed_fields = None;
         metadata.annotations = None;
-        let Status { phase, node } = status.unwrap_or_default();
+        let Status {
+            phase,
+            reason,
+            node,
+        } = status.unwrap_or_default();
         let phase = phase.as_deref().and_then(named_phase);
         let is_new = phase.is_none_or(|phase| phase == Phase::Pending);
         Ok(Self {
             metadata,
             phase,
             node,
+            admission: Recorded::of(phase, reason.as_deref()),
+            pods: spec.unwrap_or_default().pods(),
             json: is_new.then(|| Box::<str>::from(json)),
         })
+    }
+}
+
+impl Spec {
+    fn pods(self) -> usize {
+        let tasks = self.tasks.map_or(1, |tasks| tasks.len());
+        let order = self
+            .order
+            .map(|order| serde_json::from_str::<Order>(order.get()));
+        match order {
+            None | Some(Ok(Order::Linear)) => 1,
+            Some(_) => tasks,
+        }
     }
 }
 
@@ -84,5 +119,16 @@ mod tests {
         };
         assert_eq!((workplan.name_any().as_str(), workplan.phase), ("a", phase));
         assert_eq!(workplan.json.as_deref(), is_new.then_some(&*object));
+    }
+
+    #[rstest]
+    #[case::linear(r#"{"tasks": [{}, {}]}"#, 1)]
+    #[case::graph(r#"{"order": "Graph", "tasks": [{}, {}]}"#, 2)]
+    #[case::of_a_later_version(r#"{"order": "Tree", "tasks": [{}, {}, {}]}"#, 3)]
+    #[case::without_tasks("{}", 1)]
+    fn order_bounds_the_pods(#[case] spec: &str, #[case] pods: usize) {
+        let object = format!(r#"{{"metadata": {{"name": "a"}}, "spec": {spec}}}"#);
+        let workplan: WatchedWorkplan = serde_json::from_str(&object).unwrap();
+        assert_eq!(workplan.pods, pods);
     }
 }

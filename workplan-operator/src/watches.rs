@@ -16,11 +16,13 @@ use kubeci_api::names::{SWEEP_LABEL, WORKPLAN_LABEL};
 use kubeci_controller::{Context, ReadinessCondition, Watch};
 use serde::de::DeserializeOwned;
 
+use crate::admission::Caps;
 use crate::observed::is_ready;
 use crate::pod_index::{PodIndex, workplan_of};
 use crate::queue::Queue;
 use crate::watch_pump::{Change, pump, valid};
 use crate::watched_workplan::WatchedWorkplan;
+use crate::workplan_admission::WorkplanAdmission;
 use crate::workplan_cache::WorkplanCache;
 use crate::workplan_index::{IndexedWorkplan, WorkplanIndex};
 use crate::workplan_key::WorkplanKey;
@@ -35,6 +37,7 @@ pub struct Watches {
     pub nodes: Store<Node>,
     pub limit_ranges: Store<LimitRange>,
     pub workplan_queue: Arc<Queue<WorkplanKey>>,
+    pub admission: Arc<WorkplanAdmission>,
     pub node_queue: Arc<Queue<String>>,
     listed: Vec<ReadinessCondition>,
 }
@@ -45,6 +48,7 @@ impl Watches {
         context: &Context,
         workplan_queue: Queue<WorkplanKey>,
         node_queue: Queue<String>,
+        caps: Caps,
     ) -> Self {
         let [workplans, pods, sweep_pods, nodes, limit_ranges] = [
             "workplans listed",
@@ -57,14 +61,21 @@ impl Watches {
         let (sweep_pod_store, sweep_pod_writer) = store();
         let (node_store, node_writer) = store();
         let (limit_range_store, limit_range_writer) = store();
+        let (workplan_index, workplan_queue) = (Arc::default(), Arc::new(workplan_queue));
+        let admission = WorkplanAdmission::new(
+            caps,
+            Arc::clone(&workplan_index),
+            Arc::clone(&workplan_queue),
+        );
         let watches = Self {
-            workplans: Arc::default(),
+            workplans: workplan_index,
+            admission: Arc::new(admission),
             cache: Arc::new(WorkplanCache::new(context.client.clone())),
             pods: Arc::default(),
             sweep_pods: sweep_pod_store,
             nodes: node_store,
             limit_ranges: limit_range_store,
-            workplan_queue: Arc::new(workplan_queue),
+            workplan_queue,
             node_queue: Arc::new(node_queue),
             listed: [&workplans, &pods, &sweep_pods, &nodes, &limit_ranges]
                 .map(Clone::clone)
@@ -90,8 +101,16 @@ impl Watches {
         let config = watcher::Config::default();
         let events = Watch::new(api, config, "workplans", &context.metrics);
         let (workplans, cache) = (Arc::clone(&self.workplans), Arc::clone(&self.cache));
+        let admission = Arc::clone(&self.admission);
         let apply = move |event: &Event<WatchedWorkplan>| {
             workplans.apply(event);
+            match event {
+                Event::Apply(workplan) | Event::Delete(workplan) => {
+                    admission.observe(&WorkplanKey::of(workplan));
+                }
+                Event::InitDone => admission.observe_all(),
+                Event::Init | Event::InitApply(_) => {}
+            }
             if let Event::Apply(workplan) = event
                 && let Some(json) = &workplan.json
                 && workplans.is_unread(&WorkplanKey::of(workplan))
@@ -107,7 +126,13 @@ impl Watches {
         let config = watcher::Config::default().labels(WORKPLAN_LABEL);
         let events = watch::<Pod>(context, Api::all(context.client.clone()), config);
         let (pods, notify) = (Arc::clone(&self.pods), self.on_pod());
-        let apply = move |event: &_| pods.apply(event);
+        let admission = Arc::clone(&self.admission);
+        let apply = move |event: &_| {
+            pods.apply(event);
+            if let Event::Apply(pod) = event {
+                admission.observe_pod(pod);
+            }
+        };
         let task = pump(events, listed, valid, trim_pod, apply, notify);
         context.tasks.spawn("the watch of pods", task);
     }

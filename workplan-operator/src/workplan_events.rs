@@ -5,16 +5,18 @@ use kube::Resource;
 use kubeci_api::{Phase, Workplan, WorkplanStatus};
 use kubeci_controller::{EventRecorder, Warning};
 
+use crate::admission::QUEUED;
 use crate::decision::RELAYED;
 
 /// Reasons to wait that usually end without intervention.
-const TRANSIENT: [&str; 7] = [
+const TRANSIENT: [&str; 8] = [
     "Deleting",
     "NodeNotReady",
     "NotScheduled",
     "PodNameInUse",
     "PodNotTaken",
     "PodStarting",
+    QUEUED,
     "Unschedulable",
 ];
 

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
-use kubeci_api::names::WORKSPACE_FINALIZER;
+use kubeci_api::names::{SEQUENCE_LABEL, WORKSPACE_FINALIZER};
 use kubeci_api::{Phase, Workplan};
 
+use crate::admission::Recorded;
 use crate::watched_workplan::WatchedWorkplan;
 use crate::workplan_key::WorkplanKey;
 
@@ -20,6 +22,14 @@ pub struct IndexedWorkplan {
     pub has_finalizer: bool,
     pub phase: Option<Phase>,
     pub node: Option<Box<str>>,
+    pub created: Timestamp,
+    /// The number among the Workplans of its Workflow.
+    pub sequence: i64,
+    pub deleting: bool,
+    /// What its status states about its admission.
+    pub admission: Recorded,
+    /// The most pods that its tasks may need at a time.
+    pub pods: usize,
     /// Whether a reconcile has read it. This operator may have written it since.
     pub was_read: bool,
 }
@@ -27,7 +37,11 @@ pub struct IndexedWorkplan {
 impl IndexedWorkplan {
     /// Whether it has ended and is cleaned up.
     pub fn is_done(&self) -> bool {
-        !self.has_finalizer && self.phase.is_some_and(Phase::is_final)
+        !self.has_finalizer && self.has_ended()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.phase.is_some_and(Phase::is_final)
     }
 }
 
@@ -122,6 +136,8 @@ impl WorkplanIndex {
             && workplan.meta().uid.as_ref() == Some(&known.uid)
         {
             known.phase = Some(status.and_then(|it| it.phase).unwrap_or_default());
+            let reason = status.and_then(|it| it.reason.as_deref());
+            known.admission = Recorded::of(status.and_then(|it| it.phase), reason);
             known.node = status.and_then(|it| it.node.as_deref()).map(Into::into);
             known.was_read = true;
         }
@@ -151,11 +167,18 @@ impl All {
             workplan.uid().unwrap_or_default(),
         );
         let finalizers = workplan.finalizers().iter();
+        let created = workplan.meta().creation_timestamp.as_ref();
+        let sequence = workplan.labels().get(SEQUENCE_LABEL);
         let mut known = IndexedWorkplan {
             version: workplan.resource_version().unwrap_or_default(),
             has_finalizer: finalizers.into_iter().any(|it| it == WORKSPACE_FINALIZER),
             phase: workplan.phase,
             node: workplan.node.clone(),
+            created: created.map_or(Timestamp::MAX, |created| created.0),
+            sequence: sequence.and_then(|it| it.parse().ok()).unwrap_or_default(),
+            deleting: workplan.meta().deletion_timestamp.is_some(),
+            admission: workplan.admission,
+            pods: workplan.pods,
             was_read: false,
             uid,
         };

@@ -32,7 +32,9 @@ pub use conditions::{is_condition, set_condition};
 pub use observation::{
     HandOver, Lost, Observation, Place, PlanObservation, Run, Standby, Start, TaskObservation,
 };
-pub use status::{Derivation, Executor, SUCCEEDED, deleting_status, derive_status, invalid_status};
+pub use status::{
+    Derivation, Executor, SUCCEEDED, deleting_status, derive_status, invalid_status, queued_status,
+};
 pub use step::{Attempt, Pending, State, Step};
 pub use steps::Steps;
 pub use waiting::{PATIENCE, Severity, Waiting, WaitingCause};

@@ -103,6 +103,20 @@ pub fn invalid_status(
     status
 }
 
+/// The status of a plan that may not start yet.
+#[must_use]
+pub fn queued_status(
+    mut status: WorkplanStatus,
+    cause: &Cause,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> WorkplanStatus {
+    status.phase = Some(Phase::Pending);
+    status.observed_generation = generation;
+    write_cause(&mut status, "Unknown", cause, now);
+    status
+}
+
 /// The status of a plan that had not ended when its Workplan was deleted.
 pub fn deleting_status(
     status: &mut WorkplanStatus,

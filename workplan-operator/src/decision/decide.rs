@@ -1,9 +1,10 @@
 use kube::Resource;
 use kubeci_api::{Phase, Workplan, WorkplanStatus};
-use kubeci_engine::{Cause, invalid_status};
+use kubeci_engine::{Cause, invalid_status, queued_status};
 
 use super::action::Decision;
 use super::{cleanup, fit, other_containers, running};
+use crate::admission::{Admission, Place, QUEUED};
 use crate::observed::ObservedState;
 use crate::plan;
 
@@ -30,7 +31,12 @@ pub fn decide(workplan: &Workplan, state: &ObservedState) -> Decision {
         let mut decision = match &plan {
             Ok(plan) => match fit::refusal(workplan) {
                 Some(too_large) => invalid("TooLarge", too_large.to_string()),
-                None => running::decide(workplan, plan, status, state),
+                None => match state.admission {
+                    Admission::Admitted { pods } => {
+                        running::decide(workplan, plan, status, state, pods)
+                    }
+                    Admission::Queued(place) => queued(workplan, status, place, state),
+                },
             },
             Err(error) => invalid("InvalidPlan", error.to_string()),
         };
@@ -43,6 +49,21 @@ pub fn decide(workplan: &Workplan, state: &ObservedState) -> Decision {
     };
     other_containers::end_pods(tasks, &mut decision, state);
     decision
+}
+
+/// The decision about a Workplan that waits for its admission: it starts nothing.
+fn queued(
+    workplan: &Workplan,
+    status: WorkplanStatus,
+    place: Option<Place>,
+    state: &ObservedState,
+) -> Decision {
+    let Some(place) = place else {
+        return Decision::wait(status);
+    };
+    let cause = Cause::new(QUEUED, place.message());
+    let generation = workplan.meta().generation;
+    Decision::wait(queued_status(status, &cause, generation, state.now))
 }
 
 fn invalid(

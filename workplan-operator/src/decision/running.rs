@@ -1,5 +1,7 @@
 //! A plan that runs: the update of its steps, and its next pods.
 
+use std::collections::BTreeSet;
+
 use kube::{Resource, ResourceExt};
 use kubeci_api::{StepStatus, Workplan, WorkplanStatus};
 use kubeci_engine::{Derivation, Executor, Place, Steps, derive_status};
@@ -18,6 +20,7 @@ pub fn decide(
     plan: &Plan,
     prior: WorkplanStatus,
     state: &ObservedState,
+    pods_max: usize,
 ) -> Decision {
     let node = assigned_node(workplan, &state.pods);
     let mut steps = Steps::read(plan, &prior.steps);
@@ -30,7 +33,7 @@ pub fn decide(
     actions.extend(deleted_pods(plan, &steps.status(), state));
     let mut refusals = state.refusals.values();
     if refusals.all(|refusal| refusal.verdict != Verdict::Over) {
-        actions.extend(start(workplan, &steps, state, node));
+        actions.extend(start(workplan, &steps, state, node, pods_max));
     }
     let mut status = derive_status(
         prior,
@@ -107,12 +110,14 @@ fn start(
     steps: &Steps,
     state: &ObservedState,
     node: Option<&str>,
+    pods_max: usize,
 ) -> Vec<Action> {
     let mut ready = steps.ready_tasks(|task| state.pods.contains_key(&task));
     if node.is_none() {
         ready.truncate(usize::from(!awaits_node(steps, state)));
     }
     ready.retain(|task| !state.refusals.contains_key(task));
+    ready.truncate(pods_max.saturating_sub(open_pods(steps, state)));
     if ready.is_empty() {
         Vec::new()
     } else if has_finalizer(workplan) || !holds_folder(workplan) {
@@ -120,6 +125,20 @@ fn start(
     } else {
         vec![Action::AddFinalizer]
     }
+}
+
+/// The number of open tasks that have a pod, or whose pod the API server refuses for now.
+fn open_pods(steps: &Steps, state: &ObservedState) -> usize {
+    let pods = state.pods.iter();
+    let own = pods.filter(|(_, pod)| pod.owner == Owner::Workplan);
+    let tasks: BTreeSet<&usize> = own
+        .map(|(task, _)| task)
+        .chain(state.refusals.keys())
+        .collect();
+    tasks
+        .into_iter()
+        .filter(|task| steps.is_open(**task))
+        .count()
 }
 
 /// Whether a pod of an open task is still to be placed.

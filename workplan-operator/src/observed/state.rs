@@ -6,6 +6,7 @@ use kubeci_compiler::Limits;
 
 use super::pod::{ObservedPod, Owner};
 use super::warnings::PodWarning;
+use crate::admission::Admission;
 use crate::refusal::Refusal;
 
 /// All that is observed of a Workplan beside itself.
@@ -23,6 +24,8 @@ pub struct ObservedState {
     /// The node that [`assigned_node`](super::assigned_node) names.
     pub node: NodeState,
     pub sweep: SweepState,
+    /// Whether the caps of the operator allow it to run.
+    pub admission: Admission,
     /// The defaults and limits of the namespace for containers.
     pub limits: Limits,
     /// How long after its last step a pod is left to containers that are no steps.

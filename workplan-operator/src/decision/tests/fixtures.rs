@@ -18,6 +18,7 @@ pub fn observed(pods: impl IntoIterator<Item = (usize, ObservedPod)>) -> Observe
         warnings: BTreeMap::new(),
         node: NodeState::Ready,
         sweep: SweepState::NotAsked,
+        admission: Admission::UNLIMITED,
         limits: Limits::NONE,
         sidecar_grace: jiff::SignedDuration::from_secs(30),
         now: now(),

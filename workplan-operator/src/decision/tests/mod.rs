@@ -6,6 +6,7 @@ mod fixtures;
 mod other_containers;
 mod outputs;
 mod preparation;
+mod queued;
 mod relay;
 mod running;
 mod simulation;
@@ -20,6 +21,7 @@ use kubeci_compiler::Limits;
 
 use super::workplan::has_finalizer;
 use super::{Action, Decision, decide, holds_folder};
+use crate::admission::Admission;
 use crate::observed::{
     Certainty, ContainerState, NodeState, ObservedPod, ObservedState, Owner, PodPhase, PodWarning,
     SweepState, assigned_node,

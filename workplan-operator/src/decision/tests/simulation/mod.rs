@@ -61,6 +61,7 @@ impl Simulation {
             quota_is_full: which.is_multiple_of(2),
             node_is_not_ready: which.is_multiple_of(3),
             writes_are_delayed: which.is_multiple_of(5),
+            cap_is_reached: which.is_multiple_of(4),
         };
     }
 

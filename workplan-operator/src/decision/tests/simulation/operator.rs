@@ -6,6 +6,7 @@ use kube::{Resource, ResourceExt};
 use kubeci_api::StepPhase;
 
 use super::*;
+use crate::admission::{Caps, Place, Recorded};
 use crate::refusal::{Refusal, Verdict};
 
 /// The operator. A restart loses all that it remembers.
@@ -28,12 +29,15 @@ impl Operator {
 
 /// What makes the plan slower, but does not change its result.
 #[derive(Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools)] // each alone or with others
 pub struct Obstacles {
     /// A quota refuses new pods.
     pub quota_is_full: bool,
     pub node_is_not_ready: bool,
     /// Status writes are delayed if nothing depends on them.
     pub writes_are_delayed: bool,
+    /// Other Workplans have reached the caps.
+    pub cap_is_reached: bool,
 }
 
 impl Simulation {
@@ -54,6 +58,7 @@ impl Simulation {
                 NodeState::Ready
             },
             sweep: self.operator.sweep.clone(),
+            admission: self.admission(),
             limits: Limits::NONE,
             sidecar_grace: jiff::SignedDuration::from_secs(30),
             now: self.now,
@@ -99,6 +104,24 @@ impl Simulation {
             }
             left -= 1;
             self.act(action, &decision.status, &state);
+        }
+    }
+
+    /// A Workplan that was admitted does not wait again. Every second plan may have one pod at a time.
+    fn admission(&self) -> Admission {
+        let status = self.known().status.unwrap_or_default();
+        let recorded = Recorded::of(status.phase, status.reason.as_deref());
+        let was_admitted = recorded == Recorded::Admitted || !self.cluster.pods().is_empty();
+        if self.obstacles.cap_is_reached && !was_admitted {
+            return Admission::Queued(Some(Place {
+                number: 2,
+                count: 3,
+                caps: Caps::default(),
+            }));
+        }
+        let is_narrow = self.workplan.spec.tasks.len().is_multiple_of(2);
+        Admission::Admitted {
+            pods: if is_narrow { 1 } else { usize::MAX },
         }
     }
 
