@@ -104,6 +104,10 @@ struct Args {
         hide_default_value = true
     )]
     max_pods: usize,
+    /// How long a Workplan without spec.pendingTimeout may wait for the start of its first step, from its creation.
+    /// It then fails.
+    #[arg(long, env = "KUBECI_PENDING_TIMEOUT", default_value = "1h", value_name = "DURATION", value_parser = duration)]
+    pending_timeout: SignedDuration,
 
     #[command(flatten)]
     controller: ControllerArgs,
@@ -151,6 +155,7 @@ fn main() -> ExitCode {
                     workplans: NonZeroUsize::new(args.max_running_workplans),
                     pods: NonZeroUsize::new(args.max_pods),
                 },
+                pending_timeout: args.pending_timeout,
             };
             operate(args.controller, settings)
         }

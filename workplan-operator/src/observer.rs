@@ -38,6 +38,7 @@ pub struct Observer {
     pub states: Arc<WorkplanStates>,
     pub sidecar_grace: SignedDuration,
     pub admission: Arc<WorkplanAdmission>,
+    pub pending_timeout: SignedDuration,
 }
 
 impl Observer {
@@ -61,6 +62,7 @@ impl Observer {
             admission: self.admission.admission(&WorkplanKey::of(workplan), &uid),
             limits: self.limits(workplan),
             sidecar_grace: self.sidecar_grace,
+            pending_timeout: self.pending_timeout,
             now,
             pods,
         })

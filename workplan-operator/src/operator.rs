@@ -47,6 +47,8 @@ pub struct Settings {
     pub sidecar_grace: SignedDuration,
     /// The most Workplans and pods that run at a time.
     pub caps: Caps,
+    /// How long a plan without `pendingTimeout` may wait for the start of its first step.
+    pub pending_timeout: SignedDuration,
 }
 
 /// Runs Workplans until the process stops. The next leader continues what is unfinished then.
@@ -123,6 +125,7 @@ impl Parts {
                 states: Arc::clone(&states),
                 sidecar_grace: settings.sidecar_grace,
                 admission: Arc::clone(&watches.admission),
+                pending_timeout: settings.pending_timeout,
             },
             pod_creator: PodCreator {
                 metrics: self.metrics.clone(),

@@ -17,7 +17,7 @@ pub struct InvalidPlan {
 ///
 /// # Errors
 /// When there are too many steps, a name is reserved or not unique, an edge is wrong, steps or tasks wait for each
-/// other, or a step has no command that the step runner can start.
+/// other, a step has no command that the step runner can start, or a step with a timeout shares its pod.
 pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     let written = Written(&spec.tasks);
     written.refuse_too_many()?;
@@ -25,6 +25,7 @@ pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     written.refuse_reserved_names()?;
     written.refuse_reserved_variables()?;
     written.refuse_missing_commands(&plan)?;
+    written.refuse_shared_timeouts(&plan)?;
     Ok(plan)
 }
 
@@ -84,6 +85,19 @@ impl<'a> Written<'a> {
             .position(|(step, planned)| plan.is_relay(planned.task) && step.commands.is_empty());
         match missing {
             Some(at) => Err(self.at(at, "commands", NO_COMMANDS.into())),
+            None => Ok(()),
+        }
+    }
+
+    /// Outside a relay, a step is stopped at its time limit with its pod.
+    fn refuse_shared_timeouts(&self, plan: &Plan) -> Result<(), InvalidPlan> {
+        let shares = |task: usize| !plan.is_relay(task) && self.0[task].parallel_steps.len() > 1;
+        let mut steps = self.steps().zip(&plan.steps);
+        let shared = steps.position(|(step, planned)| {
+            step.timeout.is_some() && !planned.serial && shares(planned.task)
+        });
+        match shared {
+            Some(at) => Err(self.at(at, "timeout", SHARED_TIMEOUT.into())),
             None => Ok(()),
         }
     }
@@ -191,6 +205,8 @@ fn task_cycle(cycle: &[usize]) -> InvalidPlan {
 }
 
 const SERIAL_IN_RELAY: &str = "with order: Relay all steps must be in ParallelSteps; move the step there and set its dependency";
+const SHARED_TIMEOUT: &str = "at the timeout the pod of the step is stopped, with the other parallel steps of its task; \
+                              move the step to its own task, or set spec.order: Relay";
 const NO_COMMANDS: &str = "with order: Relay a step that shares its task with other steps needs commands, because the entrypoint of \
                            the image is not known; set commands, or move the step to its own task";
 
@@ -281,6 +297,22 @@ mod tests {
         two.tasks[0].parallel_steps[1].commands.clear();
         let error = validate(&two).unwrap_err();
         assert_eq!(error.path, "spec.tasks[0].ParallelSteps[1].commands");
+    }
+
+    #[rstest]
+    #[case::sibling(spec(Order::Linear, &["a | b c"]), false)]
+    #[case::alone(spec(Order::Linear, &["a | c", "| b d"]), true)]
+    #[case::serial(spec(Order::Graph, &["a c | b d"]), true)]
+    #[case::relay(relay(&["| a b c"]), true)]
+    fn timeout_needs_a_pod_without_siblings(#[case] mut spec: WorkplanSpec, #[case] valid: bool) {
+        let steps = spec.tasks.iter_mut();
+        let mut steps =
+            steps.flat_map(|it| it.serial_steps.iter_mut().chain(&mut it.parallel_steps));
+        let step = steps.find(|it| it.name == "c").unwrap();
+        step.timeout = Some(std::time::Duration::from_secs(1).into());
+        let paths = validate(&spec).map_err(|error| error.path);
+        let expected = "spec.tasks[0].ParallelSteps[1].timeout".to_owned();
+        assert_eq!(paths.err(), (!valid).then_some(expected));
     }
 
     #[test]

@@ -169,6 +169,10 @@ impl Reconciler {
                 Some(pod) => run.requests.delete_pod(pod).await,
                 None => Ok(()),
             },
+            Action::StopPod(task) => match run.observed.pods.get(&task) {
+                Some(pod) => run.requests.stop_pod(pod).await,
+                None => Ok(()),
+            },
             Action::Sweep => {
                 if let Some(node) = assigned_node(&run.workplan, &run.observed.pods) {
                     self.sweeps.request(node, Folder::of(&run.workplan));

@@ -148,6 +148,7 @@ impl Case {
                     states: Arc::clone(&states),
                     sidecar_grace: SignedDuration::from_secs(30),
                     admission: Arc::new(admission),
+                    pending_timeout: SignedDuration::from_hours(1),
                 },
                 pod_creator: PodCreator {
                     metrics: Metrics::new(shared, workplans),

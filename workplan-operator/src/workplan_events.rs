@@ -9,7 +9,8 @@ use crate::admission::QUEUED;
 use crate::decision::RELAYED;
 
 /// Reasons to wait that usually end without intervention.
-const TRANSIENT: [&str; 8] = [
+const TRANSIENT: [&str; 10] = [
+    "Cancelled",
     "Deleting",
     "NodeNotReady",
     "NotScheduled",
@@ -17,6 +18,7 @@ const TRANSIENT: [&str; 8] = [
     "PodNotTaken",
     "PodStarting",
     QUEUED,
+    "Suspended",
     "Unschedulable",
 ];
 
@@ -52,8 +54,8 @@ fn new_problems<'a>(
         condition.status == "Unknown"
             && after.reason.as_ref() == Some(&condition.reason)
             && !TRANSIENT.contains(&condition.reason.as_str())
-            // The Workplan continues; the failure is published when it has ended.
-            && condition.reason != "StepFailed"
+            // The failure is published when the Workplan has ended.
+            && !["StepFailed", "Timeout", "PendingTimeout"].contains(&condition.reason.as_str())
     };
     let is_new = |condition: &Condition| {
         let mut known = before.conditions.iter();
@@ -65,6 +67,7 @@ fn new_problems<'a>(
         .filter(move |condition| match condition.type_.as_str() {
             // The steps of a plan without a relay run, each in its own pod.
             RELAYED => false,
+            "Suspended" => false,
             "Succeeded" => failed || (waits(condition) && is_new(condition)),
             _ => condition.status == "False" && is_new(condition),
         })

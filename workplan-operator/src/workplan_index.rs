@@ -144,7 +144,7 @@ impl WorkplanIndex {
     }
 
     /// The number of Workplans in each phase.
-    pub fn by_phase(&self) -> [(Phase, i64); 4] {
+    pub fn by_phase(&self) -> [(Phase, i64); Phase::ALL.len()] {
         let mut counts = Phase::ALL.map(|phase| (phase, 0));
         for known in self.lock().known.values() {
             let phase = known.phase.unwrap_or_default();
@@ -239,7 +239,7 @@ mod tests {
         };
         assert_eq!(["a", "b", "c"].map(done), [true, false, false]);
         let counts = workplans.by_phase().map(|(_, count)| count);
-        assert_eq!(counts, [1, 0, 1, 1]);
+        assert_eq!(counts, [1, 0, 1, 1, 0]);
     }
 
     #[test]

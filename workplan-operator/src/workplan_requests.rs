@@ -13,7 +13,7 @@ use kubeci_controller::api_error::{self, message};
 use kubeci_controller::request_metadata;
 use serde_json::{Value, json};
 
-use crate::observed::ObservedPod;
+use crate::observed::{ObservedPod, STOPPED_SECONDS};
 use crate::pod_builder;
 use crate::refusal::{Refusal, blames_pod_level, exceeds_quota};
 use crate::status_change::StatusChange;
@@ -172,6 +172,21 @@ impl WorkplanRequests {
         match self.pods.delete(&pod.name, &params).await {
             Err(error) if !api_error::is_gone(&error) => {
                 Err(RequestError::of("deleting a pod")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops the containers of a pod. The kubelet sends SIGTERM and, after the grace period, SIGKILL.
+    pub async fn stop_pod(&self, pod: &ObservedPod) -> Result<(), RequestError> {
+        let patch = json!({
+            "metadata": {"uid": pod.uid},
+            "spec": {"activeDeadlineSeconds": STOPPED_SECONDS},
+        });
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        match self.pods.patch_metadata(&pod.name, &params, &patch).await {
+            Err(error) if !api_error::is_gone(&error) => {
+                Err(RequestError::of("stopping a pod")(error))
             }
             _ => Ok(()),
         }

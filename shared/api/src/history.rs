@@ -13,7 +13,7 @@ pub struct History {
     #[schemars(range(min = 0))]
     pub succeeded: Option<i32>,
 
-    /// The number of failed Workplans to keep. The Workplans that ended last are kept; 0 keeps none.
+    /// The number of failed and cancelled Workplans to keep. The Workplans that ended last are kept; 0 keeps none.
     /// Default: the operator's `--history-failed`, which is 100 unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -35,7 +35,7 @@ pub struct HistoryStatus {
     #[serde(default)]
     pub succeeded: i64,
 
-    /// The number of deleted Workplans that had failed.
+    /// The number of deleted Workplans that had failed or were cancelled.
     #[serde(default)]
     pub failed: i64,
 

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::list_by_type;
+use crate::schema::{duration, list_by_type};
 use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, WorkspaceKind};
 
 /// The steps to run, and the triggers that run them.
@@ -54,6 +55,25 @@ pub struct WorkflowSpec {
     /// emptyDir volume; all steps must fit into one pod, which most Workflows do with `execution: Relay`.
     #[serde(default, skip_serializing_if = "WorkspaceKind::is_host_path")]
     pub workspace: WorkspaceKind,
+
+    /// How long a Workplan may run, such as `10m` or `1h30m`, from the start of its first step. After that the
+    /// steps that run are stopped, the others are skipped, and the Workplan fails with the reason `Timeout`.
+    /// Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub timeout: Option<Duration>,
+
+    /// How long a Workplan may wait for the start of its first step, from its creation. After that it fails
+    /// with the reason `PendingTimeout`. Default: the workplan operator's `--pending-timeout`, which is `1h`
+    /// unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub pending_timeout: Option<Duration>,
+
+    /// Whether the first failure of a step ends the Workplan: the steps that run are stopped, the others are
+    /// skipped. Default: steps that do not depend on the failed step run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fail_fast: bool,
 
     /// How many ended Workplans are kept, and for how long. Default: the operator's `--history-*` flags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +134,8 @@ pub struct WorkflowStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<i64>,
 
-    /// The number of its Workplans that have failed, with those that were deleted because of `spec.history`.
+    /// The number of its Workplans that have failed or were cancelled, with those that were deleted because of
+    /// `spec.history`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<i64>,
 

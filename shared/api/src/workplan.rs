@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{list_by_type, without_item_rules};
+use crate::schema::{duration, list_by_type, without_item_rules};
 use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
 
 /// The tasks to run. Each task becomes one pod.
@@ -39,6 +40,8 @@ use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
         .message("an emptyDir belongs to one pod; put all steps into one task, or use workspace: hostPath"),
     validation = Rule::new("!has(self.order) || self.order != 'Relay' || self.tasks.all(t, !has(t.SerialSteps) || t.SerialSteps.size() == 0)")
         .message("with order: Relay all steps are in ParallelSteps; move the steps of SerialSteps there and set their dependency"),
+    validation = Rule::new("!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)")
+        .message("a cancelled Workplan cannot be continued; create another Workplan"),
 )]
 pub struct WorkplanSpec {
     /// The tasks, in order. They have at most 500 steps together.
@@ -59,6 +62,33 @@ pub struct WorkplanSpec {
     /// The event that fired the Workplan. Not set for a Workplan that a user wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggeredBy>,
+
+    /// How long the Workplan may run, such as `10m` or `1h30m`, from the start of its first step. After that
+    /// the steps that run are stopped, the others are skipped, and the Workplan fails with the reason
+    /// `Timeout`. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub timeout: Option<Duration>,
+
+    /// How long the Workplan may wait for the start of its first step, from its creation. After that it fails
+    /// with the reason `PendingTimeout`. Default: the operator's `--pending-timeout`, which is `1h` unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "duration")]
+    pub pending_timeout: Option<Duration>,
+
+    /// Whether the first failure of a step ends the Workplan: the steps that run are stopped, the others are
+    /// skipped. Default: steps that do not depend on the failed step run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fail_fast: bool,
+
+    /// `true` cancels the Workplan: the steps that run are stopped, the others are skipped, and the phase
+    /// becomes `cancelled`. It cannot be set back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancel: bool,
+
+    /// `true` suspends the Workplan: no pod is created. Pods that run continue. Time limits continue to count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
 
     /// Settings of every pod.
     #[serde(flatten)]
@@ -117,7 +147,7 @@ impl Order {
 }
 
 /// The phase of the Workplan. `pending`: no step has started. `running`: a step has started. `completed`: every
-/// step has completed. `failed`: a step failed, or the plan cannot run.
+/// step has completed. `failed`: a step failed, or the plan cannot run. `cancelled`: `spec.cancel` ended it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
@@ -130,16 +160,24 @@ pub enum Phase {
     Completed,
     /// A step failed, or the plan cannot run.
     Failed,
+    /// `spec.cancel` ended it before all steps had ended.
+    Cancelled,
 }
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Running, Self::Completed, Self::Failed];
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// Whether the Workplan has ended.
     #[must_use]
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed)
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
     /// The phase as it is written in a status.
@@ -150,6 +188,7 @@ impl Phase {
             Self::Running => "running",
             Self::Completed => "completed",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -167,7 +206,7 @@ pub enum StepPhase {
     Completed,
     /// The step ended with another exit code, or could not run.
     Failed,
-    /// The step does not run, because a step that it depends on did not complete.
+    /// The step does not run, because a step that it depends on did not complete, or the Workplan was ended.
     Skipped,
 }
 
@@ -233,9 +272,9 @@ pub struct WorkplanStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub steps: Vec<StepStatus>,
 
-    /// `Succeeded`: the Workplan has completed. `WorkspaceCleaned`: no folder is left on the node. `Relayed`:
-    /// how many steps of an `order: Relay` Workplan share pods. `PodsEnded`: whether containers that are not
-    /// steps keep pods running. The message says what to do.
+    /// `Succeeded`: the Workplan has completed. `Suspended`: `spec.suspend` is true. `WorkspaceCleaned`: no
+    /// folder is left on the node. `Relayed`: how many steps of an `order: Relay` Workplan share pods.
+    /// `PodsEnded`: whether containers that are not steps keep pods running. The message says what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "list_by_type::<Vec<Condition>>")]
     pub conditions: Vec<Condition>,
@@ -253,8 +292,8 @@ pub struct StepStatus {
     pub name: String,
 
     /// `pending`: the step has not started. `running`: it runs. `completed`: it ended with exit code 0.
-    /// `failed`: it ended with another exit code, or could not run. `skipped`: it does not run, because a
-    /// step that it depends on did not complete.
+    /// `failed`: it ended with another exit code, was stopped, or could not run. `skipped`: it does not run,
+    /// because a step that it depends on did not complete, or the Workplan was ended.
     pub phase: StepPhase,
 
     /// The name of the step's pod.
@@ -273,12 +312,16 @@ pub struct StepStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<MicroTime>,
 
+    /// Since when the operator stops the step. `reason` and `message` say why. Not set after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping_since: Option<MicroTime>,
+
     /// The exit code of the container. Not set if the container did not run to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
 
     /// The reason of a failure or of a wait, one CamelCase word: `Error` (the exit code is not 0), `OOMKilled`,
-    /// `ImagePullBackOff`.
+    /// `Timeout`, `Stopped`, `ImagePullBackOff`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 

@@ -42,7 +42,7 @@ pub use requests::Requests;
 pub use settings::Settings;
 pub use shared_volumes::{SharedVolume, shared_volumes};
 pub use size::{MESSAGE_BYTES, STORED_MAX, TooLarge, output_bytes, stored_bytes, too_large};
-pub use workplan::{head, workplan};
+pub use workplan::{head, workplan, workplan_spec};
 
 /// What runs: each task is one pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +114,8 @@ pub fn compile_workflow(
 }
 
 fn pods_plan(graph: &Graph, steps: &[Step]) -> Plan {
-    let pods = partition::pods(graph, |step| steps[step].isolate);
+    let is_timed = |step: usize| steps[step].timeout.is_some();
+    let pods = partition::pods(graph, |step| steps[step].isolate, is_timed);
     Plan {
         order: order::order(graph, &pods),
         tasks: pods.iter().map(|pod| pod.task(steps)).collect(),

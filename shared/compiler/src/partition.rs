@@ -2,16 +2,20 @@
 //!
 //! An exact pod is a chain, each of whose steps depends on the one before it alone, and then parallel
 //! steps, which all depend on the chain's last step alone or, without a chain, on the same steps. A step
-//! *follows* another if that is its only parent (of the reduced graph), and neither is isolated.
+//! *follows* another if that is its only parent (of the reduced graph), and neither is isolated. A *timed* step
+//! has a time limit, at which its whole pod is stopped: it is the only one of its pod's parallel steps. In a chain
+//! only one step runs at a time.
 //!
 //! Call a step that none follows a *last* step. It cannot be in a chain that goes on, so it is one of its
-//! pod's parallel steps; these have equal parents, so no pod has last steps of two different parents.
-//! Hence no plan has fewer pods than there are sets of last steps with equal parents, and isolated steps.
-//! The plan below has exactly one pod for each of these: it is minimal, and needs no search.
+//! pod's parallel steps; these have equal parents, so no pod has last steps of two different parents, and a timed
+//! one is alone among them. Hence no plan has fewer pods than there are timed last steps, sets of the other last
+//! steps with equal parents, and isolated steps. The plan below has exactly one pod for each of these: it is
+//! minimal, and needs no search.
 //!
 //! It also has the fewest steps that wait for another pod. A pod holds either one follower of a chain's
-//! step, which goes on as the chain, or some, which end it. Ending it with all that are last holds no
-//! fewer; adding one that is not last holds one more, but loses at least one of its own followers.
+//! step, which goes on as the chain, or some, which end it. Ending it with all that are last and not timed, or with
+//! one that is timed, holds no fewer; adding one that is not last holds one more, but loses at least one of its own
+//! followers.
 
 use std::collections::HashMap;
 
@@ -47,11 +51,16 @@ impl Pod {
 }
 
 /// The fewest exact pods, in the topological order of their first steps.
-pub(crate) fn pods(graph: &Graph, isolated: impl Fn(usize) -> bool) -> Vec<Pod> {
+pub(crate) fn pods(
+    graph: &Graph,
+    isolated: impl Fn(usize) -> bool,
+    timed: impl Fn(usize) -> bool,
+) -> Vec<Pod> {
     let followers = followers(graph, &isolated);
     let is_last = |step: usize| followers[step].is_empty();
+    let is_alone = |step: usize| isolated(step) || is_last(step) && timed(step);
     let mut last_siblings: HashMap<&[usize], Vec<usize>> = HashMap::new();
-    for step in (0..followers.len()).filter(|&step| is_last(step) && !isolated(step)) {
+    for step in (0..followers.len()).filter(|&step| is_last(step) && !is_alone(step)) {
         last_siblings
             .entry(&graph.parents[step])
             .or_default()
@@ -63,7 +72,7 @@ pub(crate) fn pods(graph: &Graph, isolated: impl Fn(usize) -> bool) -> Vec<Pod> 
         if placed[step] {
             continue;
         }
-        let pod = if isolated(step) {
+        let pod = if is_alone(step) {
             Pod {
                 chain: Vec::new(),
                 parallel: vec![step],
@@ -75,7 +84,7 @@ pub(crate) fn pods(graph: &Graph, isolated: impl Fn(usize) -> bool) -> Vec<Pod> 
                 parallel: siblings.unwrap_or_default(),
             }
         } else {
-            chain_from(step, &followers)
+            chain_from(step, &followers, &timed)
         };
         pod.steps().for_each(|step| placed[step] = true);
         pods.push(pod);
@@ -96,18 +105,22 @@ fn followers(graph: &Graph, isolated: impl Fn(usize) -> bool) -> Vec<Vec<usize>>
     followers
 }
 
-/// Goes on with the first follower until some followers are last ones, and ends with these.
-fn chain_from(head: usize, followers: &[Vec<usize>]) -> Pod {
+/// Goes on with the first follower until some followers are last ones, and ends with those of them that may share
+/// the pod.
+fn chain_from(head: usize, followers: &[Vec<usize>], timed: impl Fn(usize) -> bool) -> Pod {
     let mut chain = vec![head];
     let mut step = head;
     loop {
         let next = &followers[step];
-        let parallel: Vec<_> = next
-            .iter()
-            .copied()
-            .filter(|&step| followers[step].is_empty())
-            .collect();
-        if !parallel.is_empty() {
+        let last = next.iter().copied();
+        let last: Vec<_> = last.filter(|&step| followers[step].is_empty()).collect();
+        let untimed: Vec<_> = last.iter().copied().filter(|&step| !timed(step)).collect();
+        if let Some(&first) = last.first() {
+            let parallel = if untimed.is_empty() {
+                vec![first]
+            } else {
+                untimed
+            };
             return Pod { chain, parallel };
         }
         step = next[0];

@@ -6,7 +6,9 @@ use kubeci_api::names::{
     HEAD_LABEL, PREVIOUS_HEAD_LABEL, TRIGGER_UID_LABEL, WORKFLOW_LABEL, WORKPLAN_NAME_MAX,
     WORKSPACE_FINALIZER,
 };
-use kubeci_api::{TriggerEvent, TriggeredBy, Workflow, Workplan, WorkplanSpec, WorkspaceKind};
+use kubeci_api::{
+    TriggerEvent, TriggeredBy, Workflow, WorkflowSpec, Workplan, WorkplanSpec, WorkspaceKind,
+};
 use sha2::{Digest, Sha256};
 
 use crate::Plan;
@@ -68,13 +70,7 @@ pub fn workplan(
         ),
         (HEAD_LABEL.to_owned(), head.clone()),
     ]);
-    let spec = WorkplanSpec {
-        tasks: plan.tasks.clone(),
-        order: plan.order,
-        workspace: workflow.spec.workspace,
-        trigger: Some(trigger),
-        pod: workflow.spec.pod.clone(),
-    };
+    let spec = workplan_spec(&workflow.spec, plan.clone(), Some(trigger));
     let mut workplan = Workplan::new(&name(&workflow.name_any(), &head), spec);
     workplan.metadata.namespace = workflow.namespace();
     workplan.metadata.labels = Some(labels);
@@ -88,6 +84,27 @@ pub fn workplan(
         vec![owner]
     });
     workplan
+}
+
+/// The spec of the Workplan that a Workflow's plan becomes.
+#[must_use]
+pub fn workplan_spec(
+    workflow: &WorkflowSpec,
+    plan: Plan,
+    trigger: Option<TriggeredBy>,
+) -> WorkplanSpec {
+    WorkplanSpec {
+        tasks: plan.tasks,
+        order: plan.order,
+        workspace: workflow.workspace,
+        trigger,
+        timeout: workflow.timeout,
+        pending_timeout: workflow.pending_timeout,
+        fail_fast: workflow.fail_fast,
+        cancel: false,
+        suspend: false,
+        pod: workflow.pod.clone(),
+    }
 }
 
 /// The Workflow's name, cut so that the head fits behind it.

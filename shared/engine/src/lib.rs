@@ -8,6 +8,8 @@
 //! - [`Step`] is the state machine of one step, with its attempts. It is read from a status and written to one.
 //! - [`Steps`] are the steps of a plan. [`Steps::settle`] lets them consume observations, by the edges of the plan;
 //!   [`Steps::ready_tasks`] returns the tasks that start next.
+//! - [`Control`] is what may end a plan besides its steps: a cancel, time limits, the first failure. [`Steps::due`]
+//!   returns what ends now, [`Steps::stop`] begins to stop it.
 //! - [`Waiting`] is what keeps a plan waiting, and when to decide again.
 //! - [`derive_status`] derives the Workplan's phase, reason, summary, message and the condition `Succeeded`.
 //!
@@ -18,6 +20,7 @@
 mod cause;
 mod conditions;
 mod earlier_status;
+mod halt;
 mod hand_over;
 mod next;
 mod observation;
@@ -29,6 +32,7 @@ mod waiting;
 
 pub use cause::Cause;
 pub use conditions::{is_condition, set_condition};
+pub use halt::{Control, Due, STOPPED};
 pub use observation::{
     HandOver, Lost, Observation, Place, PlanObservation, Run, Standby, Start, TaskObservation,
 };

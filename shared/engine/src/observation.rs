@@ -95,6 +95,13 @@ pub struct Run {
     pub outputs: BTreeMap<String, String>,
 }
 
+impl Run {
+    /// Whether the step is known to have started.
+    pub(crate) fn has_started(&self) -> bool {
+        matches!(self.start, Start::At(_) | Start::AtTurn { .. })
+    }
+}
+
 /// When a step started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -131,6 +138,8 @@ pub struct TaskObservation {
     pub lost: Option<Lost>,
     /// The steps that the executor starts or skips itself, by the edges of the plan.
     pub held: BTreeSet<usize>,
+    /// Whether the executor may still start steps.
+    pub is_live: bool,
     /// How the steps of a relay task observe the end of each other.
     pub hand_over: Option<HandOver>,
     /// Why the steps are lost that are open though the executor has ended.

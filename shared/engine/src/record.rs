@@ -27,7 +27,12 @@ impl Step {
                 ended: time(status.finished_at.as_ref()),
                 exit_code: status.exit_code,
             },
-            state: state(status.phase, status.reason, status.message),
+            state: state(
+                status.phase,
+                status.reason,
+                status.message,
+                time(status.stopping_since.as_ref()),
+            ),
             outputs: status.outputs,
             name: status.name,
         }
@@ -52,6 +57,10 @@ impl Step {
             container: now.container,
             started_at: now.started_at,
             finished_at: now.finished_at,
+            stopping_since: match self.state {
+                State::Stopping { since, .. } => Some(MicroTime(since)),
+                _ => None,
+            },
             exit_code: now.exit_code,
             reason: now.reason,
             message: now.message,
@@ -62,7 +71,9 @@ impl Step {
 
     fn reason_and_message(&self) -> (Option<String>, Option<String>) {
         match &self.state {
-            State::Pending(Pending::Blocked(cause)) | State::Failed(cause) => in_status(cause),
+            State::Pending(Pending::Blocked(cause))
+            | State::Stopping { cause, .. }
+            | State::Failed(cause) => in_status(cause),
             State::Pending(Pending::Message(message)) | State::Skipped(message) => {
                 (None, Some(message.clone()))
             }
@@ -76,7 +87,12 @@ fn in_status(cause: &Cause) -> (Option<String>, Option<String>) {
     (Some(cause.reason.clone()), message)
 }
 
-fn state(phase: StepPhase, reason: Option<String>, message: Option<String>) -> State {
+fn state(
+    phase: StepPhase,
+    reason: Option<String>,
+    message: Option<String>,
+    stopping_since: Option<Timestamp>,
+) -> State {
     match phase {
         StepPhase::Pending => State::Pending(match (reason, message) {
             (Some(reason), message) => {
@@ -85,7 +101,13 @@ fn state(phase: StepPhase, reason: Option<String>, message: Option<String>) -> S
             (None, Some(message)) => Pending::Message(message),
             (None, None) => Pending::NotStarted,
         }),
-        StepPhase::Running => State::Running,
+        StepPhase::Running => match stopping_since {
+            Some(since) => State::Stopping {
+                cause: cause(reason, message),
+                since,
+            },
+            None => State::Running,
+        },
         StepPhase::Completed => State::Completed,
         StepPhase::Failed => State::Failed(cause(reason, message)),
         StepPhase::Skipped => State::Skipped(message.unwrap_or_default()),
@@ -174,6 +196,10 @@ mod tests {
             "[a-z]{1,9}".prop_map(|message| State::Pending(Pending::Message(message))),
             any_cause().prop_map(|cause| State::Pending(Pending::Blocked(cause))),
             Just(State::Running),
+            (any_cause(), 1..1000_i64).prop_map(|(cause, since)| State::Stopping {
+                cause,
+                since: Timestamp::from_second(since).unwrap(),
+            }),
             Just(State::Completed),
             any_cause().prop_map(State::Failed),
             "[a-z]{0,9}".prop_map(State::Skipped),

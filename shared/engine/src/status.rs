@@ -5,6 +5,7 @@ use kubeci_plan::Plan;
 
 use crate::cause::Cause;
 use crate::conditions::set_condition;
+use crate::halt::{Halt, STOPPED};
 use crate::observation::Place;
 use crate::step::{State, Step};
 use crate::steps::Steps;
@@ -45,8 +46,8 @@ pub struct Derivation<'a> {
 #[must_use]
 pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus {
     let (plan, steps) = (from.steps.plan, from.steps.all());
-    let phase = phase(steps);
-    let was_written = prior.observed_generation.is_some();
+    let phase = phase(from.steps);
+    let was_written = prior.observed_generation.is_some() || from.steps.is_halted();
     if phase == Phase::Pending && from.waiting.is_none() && !from.is_disturbed && !was_written {
         return prior;
     }
@@ -74,7 +75,7 @@ pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus
     }
     let value = match phase {
         Phase::Completed => "True",
-        Phase::Failed => "False",
+        Phase::Failed | Phase::Cancelled => "False",
         Phase::Pending | Phase::Running => "Unknown",
     };
     set_condition(
@@ -157,6 +158,15 @@ impl Explanation {
 }
 
 fn explain(phase: Phase, from: &Derivation) -> Explanation {
+    let halt = from.steps.halt.as_ref().and_then(Halt::cause);
+    if let Some(cause) = halt.filter(|_| phase != Phase::Completed) {
+        let mut explanation = Explanation::of_cause(&cause);
+        if phase.is_final() {
+            explanation.message.push('.');
+            explanation.message += &not_run(from.steps.all());
+        }
+        return explanation;
+    }
     if let Some(waiting) = from.waiting.filter(|_| !phase.is_final()) {
         return Explanation::of_cause(&waiting.cause);
     }
@@ -166,7 +176,7 @@ fn explain(phase: Phase, from: &Derivation) -> Explanation {
     let (reason, message) = match phase {
         Phase::Completed => ("Completed", "every step has completed"),
         Phase::Running => ("Running", "steps are running"),
-        Phase::Failed => ("Failed", "no step has run"),
+        Phase::Failed | Phase::Cancelled => ("Failed", "no step has run"),
         Phase::Pending => ("Pending", "no step has started"),
     };
     Explanation {
@@ -222,21 +232,31 @@ fn skipped(steps: &[Step]) -> String {
     }
 }
 
-/// The step that failed first. Of steps that failed at the same time or never ran, the first in the plan.
+/// The step that failed first, by itself if there is one. Of steps that failed at the same time or never ran, the
+/// first in the plan.
 fn first_failed(steps: &[Step]) -> Option<(&Step, &Cause)> {
     let failed = steps.iter().filter_map(|step| match step.state() {
         State::Failed(cause) => Some((step, cause)),
         _ => None,
     });
-    failed.min_by_key(|(step, _)| (step.attempt().ended.is_none(), step.attempt().ended))
+    failed.min_by_key(|(step, cause)| {
+        let ended = step.attempt().ended;
+        (cause.reason == STOPPED, ended.is_none(), ended)
+    })
 }
 
-fn phase(steps: &[Step]) -> Phase {
+fn phase(all: &Steps) -> Phase {
+    let steps = all.all();
+    let is_cancelled = all.halt.as_ref().is_some_and(Halt::is_cancel);
     let all = |phase| steps.iter().all(|step| step.phase() == phase);
     if all(StepPhase::Completed) {
         Phase::Completed
     } else if !steps.iter().any(Step::is_open) {
-        Phase::Failed
+        if is_cancelled {
+            Phase::Cancelled
+        } else {
+            Phase::Failed
+        }
     } else if all(StepPhase::Pending) {
         Phase::Pending
     } else {

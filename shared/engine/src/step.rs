@@ -5,12 +5,14 @@ use kubeci_api::StepPhase;
 use kubeci_plan::Outcome;
 
 use crate::cause::Cause;
+use crate::halt::{Halt, rounded_up};
 use crate::observation::{Lost, Observation, Place, Run, Standby, Start};
 
 /// The state machine of one step.
 ///
 /// `Pending` → `Running` → `Completed` or `Failed`; `Pending` → `Failed` if it cannot start; `Pending` → `Skipped` if
-/// it must not start. `Running` may be missed. A final state never changes.
+/// it must not start; `Running` → `Stopping` → `Failed` if it is stopped. `Running` may be missed. A final state never
+/// changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub(crate) name: String,
@@ -30,6 +32,13 @@ pub enum State {
     Pending(Pending),
     /// It runs.
     Running,
+    /// It runs, and is being stopped.
+    Stopping {
+        /// Why. It then fails with this cause.
+        cause: Cause,
+        /// Since when. A step that had ended before is not affected.
+        since: Timestamp,
+    },
     /// It succeeded.
     Completed,
     /// It failed, or could not run.
@@ -67,6 +76,8 @@ pub(crate) struct Edges {
     pub readiness: StepReadiness,
     /// The latest end of the steps that the edges come from.
     pub ended: Option<Timestamp>,
+    /// Why the plan ends, if it does.
+    pub halt: Option<Halt>,
 }
 
 pub(crate) enum StepReadiness {
@@ -113,7 +124,7 @@ impl Step {
     pub fn phase(&self) -> StepPhase {
         match self.state {
             State::Pending(_) => StepPhase::Pending,
-            State::Running => StepPhase::Running,
+            State::Running | State::Stopping { .. } => StepPhase::Running,
             State::Completed => StepPhase::Completed,
             State::Failed(_) => StepPhase::Failed,
             State::Skipped(_) => StepPhase::Skipped,
@@ -124,7 +135,7 @@ impl Step {
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         match self.state {
-            State::Pending(_) | State::Running => None,
+            State::Pending(_) | State::Running | State::Stopping { .. } => None,
             State::Completed => Some(Outcome::Completed),
             State::Failed(_) => Some(Outcome::Failed),
             State::Skipped(_) => Some(Outcome::Skipped),
@@ -134,7 +145,8 @@ impl Step {
     /// Whether its container may have run.
     #[must_use]
     pub fn has_run(&self) -> bool {
-        matches!(self.state, State::Running | State::Completed)
+        self.phase() == StepPhase::Running
+            || self.state == State::Completed
             || self.attempt.started.is_some()
             || self.attempt.ended.is_some()
             || self.attempt.exit_code.is_some()
@@ -144,6 +156,12 @@ impl Step {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.outcome().is_none()
+    }
+
+    /// Whether it runs and is being stopped.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.state, State::Stopping { .. })
     }
 
     /// Consumes an observation.
@@ -161,18 +179,34 @@ impl Step {
             Observation::Standby(standby) => self.stand_by(standby, edges),
             Observation::Running { place, start } => self.run(place, *start, edges),
             Observation::Completed(run) => self.end(State::Completed, run, edges),
-            Observation::Failed(cause, run) => self.end(State::Failed(cause.clone()), run, edges),
-            Observation::NotStarted { cause, run, .. } => match &edges.readiness {
-                StepReadiness::Wait(_) => self.block(cause),
-                StepReadiness::Skip(message) => self.skip(message.clone()),
-                StepReadiness::Start => self.end(State::Failed(cause.clone()), run, edges),
+            Observation::Failed(cause, run) => self.fail(cause, run, edges),
+            Observation::NotStarted { cause, run, .. } => match (&edges.readiness, &edges.halt) {
+                (StepReadiness::Skip(message), _) => self.skip(message.clone()),
+                (StepReadiness::Wait(_), None) => self.block(cause),
+                (StepReadiness::Wait(_), Some(halt)) => self.skip(halt.skipped()),
+                (StepReadiness::Start, _) => self.fail(cause, run, edges),
             },
             Observation::Excluded(message) => self.skip(message.clone()),
         }
     }
 
+    /// In a plan that ends, a step that did not run is skipped, and one that has been started meanwhile was stopped.
+    fn fail(&mut self, cause: &Cause, run: &Run, edges: &Edges) {
+        let seemed_to_run = self.is_stopping() && run.start == Start::Never;
+        let is_pending = matches!(self.state, State::Pending(_));
+        let cause = match &edges.halt {
+            Some(halt) if seemed_to_run || is_pending && !run.has_started() => {
+                return self.skip(halt.skipped());
+            }
+            Some(halt) if is_pending => halt.stopped(),
+            _ => cause.clone(),
+        };
+        self.end(State::Failed(cause), run, edges);
+    }
+
     fn stand_by(&mut self, standby: &Standby, edges: &Edges) {
         match (standby, &edges.readiness) {
+            _ if self.is_stopping() => {}
             (Standby::Up { place, since }, StepReadiness::Start) => {
                 self.run(place, Start::AtTurn { up: *since }, edges);
             }
@@ -202,7 +236,16 @@ impl Step {
     fn run(&mut self, place: &Place, start: Start, edges: &Edges) {
         self.attempt.place = Some(place.clone());
         self.attempt.started = self.started(start, edges);
-        self.state = State::Running;
+        if !self.is_stopping() {
+            self.state = State::Running;
+        }
+    }
+
+    /// Begins to stop the step, if it runs.
+    pub(crate) fn stop(&mut self, cause: Cause, since: Timestamp) {
+        if self.state == State::Running {
+            self.state = State::Stopping { cause, since };
+        }
     }
 
     /// Ends the attempt and the step. Retries would start another attempt here.
@@ -214,7 +257,12 @@ impl Step {
             exit_code: run.exit_code,
         };
         self.outputs.clone_from(&run.outputs);
-        self.state = state;
+        self.state = match &self.state {
+            State::Stopping { cause, since } if !ended_before(run.ended, *since) => {
+                State::Failed(cause.clone())
+            }
+            _ => state,
+        };
     }
 
     fn started(&self, start: Start, edges: &Edges) -> Option<Timestamp> {
@@ -229,12 +277,24 @@ impl Step {
     /// Fails the step in any state.
     pub(crate) fn lose(&mut self, lost: &Lost) {
         self.attempt.ended = self.attempt.started.and(lost.ended);
-        self.state = State::Failed(lost.cause.clone());
+        self.state = State::Failed(match &self.state {
+            State::Stopping { cause, .. } => cause.clone(),
+            _ => lost.cause.clone(),
+        });
     }
 
+    /// A step that only seemed to run has no start.
     pub(crate) fn skip(&mut self, message: String) {
+        if self.is_stopping() {
+            self.attempt.started = None;
+        }
         self.state = State::Skipped(message);
     }
+}
+
+/// Whether a step has surely ended before a time.
+fn ended_before(ended: Option<Timestamp>, time: Timestamp) -> bool {
+    ended.is_some_and(|ended| rounded_up(ended) <= time)
 }
 
 #[cfg(test)]
@@ -287,6 +347,7 @@ mod tests {
         Edges {
             readiness,
             ended: Some(time(5)),
+            halt: None,
         }
     }
 

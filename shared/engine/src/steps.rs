@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use kubeci_api::{StepPhase, StepStatus};
 use kubeci_plan::{BrokenEdge, Edge, NamedEdge, Plan, Readiness};
 
+use crate::halt::Halt;
 use crate::observation::{Lost, Observation, PlanObservation, Standby, TaskObservation};
 use crate::step::{Edges, Step, StepReadiness};
 use crate::waiting::Waiting;
@@ -14,6 +15,8 @@ use crate::waiting::Waiting;
 pub struct Steps<'a> {
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) steps: Vec<Step>,
+    /// Why the plan ends before all its steps have ended.
+    pub(crate) halt: Option<Halt>,
 }
 
 impl<'a> Steps<'a> {
@@ -27,6 +30,7 @@ impl<'a> Steps<'a> {
         Self {
             plan,
             steps: steps.collect(),
+            halt: None,
         }
     }
 
@@ -86,6 +90,7 @@ impl<'a> Steps<'a> {
             }
         }
         self.skip(observed, now, &mut waiting);
+        self.apply_halt(observed, now);
         waiting
     }
 
@@ -158,10 +163,14 @@ impl<'a> Steps<'a> {
                 .filter(|&at| self.steps[at].is_open())
                 .collect::<Vec<_>>()
             {
-                match self.readiness(at) {
-                    Readiness::Wait => continue,
-                    Readiness::Start => self.steps[at].lose(lost),
-                    Readiness::Skip { because } => self.skip_for(at, because),
+                match (self.readiness(at), &self.halt) {
+                    (Readiness::Wait, _) => continue,
+                    (Readiness::Start, Some(halt)) => {
+                        let message = halt.skipped();
+                        self.steps[at].skip(message);
+                    }
+                    (Readiness::Start, None) => self.steps[at].lose(lost),
+                    (Readiness::Skip { because }, _) => self.skip_for(at, because),
                 }
                 changed = true;
             }
@@ -211,8 +220,19 @@ impl<'a> Steps<'a> {
             }
         };
         let ends = edges.iter().map(|edge| self.steps[edge.from].attempt.ended);
-        let ended = ends.max().flatten();
-        Edges { readiness, ended }
+        Edges {
+            readiness,
+            ended: ends.max().flatten(),
+            halt: self.halt.clone(),
+        }
+    }
+
+    /// Why a step is skipped to which an edge is broken.
+    pub(crate) fn broken_edge(&self, at: usize) -> Option<String> {
+        match self.readiness(at) {
+            Readiness::Skip { because } => Some(self.broken(self.plan.steps[at].edges[because])),
+            Readiness::Start | Readiness::Wait => None,
+        }
     }
 
     /// Why a step is skipped to which this edge is broken.

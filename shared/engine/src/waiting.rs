@@ -11,6 +11,8 @@ const GIVEN_UP: &str = "The Workplan fails if this lasts for 5 minutes";
 /// How serious a cause for waiting is, the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// The user holds the plan.
+    Suspended,
     /// The API server refuses the executor.
     Refused,
     /// A step cannot start, or the executor cannot.

@@ -50,7 +50,7 @@ pub struct WorkplanState {
 pub enum WorkplanOutcome {
     /// The phase is `completed`.
     Succeeded,
-    /// The phase is `failed`.
+    /// The phase is `failed` or `cancelled`.
     Failed,
 }
 
@@ -118,7 +118,7 @@ impl WorkplanState {
             Phase::Pending | Phase::Running => Some(Counter::Active),
             _ if self.deleting => None,
             Phase::Completed => Some(Counter::Finished(WorkplanOutcome::Succeeded)),
-            Phase::Failed => Some(Counter::Finished(WorkplanOutcome::Failed)),
+            Phase::Failed | Phase::Cancelled => Some(Counter::Finished(WorkplanOutcome::Failed)),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The Workplan of a Workflow, serialized once. An event adds the metadata and the trigger.
 
 use kube_core::Resource;
-use kubeci_api::{TriggeredBy, Workflow, WorkflowSpec, Workplan, WorkplanSpec, names};
-use kubeci_compiler::{Plan, workplan};
+use kubeci_api::{TriggeredBy, Workflow, WorkflowSpec, Workplan, names};
+use kubeci_compiler::{Plan, workplan, workplan_spec};
 
 /// A compiled Workflow of one generation. The template holds the tasks as JSON, which takes less memory than the
 /// types. The JSON is copied only into the body of a request.
@@ -26,16 +26,9 @@ impl WorkplanTemplate {
     /// # Errors
     /// The plan cannot be serialized, which its types exclude.
     pub fn new(workflow: Workflow, plan: Plan, warnings: Vec<String>) -> serde_json::Result<Self> {
-        let Plan { order, tasks } = plan;
-        let workspace = workflow.spec.workspace;
-        let size = (workflow.spec.steps.len(), tasks.len());
-        let spec = WorkplanSpec {
-            tasks,
-            order,
-            workspace,
-            trigger: None,
-            pod: workflow.spec.pod,
-        };
+        let (order, workspace) = (plan.order, workflow.spec.workspace);
+        let size = (workflow.spec.steps.len(), plan.tasks.len());
+        let spec = workplan_spec(&workflow.spec, plan, None);
         let mut metadata = workflow.metadata;
         metadata.managed_fields = None;
         metadata.annotations = None;

@@ -7,6 +7,8 @@ pub enum Action {
     CreatePod(usize),
     /// List the pods that there are, and decide again.
     ListPods,
+    /// Stop the containers of the pod. The pod and its logs are kept.
+    StopPod(usize),
     /// Unless it was placed on a node since it was seen: its folder would be forgotten.
     DeletePod(usize),
     Sweep,

@@ -11,6 +11,7 @@ const CLEANED: &str = "WorkspaceCleaned";
 /// Whether steps share relay pods. `False` is no problem.
 pub const RELAYED: &str = "Relayed";
 const PODS_ENDED: &str = "PodsEnded";
+const SUSPENDED: &str = "Suspended";
 
 pub fn cleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, message: &str) {
     set_condition(status, CLEANED, "True", reason, message, now);
@@ -22,6 +23,16 @@ pub fn uncleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, mess
 
 pub fn is_cleaned(status: &WorkplanStatus) -> bool {
     is_condition(status, CLEANED, "True")
+}
+
+/// Sets the condition `Suspended`, if the plan is suspended or was so before.
+pub fn suspended(status: &mut WorkplanStatus, now: Timestamp, is_suspended: bool, message: &str) {
+    if is_suspended {
+        set_condition(status, SUSPENDED, "True", "Suspended", message, now);
+    } else if is_condition(status, SUSPENDED, "True") {
+        let message = "pods are created";
+        set_condition(status, SUSPENDED, "False", "Resumed", message, now);
+    }
 }
 
 /// Pods continue to run after their steps have ended.

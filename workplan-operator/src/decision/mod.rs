@@ -4,11 +4,13 @@
 mod action;
 mod cleanup;
 mod conditions;
+mod control;
 mod decide;
 pub mod fit;
 mod other_containers;
 mod relayed;
 mod running;
+mod stopping;
 mod stuck_pod;
 mod workplan;
 

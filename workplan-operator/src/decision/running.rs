@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 
 use kube::{Resource, ResourceExt};
-use kubeci_api::{StepStatus, Workplan, WorkplanStatus};
-use kubeci_engine::{Derivation, Executor, Place, Steps, derive_status};
+use kubeci_api::{Phase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_engine::{
+    Cause, Control, Derivation, Executor, Place, PlanObservation, STOPPED, Severity, Step, Steps,
+    Waiting, WaitingCause, derive_status,
+};
 use kubeci_plan::{Order, Plan};
 
 use super::action::{Action, Decision};
-use super::conditions;
+use super::stopping::stopped_pods;
 use super::stuck_pod::is_stuck;
 use super::workplan::{has_finalizer, holds_folder};
+use super::{conditions, control};
 use crate::observed::{Certainty, ObservedPod, ObservedState, Owner, assigned_node};
 use crate::pod_reader::{self, is_of_container, must_be_recreated};
 use crate::refusal::Verdict;
@@ -23,16 +27,24 @@ pub fn decide(
     pods_max: usize,
 ) -> Decision {
     let node = assigned_node(workplan, &state.pods);
+    let control = control::of(workplan, plan, state);
     let mut steps = Steps::read(plan, &prior.steps);
-    let mut actions = Vec::new();
+    steps.resume_halt(&prior, &control);
     if may_have_unseen_pods(plan, &steps, state) {
-        actions.push(Action::ListPods);
+        return list_pods(prior);
     }
     let observed = pod_reader::observe(workplan, plan, &steps, state, node);
-    let waiting = steps.settle(&observed, state.now);
-    actions.extend(deleted_pods(plan, &steps.status(), state));
+    let Some(mut waiting) = settle(&mut steps, &observed, &control, state) else {
+        return list_pods(prior);
+    };
+    let Some(mut actions) = ended_pods(plan, &steps, state) else {
+        return list_pods(prior);
+    };
+    let is_suspended = workplan.spec.suspend && !steps.is_halted();
     let mut refusals = state.refusals.values();
-    if refusals.all(|refusal| refusal.verdict != Verdict::Over) {
+    if is_suspended && steps.all().iter().any(Step::is_open) {
+        waiting.add(WaitingCause::new(Severity::Suspended, suspended()));
+    } else if refusals.all(|refusal| refusal.verdict != Verdict::Over) {
         actions.extend(start(workplan, &steps, state, node, pods_max));
     }
     let mut status = derive_status(
@@ -49,6 +61,9 @@ pub fn decide(
             now: state.now,
         },
     );
+    let is_suspended = is_suspended && !status.phase.is_some_and(Phase::is_final);
+    let message = suspended().message;
+    conditions::suspended(&mut status, state.now, is_suspended, &message);
     if plan.order == Order::Relay && status.observed_generation.is_some() {
         let tasks = &workplan.spec.tasks;
         conditions::relayed_once(&mut status, tasks, &state.limits, state.now);
@@ -72,17 +87,65 @@ impl Executor for Pods {
     }
 
     fn is_of_step(&self, reason: &str) -> bool {
-        is_of_container(reason)
+        is_of_container(reason) || ["Timeout", STOPPED].contains(&reason)
     }
 }
 
-/// Whether a step has run and the watch has not returned its pod.
+fn suspended() -> Cause {
+    let message = "spec.suspend is true: no pod is created, and pods that run continue. To resume, set it to false";
+    Cause::new("Suspended", message)
+}
+
+/// Lets the steps consume the observations, and begins to stop what has reached a limit. Returns none if the pods must
+/// be listed first.
+fn settle(
+    steps: &mut Steps,
+    observed: &PlanObservation,
+    control: &Control,
+    state: &ObservedState,
+) -> Option<Waiting> {
+    let mut waiting = steps.settle(observed, state.now);
+    let due = steps.due(control, &mut waiting, state.now);
+    if !due.is_empty() {
+        if state.certainty == Certainty::Watched {
+            return None;
+        }
+        steps.stop(due);
+        waiting = steps.settle(observed, state.now);
+        steps.due(control, &mut waiting, state.now);
+    }
+    Some(waiting)
+}
+
+/// Stops and deletes pods. Returns none if the pods must be listed first.
+fn ended_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> Option<Vec<Action>> {
+    let mut actions = deleted_pods(plan, &steps.status(), state);
+    for action in stopped_pods(steps, state) {
+        if state.certainty == Certainty::Watched && matches!(action, Action::DeletePod(_)) {
+            return None;
+        }
+        if !actions.contains(&action) {
+            actions.push(action);
+        }
+    }
+    Some(actions)
+}
+
+/// Only the pods that the API server lists show what may be stopped: the watch may lag.
+fn list_pods(prior: WorkplanStatus) -> Decision {
+    Decision {
+        actions: vec![Action::ListPods],
+        ..Decision::wait(prior)
+    }
+}
+
+/// Whether the watch may not have returned the pod of a step that has run, or is not to start any more.
 fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bool {
     let is_known =
         |task: usize| state.pods.contains_key(&task) || state.refusals.contains_key(&task);
     let mut unknown = (0..plan.tasks.len()).filter(|&task| !is_known(task));
     state.certainty == Certainty::Watched
-        && unknown.any(|task| steps.was_started(task) && steps.is_open(task))
+        && unknown.any(|task| steps.is_open(task) && (steps.was_started(task) || steps.is_halted()))
 }
 
 /// Deletes pods that cannot end, or must be created again.

@@ -10,5 +10,6 @@ pub use node::is_ready;
 pub use pod::{
     ContainerKind, ContainerState, Ended, ObservedContainer, ObservedPod, Owner, PodPhase,
 };
+pub use read::STOPPED_SECONDS;
 pub use state::{Certainty, NodeState, ObservedState, SweepState, assigned_node};
 pub use warnings::{PodWarning, warnings};

@@ -12,6 +12,8 @@ pub struct ObservedPod {
     pub owner: Owner,
     pub node: Option<String>,
     pub deleting: bool,
+    /// Whether the operator has stopped it. Its containers end, and it is kept.
+    pub stopped: bool,
     pub phase: PodPhase,
     /// Why the whole pod failed, or is about to be removed from its node.
     pub reason: Option<String>,

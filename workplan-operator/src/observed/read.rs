@@ -10,6 +10,10 @@ use super::pod::{
     ContainerKind, ContainerState, Ended, ObservedContainer, ObservedPod, Owner, PodPhase,
 };
 
+/// The `activeDeadlineSeconds` of a pod that the operator has stopped. It can be set on a pod that runs: the kubelet
+/// then stops the containers, and keeps the pod and its logs.
+pub const STOPPED_SECONDS: i64 = 1;
+
 impl ObservedPod {
     /// A pod, which may be one of the Workplan.
     #[must_use]
@@ -23,6 +27,7 @@ impl ObservedPod {
             owner: owner(pod, workplan),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            stopped: is_stopped(pod),
             phase: phase(status),
             reason,
             message,
@@ -34,6 +39,11 @@ impl ObservedPod {
             containers: containers(pod),
         }
     }
+}
+
+fn is_stopped(pod: &Pod) -> bool {
+    let deadline = pod.spec.as_ref().and_then(|it| it.active_deadline_seconds);
+    deadline == Some(STOPPED_SECONDS)
 }
 
 fn owner(pod: &Pod, workplan: &Workplan) -> Owner {

@@ -30,6 +30,8 @@ pub struct ObservedState {
     pub limits: Limits,
     /// How long after its last step a pod is left to containers that are no steps.
     pub sidecar_grace: SignedDuration,
+    /// How long a plan without `pendingTimeout` may wait for the start of its first step.
+    pub pending_timeout: SignedDuration,
     /// In whole microseconds, as the API keeps times.
     pub now: Timestamp,
 }

@@ -1,7 +1,7 @@
 //! Why the steps of a pod failed.
 
 use kubeci_api::names::RUNNER_CONTAINER;
-use kubeci_engine::Cause;
+use kubeci_engine::{Cause, STOPPED};
 
 use crate::observed::{Ended, ObservedPod, PodPhase};
 
@@ -23,10 +23,22 @@ pub fn of_end(end: &Ended) -> Cause {
     }
 }
 
+/// Why a container ended in a pod that the operator has stopped; none if it did not. The steps that were to be
+/// stopped have a cause of their own.
+#[must_use]
+pub fn of_stop(pod: &ObservedPod) -> Option<Cause> {
+    let message = || format!("the pod {} was stopped, because of another step", pod.name);
+    is_stopped(pod).then(|| Cause::new(STOPPED, message()))
+}
+
+fn is_stopped(pod: &ObservedPod) -> bool {
+    pod.stopped && pod.reason.as_deref() == Some("DeadlineExceeded")
+}
+
 /// Why the containers of a pod are stopped before their steps have ended; none if they are not.
 #[must_use]
 pub fn of_removal(pod: &ObservedPod) -> Option<Cause> {
-    let has_failed = pod.phase == PodPhase::Failed && pod.reason.is_some();
+    let has_failed = pod.phase == PodPhase::Failed && pod.reason.is_some() && !is_stopped(pod);
     let message = pod.message.as_ref();
     let message = message.map(|message| format!(": {message}"));
     let reason = pod.reason.as_deref().unwrap_or("PodDeleted");
@@ -45,6 +57,9 @@ pub fn of_removal(pod: &ObservedPod) -> Option<Cause> {
 /// Why a pod failed as a whole.
 #[must_use]
 pub fn of_pod(pod: &ObservedPod) -> Cause {
+    if let Some(stopped) = of_stop(pod) {
+        return stopped;
+    }
     let reason = pod.reason.as_deref().unwrap_or("PodFailed");
     let message = pod
         .message

@@ -23,7 +23,10 @@ pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp)
         // If the container was stopped, its exit code is not that of its step.
         ContainerState::Ended(end) => match cause::of_removal(pod) {
             Some(removal) => Observation::Failed(removal, run(place, end, None)),
-            None => Observation::Failed(cause::of_end(end), run(place, end, Some(end.exit_code))),
+            None => {
+                let cause = cause::of_stop(pod).unwrap_or_else(|| cause::of_end(end));
+                Observation::Failed(cause, run(place, end, Some(end.exit_code)))
+            }
         },
         ContainerState::Waiting { .. } if pod.deleting || pod.has_ended() => Observation::Waiting,
         ContainerState::Waiting { .. } => match blocked(container, pod, now) {

@@ -128,7 +128,8 @@ fn observe_end(container: &ObservedContainer, end: &Ended, pod: &ObservedPod) ->
     };
     let removal = cause::of_removal(pod);
     let exit_code = Some(end.exit_code).filter(|_| removal.is_none());
-    let cause = removal.unwrap_or_else(|| cause::of_end(&end));
+    let cause = removal.or_else(|| cause::of_stop(pod));
+    let cause = cause.unwrap_or_else(|| cause::of_end(&end));
     if never_started(record.as_ref(), &end) {
         let times = Times {
             ended: times.ended,

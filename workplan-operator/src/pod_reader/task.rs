@@ -144,6 +144,7 @@ impl Reader<'_> {
         let steps = TaskSteps::new(self.plan, self.steps, task);
         let held = steps.iter().filter(|(_, step)| pod.has(step.name()));
         observed.held = held.map(|(at, _)| at).collect();
+        observed.is_live = !pod.is_quiet();
         if self.plan.is_relay(task) {
             observed.hand_over = relay::hand_over(steps, pod, self.state.now);
         }

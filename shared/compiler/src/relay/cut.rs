@@ -27,7 +27,7 @@ pub(crate) struct Cutter<'a> {
 impl<'a> Cutter<'a> {
     pub fn new(graph: &'a Graph, limit: usize, apart: impl Fn(usize) -> bool) -> Self {
         let mut chains = Vec::new();
-        for pod in partition::pods(graph, apart) {
+        for pod in partition::pods(graph, apart, |_| false) {
             let steps: Vec<usize> = pod.steps().collect();
             let runs = steps.chunks(limit);
             chains.extend(runs.map(|run| graph.set(run.iter().copied())));

@@ -32,6 +32,15 @@ proptest! {
     }
 
     #[test]
+    fn timed_step_runs_alone_in_its_pod(steps in graphs_with_isolated(1..=100)) {
+        let plan = compile(&steps).unwrap();
+        let is_timed = |step: &kubeci_api::Step| step.timeout.is_some();
+        for task in plan.tasks.iter().filter(|task| task.parallel_steps.iter().any(is_timed)) {
+            prop_assert_eq!(task.parallel_steps.len(), 1);
+        }
+    }
+
+    #[test]
     fn isolated_step_has_a_pod_of_its_own(steps in graphs_with_isolated(1..=100)) {
         let plan = compile(&steps).unwrap();
         for task in plan.tasks.iter().filter(|task| task.steps().any(|step| step.isolate)) {

@@ -96,12 +96,18 @@ pub fn graphs(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = V
     })
 }
 
-/// Graphs with a few isolated steps.
+/// Graphs with a few isolated steps, and a few with a time limit.
 pub fn graphs_with_isolated(
     sizes: std::ops::RangeInclusive<usize>,
 ) -> impl Strategy<Value = Vec<Step>> {
-    let isolated = vec(prop::bool::weighted(0.15), *sizes.end());
-    (graphs(sizes), isolated).prop_map(|(dependencies, isolated)| steps(&dependencies, &isolated))
+    let few = || vec(prop::bool::weighted(0.15), *sizes.end());
+    (graphs(sizes.clone()), few(), few()).prop_map(|(dependencies, isolated, timed)| {
+        let mut steps = steps(&dependencies, &isolated);
+        for (step, _) in steps.iter_mut().zip(&timed).filter(|(_, timed)| **timed) {
+            step.timeout = Some(std::time::Duration::from_mins(1).into());
+        }
+        steps
+    })
 }
 
 /// Graphs of steps with commands, but for a few without and a few isolated ones.

@@ -94,7 +94,8 @@ impl Judge<'_> {
                     .iter()
                     .all(|other| waited_for.contains(other))
         };
-        let ends_here = rest.iter().all(exact);
+        let may_share = rest.len() == 1 || rest.iter().all(|&it| self.steps[it].timeout.is_none());
+        let ends_here = may_share && rest.iter().all(exact);
         let mut best = ends_here.then(|| if chain.is_empty() { 0 } else { pod.len() - 1 });
         if rest.len() > 1 {
             for step in rest.into_iter().filter(exact) {

@@ -21,6 +21,7 @@ pub fn observed(pods: impl IntoIterator<Item = (usize, ObservedPod)>) -> Observe
         admission: Admission::UNLIMITED,
         limits: Limits::NONE,
         sidecar_grace: jiff::SignedDuration::from_secs(30),
+        pending_timeout: jiff::SignedDuration::from_hours(1),
         now: now(),
     }
 }
@@ -42,6 +43,7 @@ pub fn pod(task: usize, containers: &str) -> ObservedPod {
         owner: Owner::Workplan,
         node: Some("n1".into()),
         deleting: false,
+        stopped: false,
         phase: PodPhase::Pending,
         reason: None,
         message: None,

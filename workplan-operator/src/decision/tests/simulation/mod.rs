@@ -17,7 +17,7 @@ use super::*;
 use crate::plan::validate;
 use cluster::{Cluster, Event};
 use operator::{Obstacles, Operator};
-use plans::{Outcome, Scenario, compiled, scenario};
+use plans::{Outcome, Scenario, compiled, limited, scenario};
 
 struct Simulation {
     workplan: Workplan,
@@ -56,6 +56,17 @@ impl Simulation {
         }
     }
 
+    /// One random event of a plan that may be cancelled and suspended.
+    fn happen_in_hand(&mut self, dice: u32, disturbed: bool) {
+        let spec = &mut self.workplan.spec;
+        match dice % 64 {
+            0 => spec.cancel = true,
+            1 => spec.suspend = !spec.suspend,
+            _ => return self.happen(dice / 64, disturbed),
+        }
+        self.now += jiff::SignedDuration::from_secs(1);
+    }
+
     fn obstruct(&mut self, which: usize) {
         self.obstacles = Obstacles {
             quota_is_full: which.is_multiple_of(2),
@@ -68,6 +79,7 @@ impl Simulation {
     /// All possible events, until there are none.
     fn settle(&mut self) {
         self.obstacles = Obstacles::default();
+        self.workplan.spec.suspend = false;
         for _ in 0..400 {
             self.now += jiff::SignedDuration::from_mins(6);
             while self.kubelet(0) {}
@@ -241,6 +253,40 @@ proptest! {
         let expected = reference::outcomes(&compiled.steps, |step| outcomes[&step.name] != Outcome::Completes);
         prop_assert_eq!(undisturbed(&compiled.pods, &dice), expected.clone());
         prop_assert_eq!(undisturbed(&compiled.relay, &dice), expected);
+    }
+
+    #[test]
+    fn plans_in_hand_end_as_they_ran(
+        scenario in limited(),
+        dice in prop::collection::vec(any::<u32>(), 0..400),
+        disturbed in any::<bool>(),
+    ) {
+        let mut simulation = Simulation::new(&scenario);
+        for dice in dice {
+            simulation.happen_in_hand(dice, disturbed);
+        }
+        simulation.settle();
+        for name in scenario.outcomes.keys() {
+            prop_assert!(simulation.cluster.times(name) <= 1, "{} ran twice", name);
+        }
+        if simulation.workplan.meta().deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        for step in simulation.steps() {
+            let name = &step.name;
+            prop_assert!(step.phase.is_final());
+            match step.phase {
+                StepPhase::Completed => prop_assert_eq!(simulation.cluster.runs(name), Some(0), "{} ran well", name),
+                StepPhase::Skipped => prop_assert_eq!(simulation.cluster.times(name), 0, "{} never ran", name),
+                _ => {}
+            }
+            let exceeded = step.reason.as_deref() == Some("DeadlineExceeded");
+            prop_assert!(!exceeded, "the engine knows why {} was stopped", name);
+        }
+        let status = simulation.workplan.status.as_ref().unwrap();
+        let cancelled = status.phase == Some(Phase::Cancelled);
+        prop_assert_eq!(cancelled, status.reason.as_deref() == Some("Cancelled"));
+        prop_assert!(!cancelled || simulation.workplan.spec.cancel);
     }
 
     #[test]

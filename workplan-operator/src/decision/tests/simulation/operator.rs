@@ -61,6 +61,7 @@ impl Simulation {
             admission: self.admission(),
             limits: Limits::NONE,
             sidecar_grace: jiff::SignedDuration::from_secs(30),
+            pending_timeout: jiff::SignedDuration::from_hours(1),
             now: self.now,
         };
         let mut decision = self.decide(&state);
@@ -201,6 +202,7 @@ impl Simulation {
                 let pod = crate::pod_builder::build(&self.workplan, task, left, placement);
                 self.cluster.create(task, &pod);
             }
+            Action::StopPod(task) => self.cluster.stop_pod(task),
             Action::DeletePod(task) => self.cluster.delete_as_seen(task, &state.pods[&task]),
             Action::Sweep => {
                 assert!(holds_folder(&self.workplan), "nothing lies on the node");

@@ -30,6 +30,29 @@ pub enum Outcome {
 /// The random choices for one step: its dependencies and its result.
 type StepDice = (u16, u8);
 
+/// Scenarios with time limits of a few seconds, and with `failFast`.
+pub fn limited() -> impl Strategy<Value = Scenario> {
+    let limit = || prop::option::weighted(0.3, 1..60_u64);
+    let steps = prop::collection::vec(limit(), 1..8);
+    let limits = (steps, limit(), limit(), any::<bool>());
+    (scenario(), limits).prop_map(|(mut scenario, (steps, plan, pending, fail_fast))| {
+        let seconds = |limit: u64| std::time::Duration::from_secs(limit).into();
+        let spec = &mut scenario.workplan.spec;
+        spec.timeout = plan.map(seconds);
+        spec.pending_timeout = pending.map(seconds);
+        spec.fail_fast = fail_fast;
+        let mut limits = steps.into_iter().cycle();
+        for task in &mut spec.tasks {
+            let shares = task.parallel_steps.len() > 1 && spec.order != Order::Relay;
+            let parallel = task.parallel_steps.iter_mut().filter(|_| !shares);
+            for step in task.serial_steps.iter_mut().chain(parallel) {
+                step.timeout = limits.next().flatten().map(seconds);
+            }
+        }
+        scenario
+    })
+}
+
 pub fn scenario() -> impl Strategy<Value = Scenario> {
     let steps = || prop::collection::vec(any::<StepDice>(), 0..4);
     let task = (steps(), steps());

@@ -123,6 +123,7 @@ impl Cluster {
             owner: Owner::Workplan,
             node: None,
             deleting: false,
+            stopped: false,
             phase: PodPhase::Pending,
             reason: None,
             message: None,
@@ -140,6 +141,13 @@ impl Cluster {
         let pod = self.pods.get(&task);
         if pod.is_some_and(|pod| seen.node == pod.node) {
             self.delete(task);
+        }
+    }
+
+    /// The kubelet stops the containers of the pod, and keeps it.
+    pub fn stop_pod(&mut self, task: usize) {
+        if let Some(pod) = self.pods.get_mut(&task) {
+            pod.stopped = true;
         }
     }
 
@@ -180,9 +188,9 @@ impl Cluster {
             let name = &pod.containers[at].name;
             let goes_on =
                 name == SIDECAR || (runners.has(name) && runners.turn(name) == Turn::Nothing);
-            pod.deleting || !goes_on
+            is_ending(pod) || !goes_on
         });
-        let can_start = if pod.deleting {
+        let can_start = if is_ending(pod) {
             Vec::new()
         } else {
             startable(pod)
@@ -262,7 +270,7 @@ impl Cluster {
 
     fn end(&mut self, task: usize, at: usize, now: Timestamp) -> Event {
         let pod = self.pods.get_mut(&task).unwrap();
-        let killed = pod.deleting;
+        let killed = is_ending(pod);
         let container = &mut pod.containers[at];
         let exit_code = match self.outcomes.get(&container.name) {
             _ if killed => 137,
@@ -296,7 +304,7 @@ impl Cluster {
                 container.state = ContainerState::Ended(runners.last_words(&name));
                 return Event::Ended;
             }
-            _ if pod.deleting => runners.stop(&name, which.is_multiple_of(3), now),
+            _ if is_ending(pod) => runners.stop(&name, which.is_multiple_of(3), now),
             Turn::Starts => {
                 runners.start(&name, now);
                 self.runs.entry(name.clone()).or_default().push(None);
@@ -314,7 +322,7 @@ impl Cluster {
     /// The phase follows the containers.
     fn finish(&mut self, task: usize) -> Option<Event> {
         let pod = self.pods.get_mut(&task)?;
-        if pod.is_quiet() {
+        if pod.is_quiet() || pod.stopped {
             let good = |container: &ObservedContainer| matches!(&container.state, ContainerState::Ended(end) if end.exit_code == 0);
             let all = pod.containers.iter().all(good);
             pod.phase = if all {
@@ -322,6 +330,9 @@ impl Cluster {
             } else {
                 PodPhase::Failed
             };
+            if pod.stopped && !all {
+                pod.reason = Some("DeadlineExceeded".into());
+            }
             return Some(Event::Ended);
         }
         self.remove_deleted(task)
@@ -332,6 +343,11 @@ impl Cluster {
         self.pods.remove(&task);
         Some(Event::Removed)
     }
+}
+
+/// Whether the kubelet stops its containers and starts no more.
+fn is_ending(pod: &ObservedPod) -> bool {
+    pod.deleting || pod.stopped
 }
 
 fn positions(pod: &ObservedPod, matches: impl Fn(&ContainerState) -> bool) -> Vec<usize> {

@@ -1,0 +1,296 @@
+//! What ends a plan before all its steps have ended: a cancel, a time limit, or the first failure.
+
+use jiff::{SignedDuration, Timestamp};
+use kubeci_api::{StepPhase, WorkplanStatus};
+
+use crate::cause::Cause;
+use crate::observation::PlanObservation;
+use crate::step::{State, Step};
+use crate::steps::Steps;
+use crate::waiting::Waiting;
+
+const CANCELLED: &str = "Cancelled";
+const TIMEOUT: &str = "Timeout";
+const PENDING_TIMEOUT: &str = "PendingTimeout";
+
+/// The reason for a step that was stopped for another reason than its own time limit.
+pub const STOPPED: &str = "Stopped";
+
+/// What may end a plan besides its steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Whether the plan is cancelled.
+    pub cancel: bool,
+    /// Whether the first failure ends the plan.
+    pub fail_fast: bool,
+    /// How long the plan may run, from the start of its first step.
+    pub timeout: Option<SignedDuration>,
+    /// How long the plan may wait for the start of its first step, from its creation.
+    pub pending_timeout: Option<SignedDuration>,
+    /// When the Workplan was created.
+    pub created: Option<Timestamp>,
+    /// How long each step may run, by its position. Not set for a step whose executor keeps the limit.
+    pub step_timeouts: Vec<Option<SignedDuration>>,
+}
+
+/// Why a plan ends before all its steps have ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Halt {
+    kind: Kind,
+    /// What the steps that did not run to their end say.
+    because: String,
+    /// What the plan says.
+    message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Cancelled,
+    Timeout,
+    PendingTimeout,
+    FailFast,
+}
+
+/// What ends now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    halt: Option<Halt>,
+    /// Steps at their time limit, with the limit and when it was reached.
+    steps: Vec<(usize, SignedDuration, Timestamp)>,
+}
+
+impl Due {
+    /// Whether nothing ends now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.halt.is_none() && self.steps.is_empty()
+    }
+}
+
+impl Halt {
+    fn cancelled() -> Self {
+        let message = "the Workplan was cancelled";
+        Self {
+            kind: Kind::Cancelled,
+            because: message.into(),
+            message: message.into(),
+        }
+    }
+
+    fn timeout(limit: SignedDuration, waited_for: &str) -> Self {
+        let because = format!("the Workplan ran longer than its timeout of {limit:#}");
+        Self {
+            kind: Kind::Timeout,
+            message: format!("{because}; it waited for {waited_for}"),
+            because,
+        }
+    }
+
+    fn pending_timeout(limit: Option<SignedDuration>, waited_for: &str) -> Self {
+        let limit = limit.map_or_else(String::new, |limit| format!(" of {limit:#}"));
+        let because = format!("no step started within the pendingTimeout{limit}");
+        Self {
+            kind: Kind::PendingTimeout,
+            message: format!("{because}; the Workplan waited: {waited_for}"),
+            because,
+        }
+    }
+
+    fn fail_fast(failed: &str) -> Self {
+        let because = format!("the step {failed} failed, and failFast is set");
+        Self {
+            kind: Kind::FailFast,
+            message: because.clone(),
+            because,
+        }
+    }
+
+    /// The halt that a status records; it does not depend on the time.
+    fn recorded(prior: &WorkplanStatus, control: &Control, steps: &Steps) -> Option<Self> {
+        let limit = control.timeout.unwrap_or_default();
+        let halt = match prior.reason.as_deref() {
+            Some(CANCELLED) if control.cancel => Self::cancelled(),
+            Some(TIMEOUT) if control.timeout.is_some() => Self::timeout(limit, ""),
+            Some(PENDING_TIMEOUT) => Self::pending_timeout(control.pending_timeout, ""),
+            _ => return Self::of_failure(control, steps),
+        };
+        let message = prior.message.clone().unwrap_or_default();
+        Some(Self { message, ..halt })
+    }
+
+    fn of_failure(control: &Control, steps: &Steps) -> Option<Self> {
+        let ends_plan =
+            |step: &&Step| matches!(step.state(), State::Failed(cause) if cause.reason != STOPPED);
+        let failed = steps.steps.iter().find(ends_plan);
+        let failed = failed.filter(|_| control.fail_fast)?;
+        Some(Self::fail_fast(failed.name()))
+    }
+
+    pub(crate) fn is_cancel(&self) -> bool {
+        self.kind == Kind::Cancelled
+    }
+
+    /// Why the plan ends, unless the failed step says so.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        let reason = match self.kind {
+            Kind::Cancelled => CANCELLED,
+            Kind::Timeout => TIMEOUT,
+            Kind::PendingTimeout => PENDING_TIMEOUT,
+            Kind::FailFast => return None,
+        };
+        Some(Cause::new(reason, &self.message))
+    }
+
+    /// Why a step that ran has failed.
+    pub(crate) fn stopped(&self) -> Cause {
+        let message = format!("the step was stopped: {}", self.because);
+        Cause::new(STOPPED, message)
+    }
+
+    /// Why a step does not run.
+    pub(crate) fn skipped(&self) -> String {
+        format!("skipped: {}", self.because)
+    }
+}
+
+impl Steps<'_> {
+    /// Continues to end the plan, if its status records that it ends.
+    pub fn resume_halt(&mut self, prior: &WorkplanStatus, control: &Control) {
+        self.halt = Halt::recorded(prior, control, self);
+    }
+
+    /// Whether the plan ends before all its steps have ended.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.halt.is_some()
+    }
+
+    /// What ends now. Adds to `waiting` when the next limit is reached.
+    pub fn due(&self, control: &Control, waiting: &mut Waiting, now: Timestamp) -> Due {
+        let mut due = Due::default();
+        for (at, step) in self.steps.iter().enumerate() {
+            let limit = control.step_timeouts.get(at).copied().flatten();
+            let started = step.attempt.started;
+            if let (State::Running, Some(limit), Some(started)) = (&step.state, limit, started) {
+                if let Some(end) = reached(started, limit, now, waiting) {
+                    due.steps.push((at, limit, end));
+                }
+            }
+        }
+        if self.halt.is_none() && self.steps.iter().any(Step::is_open) {
+            due.halt = self.due_halt(control, waiting, now);
+        }
+        due
+    }
+
+    fn due_halt(&self, control: &Control, waiting: &mut Waiting, now: Timestamp) -> Option<Halt> {
+        if control.cancel {
+            return Some(Halt::cancelled());
+        }
+        if let Some(halt) = Halt::of_failure(control, self) {
+            return Some(halt);
+        }
+        let earlier = |step: &Step| step.earlier.first().map(|(attempt, _)| attempt.started);
+        let started = |step: &Step| earlier(step).unwrap_or(step.attempt.started);
+        let started = self.steps.iter().filter_map(started).min();
+        if let (Some(limit), Some(started)) = (control.timeout, started) {
+            let end = reached(started, limit, now, waiting);
+            return end.map(|_| Halt::timeout(limit, &self.waited_for(waiting)));
+        }
+        let has_begun = self.steps.iter().any(|it| it.has_run() || !it.is_open());
+        let pending = control.pending_timeout.filter(|_| !has_begun);
+        if let (Some(limit), Some(created)) = (pending, control.created) {
+            let end = reached(created, limit, now, waiting);
+            let halt = |_| Halt::pending_timeout(Some(limit), &waited_on(waiting));
+            return end.map(halt);
+        }
+        None
+    }
+
+    /// What a plan that runs waits for.
+    fn waited_for(&self, waiting: &Waiting) -> String {
+        const NAMED_MAX: usize = 5;
+        let running = self
+            .steps
+            .iter()
+            .filter(|it| it.phase() == StepPhase::Running);
+        let running: Vec<&str> = running.map(Step::name).collect();
+        match running.as_slice() {
+            [] => waited_on(waiting),
+            [only] => format!("the step {only}"),
+            all => {
+                let named = all[..all.len().min(NAMED_MAX)].join(", ");
+                let more = all.len().saturating_sub(NAMED_MAX);
+                let more = if more > 0 {
+                    format!(" and {more} more")
+                } else {
+                    String::new()
+                };
+                format!("the steps {named}{more}")
+            }
+        }
+    }
+
+    /// Begins to stop what ends now. The next [`Steps::settle`] skips the steps that do not start any more.
+    pub fn stop(&mut self, due: Due) {
+        for (at, limit, end) in due.steps {
+            let message = format!("the step ran longer than its timeout of {limit:#}");
+            self.steps[at].stop(Cause::new(TIMEOUT, message), end);
+        }
+        if due.halt.is_some() {
+            self.halt = due.halt;
+        }
+    }
+
+    /// Stops the steps that run, and skips those that no executor can start any more.
+    pub(crate) fn apply_halt(&mut self, observed: &PlanObservation, now: Timestamp) {
+        let Some(halt) = self.halt.clone() else {
+            return;
+        };
+        for at in 0..self.steps.len() {
+            let task = observed.tasks.get(self.plan.steps[at].task);
+            let may_start = task.is_some_and(|it| it.is_live && it.held.contains(&at));
+            match self.steps[at].phase() {
+                StepPhase::Running => self.steps[at].stop(halt.stopped(), now),
+                StepPhase::Pending if !may_start => {
+                    let message = self.broken_edge(at).unwrap_or_else(|| halt.skipped());
+                    self.steps[at].skip(message);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// When a limit was reached; if it was not, it wakes the plan. A start in whole seconds was rounded down.
+fn reached(
+    start: Timestamp,
+    limit: SignedDuration,
+    now: Timestamp,
+    waiting: &mut Waiting,
+) -> Option<Timestamp> {
+    let end = rounded_up(start)
+        .saturating_add(limit)
+        .unwrap_or(Timestamp::MAX);
+    if end > now {
+        waiting.wake_at(end);
+    }
+    (end <= now).then_some(end)
+}
+
+/// The latest time that a time may have been before it was cut to whole seconds.
+pub(crate) fn rounded_up(time: Timestamp) -> Timestamp {
+    let cut = time.subsec_nanosecond() == 0;
+    let second = SignedDuration::from_secs(i64::from(cut));
+    time.saturating_add(second).unwrap_or(time)
+}
+
+fn waited_on(waiting: &Waiting) -> String {
+    match waiting.cause() {
+        Some(waiting) => {
+            let sentence = waiting.cause.sentence(None);
+            sentence.trim_end_matches('.').to_owned()
+        }
+        None => "no problem was reported".into(),
+    }
+}
