@@ -7,7 +7,7 @@ use crate::cause::Cause;
 use crate::observation::PlanObservation;
 use crate::step::{State, Step};
 use crate::steps::Steps;
-use crate::waiting::Waiting;
+use crate::waiting::{Waiting, without_outlook};
 
 const CANCELLED: &str = "Cancelled";
 const TIMEOUT: &str = "Timeout";
@@ -166,7 +166,13 @@ impl Steps<'_> {
     }
 
     /// What ends now. Adds to `waiting` when the next limit is reached.
-    pub fn due(&self, control: &Control, waiting: &mut Waiting, now: Timestamp) -> Due {
+    pub fn due(
+        &self,
+        control: &Control,
+        waiting: &mut Waiting,
+        prior: &WorkplanStatus,
+        now: Timestamp,
+    ) -> Due {
         let mut due = Due::default();
         for (at, step) in self.steps.iter().enumerate() {
             let limit = control.step_timeouts.get(at).copied().flatten();
@@ -178,12 +184,18 @@ impl Steps<'_> {
             }
         }
         if self.halt.is_none() && self.steps.iter().any(Step::is_open) {
-            due.halt = self.due_halt(control, waiting, now);
+            due.halt = self.due_halt(control, waiting, prior, now);
         }
         due
     }
 
-    fn due_halt(&self, control: &Control, waiting: &mut Waiting, now: Timestamp) -> Option<Halt> {
+    fn due_halt(
+        &self,
+        control: &Control,
+        waiting: &mut Waiting,
+        prior: &WorkplanStatus,
+        now: Timestamp,
+    ) -> Option<Halt> {
         if control.cancel {
             return Some(Halt::cancelled());
         }
@@ -195,20 +207,20 @@ impl Steps<'_> {
         let started = self.steps.iter().filter_map(started).min();
         if let (Some(limit), Some(started)) = (control.timeout, started) {
             let end = reached(started, limit, now, waiting);
-            return end.map(|_| Halt::timeout(limit, &self.waited_for(waiting)));
+            return end.map(|_| Halt::timeout(limit, &self.waited_for(waiting, prior)));
         }
         let has_begun = self.steps.iter().any(|it| it.has_run() || !it.is_open());
         let pending = control.pending_timeout.filter(|_| !has_begun);
         if let (Some(limit), Some(created)) = (pending, control.created) {
             let end = reached(created, limit, now, waiting);
-            let halt = |_| Halt::pending_timeout(Some(limit), &waited_on(waiting));
+            let halt = |_| Halt::pending_timeout(Some(limit), &waited_on(waiting, prior));
             return end.map(halt);
         }
         None
     }
 
     /// What a plan that runs waits for.
-    fn waited_for(&self, waiting: &Waiting) -> String {
+    fn waited_for(&self, waiting: &Waiting, prior: &WorkplanStatus) -> String {
         const NAMED_MAX: usize = 5;
         let running = self
             .steps
@@ -216,7 +228,7 @@ impl Steps<'_> {
             .filter(|it| it.phase() == StepPhase::Running);
         let running: Vec<&str> = running.map(Step::name).collect();
         match running.as_slice() {
-            [] => waited_on(waiting),
+            [] => waited_on(waiting, prior),
             [only] => format!("the step {only}"),
             all => {
                 let named = all[..all.len().min(NAMED_MAX)].join(", ");
@@ -285,12 +297,15 @@ pub(crate) fn rounded_up(time: Timestamp) -> Timestamp {
     time.saturating_add(second).unwrap_or(time)
 }
 
-fn waited_on(waiting: &Waiting) -> String {
-    match waiting.cause() {
-        Some(waiting) => {
-            let sentence = waiting.cause.sentence(None);
-            sentence.trim_end_matches('.').to_owned()
-        }
+/// Why a plan waits, or waited when its status was written.
+fn waited_on(waiting: &Waiting, prior: &WorkplanStatus) -> String {
+    let recorded = |reason: &String| {
+        let message = prior.message.as_deref().unwrap_or_default();
+        Cause::new(reason, message)
+    };
+    let now = waiting.cause().map(|waiting| waiting.cause.clone());
+    match now.or_else(|| prior.reason.as_ref().map(recorded)) {
+        Some(cause) => without_outlook(&cause.sentence(None)).to_owned(),
         None => "no problem was reported".into(),
     }
 }

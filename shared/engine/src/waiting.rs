@@ -8,6 +8,12 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// The end of the message of a problem that ends the plan after [`PATIENCE`].
 const GIVEN_UP: &str = "The Workplan fails if this lasts for 5 minutes";
 
+/// A message of [`WaitingCause::given_up`] after the problem has lasted too long.
+pub(crate) fn without_outlook(message: &str) -> &str {
+    let problem = message.strip_suffix(GIVEN_UP).unwrap_or(message);
+    problem.trim_end_matches([' ', '.'])
+}
+
 /// How serious a cause for waiting is, the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {

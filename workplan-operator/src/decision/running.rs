@@ -34,17 +34,29 @@ pub fn decide(
         return list_pods(prior);
     }
     let observed = pod_reader::observe(workplan, plan, &steps, state, node);
-    let Some(mut waiting) = settle(&mut steps, &observed, &control, state) else {
-        return list_pods(prior);
+    let hold = |waiting: &mut Waiting| {
+        if workplan.spec.suspend {
+            waiting.add(WaitingCause::new(Severity::Suspended, suspended()));
+        }
     };
+    let mut waiting = steps.settle(&observed, state.now);
+    hold(&mut waiting);
+    let due = steps.due(&control, &mut waiting, &prior, state.now);
+    if !due.is_empty() {
+        if state.certainty == Certainty::Watched {
+            return list_pods(prior);
+        }
+        steps.stop(due);
+        waiting = steps.settle(&observed, state.now);
+        steps.due(&control, &mut waiting, &prior, state.now);
+        hold(&mut waiting);
+    }
     let Some(mut actions) = ended_pods(plan, &steps, state) else {
         return list_pods(prior);
     };
-    let is_suspended = workplan.spec.suspend && !steps.is_halted();
     let mut refusals = state.refusals.values();
-    if is_suspended && steps.all().iter().any(Step::is_open) {
-        waiting.add(WaitingCause::new(Severity::Suspended, suspended()));
-    } else if refusals.all(|refusal| refusal.verdict != Verdict::Over) {
+    let is_refused = refusals.any(|refusal| refusal.verdict == Verdict::Over);
+    if !is_refused && !workplan.spec.suspend {
         actions.extend(start(workplan, &steps, state, node, pods_max));
     }
     let mut status = derive_status(
@@ -61,7 +73,8 @@ pub fn decide(
             now: state.now,
         },
     );
-    let is_suspended = is_suspended && !status.phase.is_some_and(Phase::is_final);
+    let has_ended = status.phase.is_some_and(Phase::is_final);
+    let is_suspended = workplan.spec.suspend && !has_ended;
     let message = suspended().message;
     conditions::suspended(&mut status, state.now, is_suspended, &message);
     if plan.order == Order::Relay && status.observed_generation.is_some() {
@@ -94,27 +107,6 @@ impl Executor for Pods {
 fn suspended() -> Cause {
     let message = "spec.suspend is true: no pod is created, and pods that run continue. To resume, set it to false";
     Cause::new("Suspended", message)
-}
-
-/// Lets the steps consume the observations, and begins to stop what has reached a limit. Returns none if the pods must
-/// be listed first.
-fn settle(
-    steps: &mut Steps,
-    observed: &PlanObservation,
-    control: &Control,
-    state: &ObservedState,
-) -> Option<Waiting> {
-    let mut waiting = steps.settle(observed, state.now);
-    let due = steps.due(control, &mut waiting, state.now);
-    if !due.is_empty() {
-        if state.certainty == Certainty::Watched {
-            return None;
-        }
-        steps.stop(due);
-        waiting = steps.settle(observed, state.now);
-        steps.due(control, &mut waiting, state.now);
-    }
-    Some(waiting)
 }
 
 /// Stops and deletes pods. Returns none if the pods must be listed first.

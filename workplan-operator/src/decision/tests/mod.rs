@@ -10,6 +10,7 @@ mod queued;
 mod relay;
 mod running;
 mod simulation;
+mod stopping;
 mod waiting;
 
 use std::collections::BTreeMap;

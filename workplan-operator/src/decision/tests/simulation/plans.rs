@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kubeci_api::{Order, Step, Task, Workplan, WorkspaceKind};
 use kubeci_compiler::{compile, compile_relay};
@@ -41,6 +42,9 @@ pub fn limited() -> impl Strategy<Value = Scenario> {
         spec.timeout = plan.map(seconds);
         spec.pending_timeout = pending.map(seconds);
         spec.fail_fast = fail_fast;
+        let created = "2026-01-01T00:00:00Z".parse().unwrap();
+        scenario.workplan.metadata.creation_timestamp = Some(Time(created));
+        let spec = &mut scenario.workplan.spec;
         let mut limits = steps.into_iter().cycle();
         for task in &mut spec.tasks {
             let shares = task.parallel_steps.len() > 1 && spec.order != Order::Relay;
