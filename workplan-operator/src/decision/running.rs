@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::{Resource, ResourceExt};
 use kubeci_api::{Phase, StepStatus, Workplan, WorkplanStatus};
 use kubeci_engine::{
-    Cause, Control, Derivation, Executor, Place, PlanObservation, STOPPED, Severity, Step, Steps,
+    Cause, Derivation, Executor, Place, STOPPED, Severity, Steps,
     Waiting, WaitingCause, derive_status,
 };
 use kubeci_plan::{Order, Plan};
