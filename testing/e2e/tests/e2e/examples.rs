@@ -62,6 +62,22 @@ async fn failing_step(#[values(Pods, Relay)] execution: Execution) {
     .await;
 }
 
+#[rstest]
+#[tokio::test]
+async fn outputs(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-outputs", async |test| {
+        let plan = run(test, "outputs", "outputs", Phase::Completed).await;
+        let outputs = step(&plan, "version").outputs;
+        assert_eq!(outputs["version"], "1.4.2");
+        assert_eq!(outputs["changes"], "Faster start\nFewer requests");
+        assert_eq!(
+            test.log_of(&plan, "announce").await,
+            "outputs: version 1.4.2\n"
+        );
+    })
+    .await;
+}
+
 /// Its kind is the whole cluster's, so one after the other.
 #[tokio::test]
 async fn custom_resource() {

@@ -20,6 +20,7 @@ mod nulls;
 mod once;
 mod outages;
 mod outcomes;
+mod outputs;
 mod permission;
 mod placement;
 mod processes;
