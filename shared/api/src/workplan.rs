@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{duration, list_by_type, without_item_rules};
-use crate::{PodSettings, Step, TriggeredBy, WorkspaceKind};
+use crate::{PodSettings, RetryOn, Step, TriggeredBy, WorkspaceKind};
 
 /// The tasks to run. Each task becomes one pod.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -332,6 +332,13 @@ pub struct StepStatus {
     /// The outputs of the step: what its command wrote to the file that `KUBECI_OUTPUT` names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
+    /// The kind of the failure, as in `retry.on`. Not set if the step has not failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<RetryOn>,
+
+    /// When the next attempt starts at the earliest. Set while the step waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<MicroTime>,
 
     /// The attempts to run the step, in order. Not set if there is only one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -381,4 +388,8 @@ pub struct StepAttempt {
     /// The reason of the failure in a sentence, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+
+    /// The kind of the failure, as in `retry.on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<RetryOn>,
 }

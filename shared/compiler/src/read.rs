@@ -64,6 +64,7 @@ pub fn read_plan<'a>(order: Order, tasks: &'a [Task]) -> Result<Plan<'a>, PlanEr
     let step = |step: &'a Step| StepSpec {
         name: step.name.as_str(),
         edges: edges_to(step).collect(),
+        retry: retry_policy(step),
     };
     let task = |task: &'a Task| TaskSpec {
         serial: task.serial_steps.iter().map(step).collect(),

@@ -1,3 +1,5 @@
+use kubeci_plan::FailureKind;
+
 /// Why a step or a Workplan is in its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
@@ -5,18 +7,27 @@ pub struct Cause {
     pub reason: String,
     /// A sentence, with what to do about it. It may be empty.
     pub message: String,
+    /// The kind of the failure, if it ends a step.
+    pub kind: FailureKind,
 }
 
 impl Cause {
     /// The reason for a command whose exit code is not 0, as the kubelet gives it.
     pub const ERROR: &str = "Error";
 
-    /// A cause.
+    /// A cause, which is a [`FailureKind::Failure`] if it ends a step.
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
             message: message.into(),
+            kind: FailureKind::Failure,
         }
+    }
+
+    /// The cause as one of another kind.
+    #[must_use]
+    pub fn of_kind(self, kind: FailureKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// The reason in a few words: the exit code, for a command that failed.

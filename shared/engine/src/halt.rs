@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_api::{StepPhase, WorkplanStatus};
+use kubeci_plan::FailureKind;
 
 use crate::cause::Cause;
 use crate::observation::PlanObservation;
@@ -247,7 +248,8 @@ impl Steps<'_> {
     pub fn stop(&mut self, due: Due) {
         for (at, limit, end) in due.steps {
             let message = format!("the step ran longer than its timeout of {limit:#}");
-            self.steps[at].stop(Cause::new(TIMEOUT, message), end);
+            let cause = Cause::new(TIMEOUT, message).of_kind(FailureKind::Timeout);
+            self.steps[at].stop(cause, end);
         }
         if due.halt.is_some() {
             self.halt = due.halt;
@@ -266,7 +268,7 @@ impl Steps<'_> {
                 StepPhase::Running => self.steps[at].stop(halt.stopped(), now),
                 StepPhase::Pending if !may_start => {
                     let message = self.broken_edge(at).unwrap_or_else(|| halt.skipped());
-                    self.steps[at].skip(message);
+                    self.steps[at].give_up(message);
                 }
                 _ => {}
             }

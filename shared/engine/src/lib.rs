@@ -14,9 +14,10 @@
 //! - [`derive_status`] derives the Workplan's phase, reason, summary, message and the condition `Succeeded`.
 //!
 //! To add an executor, emit observations, and implement [`Executor`]. To add a kind of edge, see kubeci-plan: all
-//! decisions about edges are made there. Another attempt of a step would begin where [`Step`] fails.
+//! decisions about edges are made there. Whether a failed step is attempted again, in a new executor, is decided in `retry`.
 #![deny(missing_docs)]
 
+mod attempts;
 mod cause;
 mod conditions;
 mod earlier_status;
@@ -25,6 +26,7 @@ mod hand_over;
 mod next;
 mod observation;
 mod record;
+mod retry;
 mod status;
 mod step;
 mod steps;

@@ -43,8 +43,20 @@ pub enum Observation {
         /// Whether its container has started.
         came_up: bool,
     },
-    /// The executor does not start it, for a reason in the plan's order.
-    Excluded(String),
+    /// The executor does not start it, if this other step has failed.
+    Excluded {
+        /// The position of the other step in the plan.
+        by: usize,
+        /// Why not.
+        message: String,
+    },
+    /// Its executor is being removed before it has started.
+    Removed {
+        /// Where it would have run.
+        place: Place,
+        /// Why it does not start there.
+        cause: Cause,
+    },
 }
 
 /// A step that starts by itself as soon as the edges to it are satisfied.
@@ -130,6 +142,9 @@ pub struct Lost {
 /// The observation of a task by an executor.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskObservation {
+    /// The name of the executor, as in [`Place::pod`]. A step that it does not complete may be attempted again in
+    /// another one.
+    pub executor: Option<String>,
     /// What is observed of its steps, by their positions in the plan.
     pub steps: Vec<(usize, Observation)>,
     /// Why the executor waits. It counts while a step of the task is open.
@@ -162,6 +177,8 @@ pub struct PlanObservation {
     pub tasks: Vec<TaskObservation>,
     /// Why no step can run any more.
     pub lost: Option<Lost>,
+    /// Whether the shared folder is lost with its executor.
+    pub is_folder_in_executor: bool,
     /// Why the whole plan waits. It counts while a step is open.
     pub waiting: Waiting,
 }

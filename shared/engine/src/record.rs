@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kubeci_api::{StepAttempt, StepPhase, StepStatus};
+use kubeci_api::{RetryOn, StepAttempt, StepPhase, StepStatus};
+use kubeci_plan::FailureKind;
 
 use crate::cause::Cause;
 use crate::earlier_status::with_reason;
@@ -27,10 +28,12 @@ impl Step {
                 ended: time(status.finished_at.as_ref()),
                 exit_code: status.exit_code,
             },
+            retry_at: time(status.retry_at.as_ref()),
             state: state(
                 status.phase,
                 status.reason,
                 status.message,
+                status.failure,
                 time(status.stopping_since.as_ref()),
             ),
             outputs: status.outputs,
@@ -40,13 +43,11 @@ impl Step {
 
     /// What is recorded of the step. Attempts are listed if there is more than one.
     pub(crate) fn status(&self) -> StepStatus {
-        let (reason, message) = self.reason_and_message();
-        let now = attempt(self.attempt_number(), &self.attempt, reason, message);
+        let now = attempt(self.attempt_number(), &self.attempt, self.explanation());
         let mut attempts = Vec::new();
         if !self.earlier.is_empty() {
             let earlier = (1..).zip(&self.earlier).map(|(number, (earlier, cause))| {
-                let (reason, message) = in_status(cause);
-                attempt(number, earlier, reason, message)
+                attempt(number, earlier, Explanation::of_failure(cause))
             });
             attempts.extend(earlier.chain([now.clone()]));
         }
@@ -65,32 +66,75 @@ impl Step {
             reason: now.reason,
             message: now.message,
             outputs: self.outputs.clone(),
+            failure: now.failure,
+            retry_at: self.retry_at.map(MicroTime),
             attempts,
         }
     }
 
-    fn reason_and_message(&self) -> (Option<String>, Option<String>) {
+    fn explanation(&self) -> Explanation {
         match &self.state {
-            State::Pending(Pending::Blocked(cause))
-            | State::Stopping { cause, .. }
-            | State::Failed(cause) => in_status(cause),
-            State::Pending(Pending::Message(message)) | State::Skipped(message) => {
-                (None, Some(message.clone()))
+            State::Pending(Pending::Blocked(cause)) => Explanation::of_wait(cause),
+            State::Stopping { cause, .. } | State::Failed(cause) => Explanation::of_failure(cause),
+            State::Pending(Pending::Message(message)) | State::Skipped(message) => Explanation {
+                message: Some(message.clone()),
+                ..Explanation::default()
+            },
+            State::Pending(Pending::NotStarted) | State::Running | State::Completed => {
+                Explanation::default()
             }
-            State::Pending(Pending::NotStarted) | State::Running | State::Completed => (None, None),
         }
     }
 }
 
-fn in_status(cause: &Cause) -> (Option<String>, Option<String>) {
-    let message = Some(cause.message.clone()).filter(|it| !it.is_empty());
-    (Some(cause.reason.clone()), message)
+/// Why a step or an attempt is in its state.
+#[derive(Default)]
+struct Explanation {
+    reason: Option<String>,
+    message: Option<String>,
+    failure: Option<RetryOn>,
+}
+
+impl Explanation {
+    fn of_wait(cause: &Cause) -> Self {
+        Self {
+            reason: Some(cause.reason.clone()),
+            message: Some(cause.message.clone()).filter(|it| !it.is_empty()),
+            failure: None,
+        }
+    }
+
+    fn of_failure(cause: &Cause) -> Self {
+        Self {
+            failure: Some(recorded_kind(cause.kind)),
+            ..Self::of_wait(cause)
+        }
+    }
+}
+
+fn recorded_kind(kind: FailureKind) -> RetryOn {
+    match kind {
+        FailureKind::Failure => RetryOn::Failure,
+        FailureKind::Timeout => RetryOn::Timeout,
+        FailureKind::OomKilled => RetryOn::OomKilled,
+        FailureKind::Infrastructure => RetryOn::Infrastructure,
+    }
+}
+
+fn kind(recorded: RetryOn) -> FailureKind {
+    match recorded {
+        RetryOn::Failure => FailureKind::Failure,
+        RetryOn::Timeout => FailureKind::Timeout,
+        RetryOn::OomKilled => FailureKind::OomKilled,
+        RetryOn::Infrastructure => FailureKind::Infrastructure,
+    }
 }
 
 fn state(
     phase: StepPhase,
     reason: Option<String>,
     message: Option<String>,
+    failure: Option<RetryOn>,
     stopping_since: Option<Timestamp>,
 ) -> State {
     match phase {
@@ -103,28 +147,24 @@ fn state(
         }),
         StepPhase::Running => match stopping_since {
             Some(since) => State::Stopping {
-                cause: cause(reason, message),
+                cause: cause(reason, message, failure),
                 since,
             },
             None => State::Running,
         },
         StepPhase::Completed => State::Completed,
-        StepPhase::Failed => State::Failed(cause(reason, message)),
+        StepPhase::Failed => State::Failed(cause(reason, message, failure)),
         StepPhase::Skipped => State::Skipped(message.unwrap_or_default()),
     }
 }
 
-fn cause(reason: Option<String>, message: Option<String>) -> Cause {
+fn cause(reason: Option<String>, message: Option<String>, failure: Option<RetryOn>) -> Cause {
     let reason = reason.unwrap_or_else(|| "Unknown".into());
-    Cause::new(reason, message.unwrap_or_default())
+    let cause = Cause::new(reason, message.unwrap_or_default());
+    cause.of_kind(failure.map_or(FailureKind::Failure, kind))
 }
 
-fn attempt(
-    number: u32,
-    attempt: &Attempt,
-    reason: Option<String>,
-    message: Option<String>,
-) -> StepAttempt {
+fn attempt(number: u32, attempt: &Attempt, explanation: Explanation) -> StepAttempt {
     let place = attempt.place.as_ref();
     StepAttempt {
         number,
@@ -133,8 +173,9 @@ fn attempt(
         started_at: attempt.started.map(MicroTime),
         finished_at: attempt.ended.map(MicroTime),
         exit_code: attempt.exit_code,
-        reason,
-        message,
+        reason: explanation.reason,
+        message: explanation.message,
+        failure: explanation.failure,
     }
 }
 
@@ -145,7 +186,11 @@ fn read_attempt(recorded: &StepAttempt) -> (Attempt, Cause) {
         ended: time(recorded.finished_at.as_ref()),
         exit_code: recorded.exit_code,
     };
-    let cause = cause(recorded.reason.clone(), recorded.message.clone());
+    let cause = cause(
+        recorded.reason.clone(),
+        recorded.message.clone(),
+        recorded.failure,
+    );
     (attempt, cause)
 }
 
@@ -167,7 +212,13 @@ mod tests {
     use super::*;
 
     fn any_cause() -> impl Strategy<Value = Cause> {
-        ("[A-Z][a-z]{1,4}", "[a-z: ]{0,9}").prop_map(|(reason, message)| Cause { reason, message })
+        let parts = ("[A-Z][a-z]{1,4}", "[a-z: ]{0,9}");
+        parts.prop_map(|(reason, message)| Cause::new(reason, message))
+    }
+
+    fn any_failure() -> impl Strategy<Value = Cause> {
+        let kind = prop::sample::select(&FailureKind::ALL);
+        (any_cause(), kind).prop_map(|(cause, kind)| cause.of_kind(kind))
     }
 
     fn any_time() -> impl Strategy<Value = Option<Timestamp>> {
@@ -196,22 +247,23 @@ mod tests {
             "[a-z]{1,9}".prop_map(|message| State::Pending(Pending::Message(message))),
             any_cause().prop_map(|cause| State::Pending(Pending::Blocked(cause))),
             Just(State::Running),
-            (any_cause(), 1..1000_i64).prop_map(|(cause, since)| State::Stopping {
+            (any_failure(), 1..1000_i64).prop_map(|(cause, since)| State::Stopping {
                 cause,
                 since: Timestamp::from_second(since).unwrap(),
             }),
             Just(State::Completed),
-            any_cause().prop_map(State::Failed),
+            any_failure().prop_map(State::Failed),
             "[a-z]{0,9}".prop_map(State::Skipped),
         ]
     }
 
     fn any_step() -> impl Strategy<Value = Step> {
-        let earlier = prop::collection::vec((any_attempt(), any_cause()), 0..3);
+        let earlier = prop::collection::vec((any_attempt(), any_failure()), 0..3);
         let outputs = prop::collection::btree_map("[a-z]{1,3}", ".{0,9}", 0..3);
-        let parts = (any_state(), any_attempt(), earlier, outputs);
-        parts.prop_map(|(state, attempt, earlier, outputs)| Step {
+        let parts = (any_state(), any_attempt(), any_time(), earlier, outputs);
+        parts.prop_map(|(state, attempt, retry_at, earlier, outputs)| Step {
             name: "a".into(),
+            retry_at,
             state,
             attempt,
             earlier,

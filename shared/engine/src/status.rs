@@ -52,7 +52,8 @@ pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus
         return prior;
     }
     let explanation = explain(phase, from);
-    let started = steps.iter().filter_map(|step| step.attempt().started);
+    let started = steps.iter().flat_map(Step::attempts);
+    let started = started.filter_map(|attempt| attempt.started);
     let mut status = WorkplanStatus {
         phase: Some(phase),
         node: from.node.map(ToOwned::to_owned),
@@ -200,6 +201,11 @@ fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation 
             message: format!("the step {name} failed: {}", last.sentence(exit_code)),
         };
     }
+    if step.attempt_number() > 1 {
+        let message = explanation.message.trim_end_matches('.');
+        let attempts = step.attempt_number();
+        explanation.message = format!("{message}. It was attempt {attempts} of the step {name}");
+    }
     if !explanation.message.ends_with('.') {
         explanation.message.push('.');
     }
@@ -257,7 +263,7 @@ fn phase(all: &Steps) -> Phase {
         } else {
             Phase::Failed
         }
-    } else if all(StepPhase::Pending) {
+    } else if all(StepPhase::Pending) && !steps.iter().any(Step::has_started) {
         Phase::Pending
     } else {
         Phase::Running
@@ -271,8 +277,9 @@ fn progress(steps: &[Step]) -> String {
 
 /// The first task with an open step, if any task has started.
 fn task_index(plan: &Plan, steps: &[Step]) -> Option<i64> {
-    let has_started =
-        |step: &Step| !matches!(step.phase(), StepPhase::Pending | StepPhase::Skipped);
+    let has_started = |step: &Step| {
+        step.has_started() || !matches!(step.phase(), StepPhase::Pending | StepPhase::Skipped)
+    };
     let mut tasks = plan.tasks.iter();
     let lowest = tasks.position(|range| steps[range.clone()].iter().any(Step::is_open));
     let mut tasks = plan.tasks.iter();

@@ -7,12 +7,13 @@ use kubeci_plan::Outcome;
 use crate::cause::Cause;
 use crate::halt::{Halt, rounded_up};
 use crate::observation::{Lost, Observation, Place, Run, Standby, Start};
+use crate::retry::RetryRules;
 
 /// The state machine of one step.
 ///
 /// `Pending` → `Running` → `Completed` or `Failed`; `Pending` → `Failed` if it cannot start; `Pending` → `Skipped` if
-/// it must not start; `Running` → `Stopping` → `Failed` if it is stopped. `Running` may be missed. A final state never
-/// changes.
+/// it must not start; `Running` → `Stopping` → `Failed` if it is stopped; a failed attempt → `Pending` if there is
+/// another one. `Running` may be missed. A final state never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub(crate) name: String,
@@ -23,6 +24,8 @@ pub struct Step {
     pub(crate) earlier: Vec<(Attempt, Cause)>,
     /// The outputs of the current attempt.
     pub(crate) outputs: BTreeMap<String, String>,
+    /// When the current attempt may start. Set while it waits for that.
+    pub(crate) retry_at: Option<Timestamp>,
 }
 
 /// The state of a step.
@@ -69,6 +72,19 @@ pub struct Attempt {
     pub ended: Option<Timestamp>,
     /// Its exit code.
     pub exit_code: Option<i32>,
+}
+
+impl Attempt {
+    /// Whether a container of it may have run.
+    pub(crate) fn has_run(&self) -> bool {
+        self.started.is_some() || self.ended.is_some() || self.exit_code.is_some()
+    }
+
+    /// The executor that it is in.
+    #[must_use]
+    pub fn executor(&self) -> Option<&str> {
+        self.place.as_ref().map(|place| place.pod.as_str())
+    }
 }
 
 /// The edges to a step.
@@ -142,14 +158,24 @@ impl Step {
         }
     }
 
-    /// Whether its container may have run.
+    /// All its attempts, in order.
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        let earlier = self.earlier.iter().map(|(attempt, _)| attempt);
+        earlier.chain([&self.attempt])
+    }
+
+    /// Whether an attempt of it has started.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.attempts().any(|attempt| attempt.started.is_some())
+    }
+
+    /// Whether a container of it may have run.
     #[must_use]
     pub fn has_run(&self) -> bool {
         self.phase() == StepPhase::Running
             || self.state == State::Completed
-            || self.attempt.started.is_some()
-            || self.attempt.ended.is_some()
-            || self.attempt.exit_code.is_some()
+            || self.attempts().any(Attempt::has_run)
     }
 
     /// Whether it has not ended.
@@ -165,10 +191,11 @@ impl Step {
     }
 
     /// Consumes an observation.
-    pub(crate) fn observe(&mut self, observation: &Observation, edges: &Edges) {
+    pub(crate) fn observe(&mut self, observation: &Observation, edges: &Edges, rules: &RetryRules) {
         if !self.is_open() {
             return;
         }
+        self.retry_at = None;
         match observation {
             Observation::Waiting => self.wait(Pending::NotStarted),
             Observation::Held(cause) => self.block(cause),
@@ -178,20 +205,31 @@ impl Step {
             }
             Observation::Standby(standby) => self.stand_by(standby, edges),
             Observation::Running { place, start } => self.run(place, *start, edges),
-            Observation::Completed(run) => self.end(State::Completed, run, edges),
-            Observation::Failed(cause, run) => self.fail(cause, run, edges),
+            Observation::Completed(run) => match self.stopped_before(run) {
+                Some(cause) => self.end_failed(cause, run, edges, rules),
+                None => {
+                    self.end(run, edges);
+                    self.state = State::Completed;
+                }
+            },
+            Observation::Failed(cause, run) => self.end_unless_skipped(cause, run, edges, rules),
             Observation::NotStarted { cause, run, .. } => match (&edges.readiness, &edges.halt) {
                 (StepReadiness::Skip(message), _) => self.skip(message.clone()),
                 (StepReadiness::Wait(_), None) => self.block(cause),
                 (StepReadiness::Wait(_), Some(halt)) => self.skip(halt.skipped()),
-                (StepReadiness::Start, _) => self.fail(cause, run, edges),
+                (StepReadiness::Start, _) => self.end_unless_skipped(cause, run, edges, rules),
             },
-            Observation::Excluded(message) => self.skip(message.clone()),
+            Observation::Excluded { message, .. } => self.skip(message.clone()),
+            Observation::Removed { place, cause } => {
+                self.attempt.place.get_or_insert_with(|| place.clone());
+                self.block(cause);
+            }
         }
     }
 
-    /// In a plan that ends, a step that did not run is skipped, and one that has been started meanwhile was stopped.
-    fn fail(&mut self, cause: &Cause, run: &Run, edges: &Edges) {
+    /// Ends the attempt with a failure. In a plan that ends, a step that did not run is skipped, and one that has been
+    /// started meanwhile was stopped.
+    fn end_unless_skipped(&mut self, cause: &Cause, run: &Run, edges: &Edges, rules: &RetryRules) {
         let seemed_to_run = self.is_stopping() && run.start == Start::Never;
         let is_pending = matches!(self.state, State::Pending(_));
         let cause = match &edges.halt {
@@ -201,7 +239,23 @@ impl Step {
             Some(halt) if is_pending => halt.stopped(),
             _ => cause.clone(),
         };
-        self.end(State::Failed(cause), run, edges);
+        let cause = self.stopped_before(run).unwrap_or(cause);
+        self.end_failed(cause, run, edges, rules);
+    }
+
+    fn end_failed(&mut self, cause: Cause, run: &Run, edges: &Edges, rules: &RetryRules) {
+        self.end(run, edges);
+        self.fail(cause, rules);
+    }
+
+    /// Why the step was stopped, unless it has surely ended before.
+    fn stopped_before(&self, run: &Run) -> Option<Cause> {
+        match &self.state {
+            State::Stopping { cause, since } if !ended_before(run.ended, *since) => {
+                Some(cause.clone())
+            }
+            _ => None,
+        }
     }
 
     fn stand_by(&mut self, standby: &Standby, edges: &Edges) {
@@ -248,8 +302,8 @@ impl Step {
         }
     }
 
-    /// Ends the attempt and the step. Retries would start another attempt here.
-    fn end(&mut self, state: State, run: &Run, edges: &Edges) {
+    /// Ends the attempt.
+    fn end(&mut self, run: &Run, edges: &Edges) {
         self.attempt = Attempt {
             place: Some(run.place.clone()),
             started: self.started(run.start, edges),
@@ -257,12 +311,6 @@ impl Step {
             exit_code: run.exit_code,
         };
         self.outputs.clone_from(&run.outputs);
-        self.state = match &self.state {
-            State::Stopping { cause, since } if !ended_before(run.ended, *since) => {
-                State::Failed(cause.clone())
-            }
-            _ => state,
-        };
     }
 
     fn started(&self, start: Start, edges: &Edges) -> Option<Timestamp> {
@@ -274,13 +322,14 @@ impl Step {
         }
     }
 
-    /// Fails the step in any state.
-    pub(crate) fn lose(&mut self, lost: &Lost) {
+    /// Ends the attempt in any state.
+    pub(crate) fn lose(&mut self, lost: &Lost, rules: &RetryRules) {
         self.attempt.ended = self.attempt.started.and(lost.ended);
-        self.state = State::Failed(match &self.state {
+        let cause = match &self.state {
             State::Stopping { cause, .. } => cause.clone(),
             _ => lost.cause.clone(),
-        });
+        };
+        self.fail(cause, rules);
     }
 
     /// A step that only seemed to run has no start.
@@ -288,6 +337,7 @@ impl Step {
         if self.is_stopping() {
             self.attempt.started = None;
         }
+        self.retry_at = None;
         self.state = State::Skipped(message);
     }
 }
@@ -336,6 +386,11 @@ mod tests {
         }
     }
 
+    fn excluded() -> Observation {
+        let message = "b".into();
+        Observation::Excluded { by: 0, message }
+    }
+
     fn up() -> Observation {
         Observation::Standby(Standby::Up {
             place: place(),
@@ -366,10 +421,12 @@ mod tests {
     fn observed(observations: &[(Observation, Edges)]) -> Step {
         let mut step = Step::read("a", None);
         for (observation, edges) in observations {
-            step.observe(observation, edges);
+            step.observe(observation, edges, &NEVER);
         }
         step
     }
+
+    const NEVER: RetryRules = RetryRules::never(Timestamp::UNIX_EPOCH);
 
     #[rstest]
     #[case::waits_for_its_turn(up(), wait(), StepPhase::Pending)]
@@ -380,7 +437,7 @@ mod tests {
     #[case::need_not_start(not_started(), skip(), StepPhase::Skipped)]
     #[case::ran_before_the_skip(Observation::Completed(run()), skip(), StepPhase::Completed)]
     #[case::failed(Observation::Failed(cause(), run()), start(), StepPhase::Failed)]
-    #[case::excluded(Observation::Excluded("b".into()), start(), StepPhase::Skipped)]
+    #[case::excluded(excluded(), start(), StepPhase::Skipped)]
     fn pending_step_follows_observation_and_edges(
         #[case] observation: Observation,
         #[case] edges: Edges,
@@ -440,10 +497,10 @@ mod tests {
             ended: Some(time(9)),
         };
         let mut pending = Step::read("a", None);
-        pending.lose(&lost);
+        pending.lose(&lost, &NEVER);
         assert_eq!(pending.attempt().ended, None);
         let mut running = observed(&[(up(), start())]);
-        running.lose(&lost);
+        running.lose(&lost, &NEVER);
         assert_eq!(running.attempt().ended, Some(time(9)));
     }
 }

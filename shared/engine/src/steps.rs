@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -7,6 +8,7 @@ use kubeci_plan::{BrokenEdge, Edge, NamedEdge, Plan, Readiness};
 
 use crate::halt::Halt;
 use crate::observation::{Lost, Observation, PlanObservation, Standby, TaskObservation};
+use crate::retry::RetryRules;
 use crate::step::{Edges, Step, StepReadiness};
 use crate::waiting::Waiting;
 
@@ -62,10 +64,11 @@ impl<'a> Steps<'a> {
     /// Applies the observations to the steps, and repeats this until no step changes, because a step may depend on
     /// steps of later tasks. Returns why the plan waits.
     pub fn settle(&mut self, observed: &PlanObservation, now: Timestamp) -> Waiting {
+        let phase = |step: &Step| (step.phase(), step.attempt_number());
         loop {
-            let before: Vec<StepPhase> = self.steps.iter().map(Step::phase).collect();
+            let before: Vec<_> = self.steps.iter().map(phase).collect();
             let waiting = self.settle_once(observed, now);
-            if self.steps.iter().map(Step::phase).eq(before) {
+            if self.steps.iter().map(phase).eq(before) {
                 return waiting;
             }
         }
@@ -73,28 +76,40 @@ impl<'a> Steps<'a> {
 
     fn settle_once(&mut self, observed: &PlanObservation, now: Timestamp) -> Waiting {
         let mut waiting = Waiting::default();
+        let is_folder_in_executor = observed.is_folder_in_executor;
         let tasks = 0..self.plan.tasks.len();
         for (task, observed) in tasks.zip(&observed.tasks) {
-            self.observe_task(task, observed, &mut waiting);
+            let rules = self.retry_rules(task, observed, is_folder_in_executor, now);
+            self.observe_task(task, observed, &rules, &mut waiting);
         }
         if let Some(lost) = &observed.lost {
-            self.lose(0..self.steps.len(), lost);
+            self.lose(0..self.steps.len(), lost, &RetryRules::never(now));
         }
         if self.steps.iter().any(Step::is_open) {
             waiting.merge(&observed.waiting);
         }
         self.skip(observed, now, &mut waiting);
         for (range, observed) in self.plan.tasks.iter().zip(&observed.tasks) {
-            if let Some(cause) = observed.left_open.clone() {
-                self.lose(range.clone(), &Lost { cause, ended: None });
+            // The steps that are left open start in the next executor, if there is one.
+            let is_last = !self.has_left(range.clone(), observed.executor.as_deref());
+            if let Some(cause) = observed.left_open.clone().filter(|_| is_last) {
+                let lost = Lost { cause, ended: None };
+                self.lose(range.clone(), &lost, &RetryRules::never(now));
             }
         }
         self.skip(observed, now, &mut waiting);
         self.apply_halt(observed, now);
+        self.add_retries(&mut waiting, now);
         waiting
     }
 
-    fn observe_task(&mut self, task: usize, observed: &TaskObservation, waiting: &mut Waiting) {
+    fn observe_task(
+        &mut self,
+        task: usize,
+        observed: &TaskObservation,
+        rules: &RetryRules,
+        waiting: &mut Waiting,
+    ) {
         let known = observed
             .steps
             .iter()
@@ -105,8 +120,12 @@ impl<'a> Steps<'a> {
         while open.len() < before {
             before = open.len();
             open.retain(|(at, observation)| {
-                let edges = self.edges(*at);
-                self.steps[*at].observe(observation, &edges);
+                if self.has_left(*at..*at + 1, rules.executor) {
+                    return false;
+                }
+                let (observation, edges) = (self.in_time(*at, observation, rules), self.edges(*at));
+                let rules = rules.of(&self.plan.steps[*at]);
+                self.steps[*at].observe(&observation, &edges, &rules);
                 self.steps[*at].is_open()
             });
         }
@@ -118,7 +137,36 @@ impl<'a> Steps<'a> {
             self.add_waiting(*at, observation, waiting);
         }
         if let Some(lost) = &observed.lost {
-            self.lose(self.plan.tasks[task].clone(), lost);
+            self.lose(self.plan.tasks[task].clone(), lost, rules);
+        }
+    }
+
+    /// The observation of a step whose executor starts no other step, or not yet: it may start in the next executor.
+    fn in_time<'o>(
+        &self,
+        at: usize,
+        observation: &'o Observation,
+        rules: &RetryRules,
+    ) -> Cow<'o, Observation> {
+        let has_failed = |at: usize| {
+            let step = self.steps.get(at);
+            step.is_some_and(|step| step.phase() == StepPhase::Failed)
+        };
+        let starts_later = match observation {
+            Observation::Excluded { by, .. } => !has_failed(*by),
+            Observation::NotStarted { .. } => {
+                let task = self.plan.tasks[self.plan.steps[at].task].clone();
+                self.readiness(at) == Readiness::Wait && self.has_left(task, rules.executor)
+            }
+            _ => false,
+        };
+        if !starts_later {
+            return Cow::Borrowed(observation);
+        }
+        let message = String::new();
+        match self.readiness(at) {
+            Readiness::Wait => Cow::Owned(Observation::Standby(Standby::Down { message })),
+            Readiness::Start | Readiness::Skip { .. } => Cow::Owned(Observation::Waiting),
         }
     }
 
@@ -148,11 +196,13 @@ impl<'a> Steps<'a> {
     }
 
     /// Loses the open steps of a range: steps that run or would start next fail, and the steps that depend on them are
-    /// skipped. Steps that wait for open steps outside the range continue to wait.
-    fn lose(&mut self, range: Range<usize>, lost: &Lost) {
+    /// skipped. Steps that wait for open steps outside the range continue to wait, as do those that start again in
+    /// another executor.
+    fn lose(&mut self, range: Range<usize>, lost: &Lost, rules: &RetryRules) {
         for at in range.clone() {
             if self.steps[at].phase() == StepPhase::Running {
-                self.steps[at].lose(lost);
+                let rules = rules.of(&self.plan.steps[at]);
+                self.steps[at].lose(lost, &rules);
             }
         }
         let mut changed = true;
@@ -161,6 +211,7 @@ impl<'a> Steps<'a> {
             for at in range
                 .clone()
                 .filter(|&at| self.steps[at].is_open())
+                .filter(|&at| !self.has_left(at..at + 1, rules.executor))
                 .collect::<Vec<_>>()
             {
                 match (self.readiness(at), &self.halt) {
@@ -169,7 +220,10 @@ impl<'a> Steps<'a> {
                         let message = halt.skipped();
                         self.steps[at].skip(message);
                     }
-                    (Readiness::Start, None) => self.steps[at].lose(lost),
+                    (Readiness::Start, None) => {
+                        let rules = rules.of(&self.plan.steps[at]);
+                        self.steps[at].lose(lost, &rules);
+                    }
                     (Readiness::Skip { because }, _) => self.skip_for(at, because),
                 }
                 changed = true;
@@ -204,7 +258,7 @@ impl<'a> Steps<'a> {
         self.steps[at].skip(message);
     }
 
-    fn readiness(&self, at: usize) -> Readiness {
+    pub(crate) fn readiness(&self, at: usize) -> Readiness {
         self.plan.readiness(at, |from| self.steps[from].outcome())
     }
 

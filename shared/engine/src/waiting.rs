@@ -31,6 +31,8 @@ pub enum Severity {
     NotYetFree,
     /// There is no known problem, but the start takes long.
     Slow,
+    /// A failed step waits for its next attempt.
+    Retry,
 }
 
 /// Why a plan waits.

@@ -19,7 +19,11 @@ fn plan<'a>(steps: &[&'a str]) -> Plan<'a> {
         let edges = edges.map(NamedEdge::parse).collect();
         TaskSpec {
             serial: Vec::new(),
-            parallel: vec![StepSpec { name, edges }],
+            parallel: vec![StepSpec {
+                name,
+                edges,
+                retry: None,
+            }],
         }
     };
     Plan::new(Order::Graph, steps.iter().map(task)).unwrap()
@@ -98,10 +102,10 @@ fn phases(steps: &Steps) -> Vec<StepPhase> {
 fn ready_tasks_follow_the_edges() {
     let plan = plan(&["a", "b:a", "c:a,b"]);
     let mut steps = Steps::read(&plan, &[]);
-    assert_eq!(steps.ready_tasks(|_| false), [0]);
-    assert_eq!(steps.ready_tasks(|task| task == 0), [0_usize; 0]);
+    assert_eq!(steps.ready_tasks(|_| false, time(2)), [0]);
+    assert_eq!(steps.ready_tasks(|task| task == 0, time(2)), [0_usize; 0]);
     steps.settle(&observed(vec![Some(ends("a", 0)), None, None]), time(2));
-    assert_eq!(steps.ready_tasks(|_| false), [1]);
+    assert_eq!(steps.ready_tasks(|_| false, time(2)), [1]);
 }
 
 #[test]

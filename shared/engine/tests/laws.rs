@@ -27,6 +27,7 @@ fn plan(dependencies: &[u8]) -> Plan<'static> {
                 kind: EdgeKind::OnSuccess,
             })
             .collect(),
+        retry: None,
     };
     let task = |steps: std::ops::Range<usize>| TaskSpec {
         serial: Vec::new(),
@@ -77,7 +78,10 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         Observation::Completed(run()),
         Observation::Failed(cause(), run()),
         not_started,
-        Observation::Excluded("not here".into()),
+        Observation::Excluded {
+            by: 0,
+            message: "not here".into(),
+        },
     ])
 }
 

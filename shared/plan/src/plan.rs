@@ -8,6 +8,7 @@ use crate::error::{PlanError, ResolveError};
 use crate::graph::topological;
 use crate::names::StepNames;
 use crate::readiness::{Readiness, readiness};
+use crate::retry::RetryPolicy;
 
 /// How the tasks of a plan follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct StepSpec<'a> {
     pub name: &'a str,
     /// The edges to it.
     pub edges: Vec<NamedEdge<&'a str>>,
+    /// When it is attempted again after it has failed; never if absent.
+    pub retry: Option<RetryPolicy>,
 }
 
 /// A task as it is written.
@@ -69,6 +72,8 @@ pub struct PlanStep<'a> {
     pub serial: bool,
     /// The edges to it, by the step that they come from, each once.
     pub edges: Vec<Edge>,
+    /// When it is attempted again after it has failed; never if absent.
+    pub retry: Option<RetryPolicy>,
 }
 
 impl<'a> Plan<'a> {
@@ -93,8 +98,9 @@ impl<'a> Plan<'a> {
             written.extend(task.serial.into_iter().chain(task.parallel));
         }
         let names = plan.names()?;
-        for (step, written) in written.iter().enumerate() {
+        for (step, written) in written.into_iter().enumerate() {
             plan.steps[step].edges = plan.edges_to(step, &written.edges, &names)?;
+            plan.steps[step].retry = written.retry;
         }
         plan.refuse_cycles()?;
         Ok(plan)
@@ -109,6 +115,7 @@ impl<'a> Plan<'a> {
             task,
             serial,
             edges: Vec::new(),
+            retry: None,
         });
         self.steps.extend(steps);
     }
@@ -256,6 +263,7 @@ mod tests {
             StepSpec {
                 name,
                 edges: edges.map(NamedEdge::parse).collect(),
+                retry: None,
             }
         };
         let steps = |text: &'a str| text.split_whitespace().map(step).collect();

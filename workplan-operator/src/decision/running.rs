@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use kube::{Resource, ResourceExt};
 use kubeci_api::{Phase, StepStatus, Workplan, WorkplanStatus};
 use kubeci_engine::{
-    Cause, Derivation, Executor, Place, STOPPED, Severity, Steps,
-    Waiting, WaitingCause, derive_status,
+    Cause, Derivation, Executor, Place, STOPPED, Severity, Steps, Waiting, WaitingCause,
+    derive_status,
 };
 use kubeci_plan::{Order, Plan};
 
