@@ -120,6 +120,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use kubeci_api::{Order, Step};
+    use rstest::rstest;
 
     use super::*;
     use crate::output_bounds::of_message;
@@ -160,8 +161,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn largest_status_of_fitting_plan_is_shortened() {
+    #[rstest]
+    fn largest_status_of_fitting_plan_is_shortened(#[values(0, 20, 200)] spare: usize) {
         let mut plan = workplan(Order::Linear, &[]);
         let step = |at: usize, script: usize| Step {
             name: format!("{at:x<60}"),
@@ -180,12 +181,14 @@ mod tests {
             }
             script -= 1;
         }
+        plan.spec.tasks = vec![task(script - spare)];
         let time = || serde_json::from_str("\"2026-01-01T00:10:00.000000Z\"").ok();
         let most = of_message(&plan, 1);
         let outputs: BTreeMap<String, String> = match most.checked_sub(3) {
             Some(length) => [("a".to_owned(), "<".repeat(length))].into(),
             None => BTreeMap::new(),
         };
+        assert_eq!(outputs.is_empty(), spare == 0);
         let bytes = |at: usize| StepStatus {
             name: format!("{at:x<60}"),
             pod: Some("p".repeat(63)),
