@@ -8,8 +8,8 @@
 //! The head is short and comes first, because the kubelet cuts a container's termination message to 12 KiB divided by
 //! the containers of its pod: 110 bytes in a pod of 110 steps. It cuts the end of the message after the head.
 //!
-//! The outputs of the step follow the message, each after a separator, with a last separator after them. Without the
-//! last one they were cut.
+//! The outputs of the step follow the message, each after a separator, with a terminator after them. Without the
+//! terminator they were cut.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,8 +28,11 @@ pub const HEAD_BYTES: usize = 110;
 
 const VERSION: &str = "kubeci/1";
 
-/// It precedes each output and ends them. No output contains it.
+/// It precedes each output. No output contains it.
 const SEPARATOR: char = '\u{1e}';
+
+/// It ends the outputs. No output contains it.
+const TERMINATOR: char = '\u{4}';
 
 /// The state of a step. All times are counted from `up` by a clock that cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,13 +227,13 @@ fn write_tail(
     if outputs.is_empty() {
         Ok(())
     } else {
-        write!(to, "{SEPARATOR}")
+        write!(to, "{TERMINATOR}")
     }
 }
 
 /// The outputs after the first separator of a record; none if they were cut.
 fn read_outputs(text: &str) -> Option<Outputs> {
-    let entries = text.strip_suffix(SEPARATOR)?;
+    let entries = text.strip_suffix(TERMINATOR)?;
     let mut outputs = Outputs::default();
     for entry in entries.split(SEPARATOR) {
         let (key, value) = entry.split_once('=')?;

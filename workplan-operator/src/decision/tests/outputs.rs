@@ -128,9 +128,18 @@ fn refused_outputs_of_serial_step_stop_its_pod() {
     "0",
     "completed",
     "",
-    "\u{1e}a=1\n2\u{1e}b=\u{1e}",
+    "\u{1e}a=1\n2\u{1e}b=\u{4}",
     r#"{"a":"1\n2","b":""}"#,
     "",
+    Some(0)
+)]
+#[case::cut_between_outputs(
+    "0",
+    "completed",
+    "",
+    "\u{1e}a=1\u{1e}",
+    "{}",
+    "a: OutputTooLarge",
     Some(0)
 )]
 #[case::cut("0", "completed", "", "\u{1e}a=1", "{}", "a: OutputTooLarge", Some(0))]
@@ -138,7 +147,7 @@ fn refused_outputs_of_serial_step_stop_its_pod() {
     "3",
     "failed",
     "exit=3",
-    "disk full\u{1e}a=1\u{1e}",
+    "disk full\u{1e}a=1\u{4}",
     r#"{"a":"1"}"#,
     "a: exit code 3",
     Some(3)
@@ -175,7 +184,7 @@ fn refused_outputs_of_serial_step_stop_its_pod() {
     "0",
     "completed",
     "",
-    "\u{1e}a=\u{1b}[2J\u{1e}",
+    "\u{1e}a=\u{1b}[2J\u{4}",
     "{}",
     "a: OutputTooLarge",
     Some(0)
