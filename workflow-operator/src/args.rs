@@ -58,6 +58,17 @@ pub struct Args {
     )]
     history_ttl: Duration,
 
+    /// The maximum number of Workplans that are pending or running, of all Workflows. Other events wait
+    /// [default: no maximum].
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        hide_default_value = true,
+        env = "KUBECI_MAX_ACTIVE_WORKPLANS"
+    )]
+    max_active_workplans: usize,
+
     #[command(flatten)]
     pub controller: ControllerArgs,
 }
@@ -77,6 +88,7 @@ impl Args {
                 failed: self.history_failed,
                 ttl: self.history_ttl,
             },
+            max_active: NonZeroUsize::new(self.max_active_workplans),
         }
     }
 }
@@ -127,6 +139,18 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn cap_of_zero_is_none() {
+        let parsed = |args: &[&str]| {
+            let args = Args::try_parse_from([&["operator"], args].concat());
+            args.map(|args| args.settings().max_active)
+        };
+        assert_eq!(parsed(&[]).unwrap(), None);
+        assert_eq!(parsed(&["--max-active-workplans=0"]).unwrap(), None);
+        let cap = parsed(&["--max-active-workplans", "500"]).unwrap();
+        assert_eq!(cap, NonZeroUsize::new(500));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub struct Metrics {
     undiscovered_kinds: Gauge,
     watches: Gauge,
     workflows: Gauge,
+    events_queued: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,6 +50,7 @@ impl Metrics {
             undiscovered_kinds: Gauge::default(),
             watches: Gauge::default(),
             workflows: Gauge::default(),
+            events_queued: Gauge::default(),
         };
         metrics.runtime.register(|registry| {
             metrics.register_counters(registry);
@@ -102,6 +104,11 @@ impl Metrics {
             self.watches.clone(),
         );
         registry.register("workflows", "Workflows", self.workflows.clone());
+        registry.register(
+            "events_queued",
+            "Objects whose next event waits because of the cap on Workplans",
+            self.events_queued.clone(),
+        );
     }
 
     /// Counts an event of a resource.
@@ -136,6 +143,10 @@ impl Metrics {
 
     pub fn set_watches(&self, count: usize) {
         set(&self.watches, count);
+    }
+
+    pub fn set_events_queued(&self, count: usize) {
+        set(&self.events_queued, count);
     }
 
     pub fn set_workflows(&self, count: usize) {

@@ -130,6 +130,16 @@ pub struct WorkflowStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<i64>,
 
+    /// The number of events that wait for their Workplans, because the operator has created as many as its
+    /// `--max-active-workplans` allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<i64>,
+
+    /// The number of states that did not fire, because too many states of one object waited for their
+    /// Workplans. The latest state of an object is never dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<i64>,
+
     /// The number of its Workplans that have completed, with those that were deleted because of `spec.history`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<i64>,

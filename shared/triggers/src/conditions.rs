@@ -128,11 +128,13 @@ pub fn join(messages: &[&str]) -> String {
     lines.join("\n")
 }
 
-/// The condition `Ready`: false if any other one is false or Workplans are refused, else unknown if any is unknown.
+/// The condition `Ready`: false if any other one is false or Workplans are refused, else unknown if any is unknown. If
+/// it is true, the message states what waits.
 #[must_use]
 pub fn ready(
     others: &[ConditionState],
     refused: Option<Problem>,
+    waiting: Option<String>,
     matching_objects: usize,
 ) -> ConditionState {
     let first = |status| others.iter().find(|state| state.status == status);
@@ -147,6 +149,9 @@ pub fn ready(
         },
         (None, Some(refused), _) => ConditionState::not_met("Ready", &[refused]),
         (None, None, None) => {
+            if let Some(waiting) = waiting {
+                return ConditionState::met("Ready", "EventsQueued", waiting);
+            }
             let message = format!("waits for events; {} now", objects_match(matching_objects));
             ConditionState::met("Ready", "Ready", message)
         }
@@ -222,7 +227,7 @@ mod tests {
         let refused = || Some(Problem::new("WorkplanRefused", "quota"));
         let reason = |others: &[&ConditionState], refused| {
             let others: Vec<ConditionState> = others.iter().map(|&state| state.clone()).collect();
-            ready(&others, refused, 0).reason
+            ready(&others, refused, None, 0).reason
         };
         assert_eq!(reason(&[&met, &met], None), "Ready");
         assert_eq!(reason(&[&met, &unknown], None), "Starting");

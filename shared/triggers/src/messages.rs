@@ -1,4 +1,6 @@
-//! Messages of the condition `TriggersWatched`. They name the trigger and the fix.
+//! Messages of the conditions `TriggersWatched` and `Ready`. They name the trigger and the fix.
+
+use std::num::NonZeroUsize;
 
 use crate::{
     access_review::{AccessDecision, AccessReview},
@@ -87,6 +89,25 @@ pub fn operator_forbidden(index: usize, key: &WatchKey) -> String {
 
 pub fn watch_failing(index: usize, key: &WatchKey, error: &str) -> String {
     format!("spec.triggers[{index}]: the watch of {key} fails; retrying: {error}")
+}
+
+/// Events wait because of the cap on Workplans. The message has the number of states that were ever dropped.
+pub fn events_queued(waiting: usize, max: NonZeroUsize, dropped: i64) -> String {
+    let waiting = match waiting {
+        1 => "1 event waits for its Workplan".to_owned(),
+        waiting => format!("{waiting} events wait for their Workplans"),
+    };
+    let dropped = match dropped {
+        0 => String::new(),
+        dropped => format!(
+            ". {dropped} states were dropped and do not fire, because too many states of one object waited; the latest \
+             state is kept"
+        ),
+    };
+    format!(
+        "{waiting}, because at most {max} Workplans are pending or running (--max-active-workplans); each is created \
+         when another Workplan ends{dropped}"
+    )
 }
 
 #[cfg(test)]

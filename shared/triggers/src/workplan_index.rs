@@ -22,6 +22,8 @@ pub struct WorkplanIndex {
     active: usize,
     succeeded: FinishedWorkplans,
     failed: FinishedWorkplans,
+    /// The Workplans that were created and are not observed yet, and since when.
+    expected: HashMap<Arc<str>, Timestamp>,
     /// The links of Workplans that were observed before the Workflow.
     links: HashMap<Arc<str>, Link>,
 }
@@ -30,6 +32,7 @@ impl WorkplanIndex {
     /// Adds or replaces a Workplan. Returns whether the status or the history of the Workflow may change.
     pub fn apply(&mut self, name: &str, state: WorkplanState, link: Option<Link>) -> bool {
         let relevant = |state: &WorkplanState| (state.counter(), state.has_workspace);
+        self.expected.remove(name);
         let before = self.take(name);
         let changed = before.as_ref().map(relevant) != Some(relevant(&state));
         let name: Arc<str> = name.into();
@@ -54,6 +57,7 @@ impl WorkplanIndex {
     /// Removes a Workplan. Returns whether the index had it.
     pub fn remove(&mut self, name: &str) -> bool {
         self.links.remove(name);
+        self.expected.remove(name);
         self.take(name).is_some()
     }
 
@@ -94,6 +98,24 @@ impl WorkplanIndex {
     #[must_use]
     pub fn active(&self) -> usize {
         self.active
+    }
+
+    /// The number of Workplans that may be pending or running: with those that are not observed yet.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.active + self.expected.len()
+    }
+
+    /// A Workplan was created.
+    pub fn expect(&mut self, name: &str, now: Timestamp) {
+        if !self.states.contains_key(name) {
+            self.expected.insert(name.into(), now);
+        }
+    }
+
+    /// Removes Workplans that the watch has not returned since this time: they were deleted before.
+    pub fn forget_expected(&mut self, until: Timestamp) {
+        self.expected.retain(|_, since| *since > until);
     }
 
     /// The finished Workplans of this outcome, the earliest first.

@@ -149,6 +149,8 @@ impl Operator {
                 .get_or_insert_with(|| Instant::now() + REQUIREMENTS_DEBOUNCE);
         }
         self.metrics.add(self.engine.take_counters());
+        self.metrics
+            .set_events_queued(self.engine.waiting_objects());
     }
 
     /// Updates discoveries, access reviews and watches.

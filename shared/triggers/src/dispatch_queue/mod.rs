@@ -1,12 +1,12 @@
 //! The dispatch queue of one Workflow: it creates Workplans for the transitions of each object in order, for any
-//! number of objects at a time.
+//! number of objects at a time. A transition waits until the engine dispatches it.
 
 mod create_error;
 mod object_queue;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::{
     ledger::{Entry, Ledger},
@@ -15,7 +15,7 @@ use crate::{
     transition::{Transition, evaluate},
     uid::Uid,
 };
-use object_queue::ObjectQueue;
+use object_queue::{ObjectQueue, Pushed};
 
 pub use create_error::CreateError;
 
@@ -28,9 +28,16 @@ pub struct DispatchQueue {
     workflow: Uid,
     ledger: Ledger,
     objects: HashMap<Uid, ObjectQueue>,
+    /// The objects whose next Workplan is not requested yet, by the number of the event.
+    waiting: BTreeMap<u64, Uid>,
+    /// The objects whose Workplan is requested.
+    requested: HashSet<Uid>,
     last_sequence: i64,
+    /// How many observations were dropped because too many of one object waited.
+    dropped: i64,
     full: bool,
     dirty: bool,
+    waiting_changed: bool,
 }
 
 /// A transition to create a Workplan for, now.
@@ -61,10 +68,20 @@ impl DispatchQueue {
             workflow,
             ledger,
             objects: HashMap::new(),
+            waiting: BTreeMap::new(),
+            requested: HashSet::new(),
             last_sequence,
+            dropped: 0,
             full: false,
             dirty: false,
+            waiting_changed: false,
         }
+    }
+
+    /// A queue that continues to count dropped observations.
+    #[must_use]
+    pub fn with_dropped(self, dropped: i64) -> Self {
+        Self { dropped, ..self }
     }
 
     #[must_use]
@@ -109,6 +126,51 @@ impl DispatchQueue {
         })
     }
 
+    /// How many observations were dropped because too many of one object waited.
+    #[must_use]
+    pub fn dropped(&self) -> i64 {
+        self.dropped
+    }
+
+    /// How many states wait for the request of a Workplan.
+    #[must_use]
+    pub fn waiting_states(&self) -> usize {
+        let queues = self
+            .waiting
+            .values()
+            .filter_map(|uid| self.objects.get(uid));
+        queues.map(|queue| 1 + queue.pending.len()).sum()
+    }
+
+    /// How many objects wait for the request of their Workplan.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The number of the event that waits the longest.
+    #[must_use]
+    pub fn first_waiting(&self) -> Option<u64> {
+        self.waiting.keys().next().copied()
+    }
+
+    /// How many Workplans are requested.
+    #[must_use]
+    pub fn requested(&self) -> usize {
+        self.requested.len()
+    }
+
+    /// Whether more states wait since the last call.
+    pub fn take_waiting_changed(&mut self) -> bool {
+        std::mem::take(&mut self.waiting_changed)
+    }
+
+    /// The objects that wait.
+    #[cfg(test)]
+    pub fn waiting_objects(&self) -> impl Iterator<Item = &Uid> {
+        self.waiting.values()
+    }
+
     /// All objects in the ledger or in a queue.
     pub fn tracked_objects(&self) -> impl Iterator<Item = (&Uid, &ObjectRef)> {
         let recorded = self.ledger.iter().map(|(uid, entry)| (uid, &entry.object));
@@ -123,32 +185,39 @@ impl DispatchQueue {
         self.ledger.get(uid).is_some() || self.objects.contains_key(uid)
     }
 
-    /// Adds an observation. Returns a transition to dispatch now.
-    pub fn observe(&mut self, uid: &Uid, observation: Observation) -> Option<Dispatch> {
+    /// Adds an observation. If it fires, the event with this number waits: returns true.
+    pub fn observe(&mut self, uid: &Uid, observation: Observation, event: u64) -> bool {
         if let Some(queue) = self.objects.get_mut(uid) {
-            queue.push(observation);
-            return None;
+            self.dropped += i64::from(queue.push(observation) == Pushed::Dropped);
+            self.waiting_changed = true;
+            return false;
         }
         if !self.admits(uid, &observation) {
             self.dirty |= !self.full;
             self.full = true;
-            return None;
+            return false;
         }
-        self.advance(uid, VecDeque::from([observation]))
+        self.advance(uid, VecDeque::from([observation]), event)
     }
 
-    /// The Workplan of the object's transition exists. Returns the next transition of the same object.
-    pub fn created(&mut self, uid: &Uid) -> Option<Dispatch> {
-        let queue = self.objects.remove(uid)?;
+    /// The Workplan of the object's transition exists. If the object has a next transition, the event with this number
+    /// waits: returns true.
+    pub fn created(&mut self, uid: &Uid, event: u64) -> bool {
+        let Some(queue) = self.objects.remove(uid) else {
+            return false;
+        };
+        self.requested.remove(uid);
+        self.waiting.remove(&queue.event);
         self.set(uid, queue.next);
         self.dirty = true;
-        self.advance(uid, queue.pending)
+        self.advance(uid, queue.pending, event)
     }
 
     /// The Workplan of the object's transition was not created. Returns the number of attempts, or `None` if no
     /// retry can succeed before the Workflow changes.
     pub fn failed(&mut self, uid: &Uid, error: CreateError) -> Option<u32> {
         let queue = self.objects.get_mut(uid)?;
+        self.requested.remove(uid);
         self.dirty = true;
         queue.fail(error)
     }
@@ -159,10 +228,22 @@ impl DispatchQueue {
         blocked.map(|(uid, _)| uid.clone()).collect()
     }
 
-    /// Dispatches the object's transition once more.
-    pub fn retry(&mut self, uid: &Uid) -> Option<Dispatch> {
-        let queue = self.objects.get_mut(uid)?;
+    /// The object's transition waits once more, with the number of its event. Returns whether it does.
+    pub fn retry(&mut self, uid: &Uid) -> bool {
+        let Some(queue) = self.objects.get_mut(uid) else {
+            return false;
+        };
         queue.blocked = false;
+        self.waiting.insert(queue.event, uid.clone());
+        self.waiting_changed = true;
+        true
+    }
+
+    /// Dispatches the transition that waits the longest.
+    pub fn dispatch(&mut self) -> Option<Dispatch> {
+        let (_, uid) = self.waiting.pop_first()?;
+        let queue = self.objects.get_mut(&uid)?;
+        self.requested.insert(uid.clone());
         let last = &mut self.last_sequence;
         let sequence = *queue.sequence.get_or_insert_with(|| {
             // A user may write a Workplan with the largest number.
@@ -170,7 +251,7 @@ impl DispatchQueue {
             *last
         });
         Some(Dispatch {
-            uid: uid.clone(),
+            uid,
             transition: queue.transition.clone(),
             sequence,
         })
@@ -230,7 +311,7 @@ impl DispatchQueue {
     }
 
     /// Evaluates observations up to the first transition. The others wait.
-    fn advance(&mut self, uid: &Uid, mut pending: VecDeque<Observation>) -> Option<Dispatch> {
+    fn advance(&mut self, uid: &Uid, mut pending: VecDeque<Observation>, event: u64) -> bool {
         while let Some(observation) = pending.pop_front() {
             let entry = self.ledger.get(uid);
             let evaluation = evaluate(&self.workflow, uid, entry, &observation);
@@ -239,10 +320,10 @@ impl DispatchQueue {
                 self.set(uid, next);
                 continue;
             };
-            let queue = ObjectQueue::new(transition, evaluation.next, pending);
+            let queue = ObjectQueue::new(event, transition, evaluation.next, pending);
             self.objects.insert(uid.clone(), queue);
             return self.retry(uid);
         }
-        None
+        false
     }
 }

@@ -6,9 +6,20 @@ use crate::{ledger::Entry, observation::Observation, transition::Transition};
 /// The most observations that wait in the queue of one object. Beyond, the newest replaces the last one.
 pub(super) const PENDING_MAX: usize = 64;
 
+/// What became of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    Repeats,
+    Appended,
+    /// It has replaced the last one, which does not fire.
+    Dropped,
+}
+
 /// The queue of one object: a transition whose Workplan is being created, and the observations after it.
 #[derive(Debug)]
 pub(super) struct ObjectQueue {
+    /// The number of the event among all events of the engine.
+    pub event: u64,
     pub transition: Transition,
     /// The ledger entry once the Workplan exists.
     pub next: Option<Entry>,
@@ -28,11 +39,13 @@ pub(super) struct ObjectQueue {
 
 impl ObjectQueue {
     pub fn new(
+        event: u64,
         transition: Transition,
         next: Option<Entry>,
         pending: VecDeque<Observation>,
     ) -> Self {
         Self {
+            event,
             transition,
             next,
             pending,
@@ -74,15 +87,21 @@ impl ObjectQueue {
     }
 
     /// Appends an observation, unless it repeats the last one.
-    pub fn push(&mut self, observation: Observation) {
+    pub fn push(&mut self, observation: Observation) -> Pushed {
         if self.repeats_last(&observation) {
-            return;
+            return Pushed::Repeats;
         }
-        if self.pending.len() >= PENDING_MAX {
+        let is_full = self.pending.len() >= PENDING_MAX;
+        if is_full {
             self.pending.pop_back();
             self.dropped += 1;
         }
         self.pending.push_back(observation);
+        if is_full {
+            Pushed::Dropped
+        } else {
+            Pushed::Appended
+        }
     }
 
     fn repeats_last(&self, observation: &Observation) -> bool {

@@ -21,6 +21,7 @@ pub struct Deletion {
 impl Engine {
     /// Marks the Workflows as dirty whose Workplans have expired by now. The next status writes delete these.
     pub fn expire(&mut self, now: Timestamp) {
+        self.forget_expected(now);
         for (key, workplans) in &self.workplans {
             let Some(workflow) = controlling(&self.workflows, key) else {
                 continue;

@@ -6,6 +6,7 @@
 //! [`Engine::undiscovered_kinds`] and requests the [`Engine::access_reviews`].
 
 mod creation;
+mod creation_queue;
 mod deletion;
 mod observations;
 mod requirements;
@@ -27,13 +28,14 @@ use kubeci_api::Workflow;
 use crate::{
     access_review::{AccessDecision, AccessReview},
     discovery::DiscoveryResult,
-    dispatch_queue::{CreateError, Dispatch},
+    dispatch_queue::CreateError,
     observed_workplan::{ObservedWorkplan, WorkflowKey},
     resource::Kind,
     uid::Uid,
     watch_key::WatchKey,
     workplan_index::WorkplanIndex,
 };
+use creation_queue::CreationQueue;
 use shared_watch::SharedWatch;
 use workflow_state::WorkflowState;
 
@@ -58,6 +60,7 @@ pub struct Engine {
     requirements_changed: bool,
     creations: Vec<Creation>,
     retries: Vec<Retry>,
+    creation_queue: CreationQueue,
     deletions: Vec<Deletion>,
     /// The Workflows whose status needs to be written.
     dirty: BTreeSet<Uid>,
@@ -195,9 +198,12 @@ impl Engine {
         let Some(state) = self.workflows.get_mut(workflow) else {
             return;
         };
-        let next = state.created(object, name, now);
+        let key = state.reference.key();
+        self.workplans.entry(key).or_default().expect(&name, now);
+        let event = self.creation_queue.next_event();
+        let fires = state.created(object, name, event, now);
         self.queue_changed(workflow);
-        self.dispatch(workflow, next);
+        self.fired(workflow, fires);
     }
 
     /// A Workplan was not created.
@@ -218,12 +224,14 @@ impl Engine {
     /// The backoff of a [`Retry`] is over.
     pub fn retry(&mut self, workflow: &Uid, object: &Uid) {
         let state = self.workflows.get_mut(workflow);
-        let dispatch = state.and_then(|state| state.queue.retry(object));
-        self.create(workflow, dispatch);
+        if state.is_some_and(|state| state.queue.retry(object)) {
+            self.creation_queue.add(workflow);
+        }
     }
 
     /// The Workplans to create since the last call.
     pub fn take_creations(&mut self) -> Vec<Creation> {
+        self.release_creations();
         std::mem::take(&mut self.creations)
     }
 
@@ -242,6 +250,15 @@ impl Engine {
         std::mem::take(&mut self.counters)
     }
 
+    /// The objects whose events wait.
+    #[cfg(test)]
+    pub(crate) fn objects_that_wait(&self) -> Vec<Uid> {
+        let queues = self.workflows.values().map(|state| &state.queue);
+        queues
+            .flat_map(|queue| queue.waiting_objects().cloned())
+            .collect()
+    }
+
     /// The number of Workflows.
     #[must_use]
     pub fn workflow_count(&self) -> usize {
@@ -258,21 +275,16 @@ impl Engine {
         let links = index.map(WorkplanIndex::take_links).unwrap_or_default();
         let state = self.workflows.entry(uid.clone());
         let state = state.or_insert_with(|| WorkflowState::new(reference));
+        state.served = self.creation_queue.served();
         state.load_status(&mut workflow, links, self.workplans.get(&key));
         state.update(workflow, &self.settings);
     }
 
-    fn dispatch(&mut self, workflow: &Uid, dispatch: Option<Dispatch>) {
-        self.counters.fired += u64::from(dispatch.is_some());
-        self.create(workflow, dispatch);
-    }
-
-    fn create(&mut self, workflow: &Uid, dispatch: Option<Dispatch>) {
-        let state = self.workflows.get(workflow);
-        let template = state.and_then(WorkflowState::template);
-        if let (Some(dispatch), Some(template)) = (dispatch, template) {
-            let creation = Creation::new(workflow.clone(), dispatch, template.clone());
-            self.creations.push(creation);
+    /// If an event of the Workflow has fired, it waits for the request of its Workplan.
+    fn fired(&mut self, workflow: &Uid, fires: bool) {
+        if fires {
+            self.counters.fired += 1;
+            self.creation_queue.add(workflow);
         }
     }
 

@@ -105,8 +105,9 @@ impl Engine {
     ) {
         for (uid, observation) in observations {
             let state = self.workflows.get_mut(workflow);
-            let dispatch = state.and_then(|state| state.queue.observe(&uid, observation));
-            self.dispatch(workflow, dispatch);
+            let event = self.creation_queue.next_event();
+            let fires = state.is_some_and(|state| state.queue.observe(&uid, observation, event));
+            self.fired(workflow, fires);
         }
         self.queue_changed(workflow);
     }

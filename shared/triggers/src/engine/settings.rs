@@ -1,3 +1,5 @@
+use std::num::NonZeroUsize;
+
 use crate::history::HistoryLimits;
 
 /// The settings of the operator.
@@ -7,4 +9,6 @@ pub struct Settings {
     pub compiler: kubeci_compiler::Settings,
     /// The limits for Workflows without `spec.history`.
     pub history: HistoryLimits,
+    /// The most Workplans that are pending or running. Absent: no maximum.
+    pub max_active: Option<NonZeroUsize>,
 }

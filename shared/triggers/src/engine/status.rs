@@ -87,6 +87,7 @@ fn fields(workflow: &WorkflowState, workplans: Option<&WorkplanIndex>) -> Workfl
     let count = |outcome| Some(workflow.deletions.count(outcome, workplans));
     let active = workplans.map_or(0, WorkplanIndex::active);
     let recorded = workflow.queue.recorded_sequence();
+    let waiting = i64::try_from(workflow.queue.waiting_states()).unwrap_or(i64::MAX);
     WorkflowStatus {
         observed_generation: Some(workflow.reference.generation),
         last_observed_generation: workflow.last_fired_generation,
@@ -97,6 +98,8 @@ fn fields(workflow: &WorkflowState, workplans: Option<&WorkplanIndex>) -> Workfl
         active: i64::try_from(active).ok(),
         succeeded: count(WorkplanOutcome::Succeeded),
         failed: count(WorkplanOutcome::Failed),
+        queued: Some(waiting).filter(|waiting| *waiting > 0),
+        dropped: Some(workflow.queue.dropped()).filter(|dropped| *dropped > 0),
         history: workflow.deletions.to_status(),
         ..WorkflowStatus::default()
     }

@@ -36,8 +36,16 @@ impl Engine {
         let others = vec![compiled, watched];
         let refused = workflow.queue.failed_dispatches();
         let refused = refused.map(|refused| workplan_refused(&refused));
-        let ready = ready(&others, refused, matching_objects(workflow));
+        let waiting = self.waiting_message(workflow);
+        let ready = ready(&others, refused, waiting, matching_objects(workflow));
         [vec![ready], others].concat()
+    }
+
+    /// The events that wait because of the cap on Workplans.
+    fn waiting_message(&self, workflow: &WorkflowState) -> Option<String> {
+        let max = self.settings.max_active?;
+        let waiting = workflow.queue.waiting_states();
+        (waiting > 0).then(|| messages::events_queued(waiting, max, workflow.queue.dropped()))
     }
 
     fn triggers_watched(&self, workflow: &WorkflowState) -> ConditionState {

@@ -13,7 +13,7 @@ use super::{settings::Settings, workflow_ref::WorkflowRef};
 use crate::{
     access_review::ServiceAccount,
     conditions::{Problem, join},
-    dispatch_queue::{Dispatch, DispatchQueue},
+    dispatch_queue::DispatchQueue,
     filter::{Filter, FilterError, selects_deletion},
     history::{Deletions, HistoryLimits},
     ledger::{Ledger, Link},
@@ -51,6 +51,8 @@ pub(super) struct WorkflowState {
     /// The watches of this Workflow, each with the epoch in which the subscription begins.
     pub subscriptions: HashMap<WatchKey, u64>,
     pub queue: DispatchQueue,
+    /// The number of the last Workplan that was requested for it, among all of the engine.
+    pub served: u64,
     pub last_workplan: Option<String>,
     pub last_fired: Option<MicroTime>,
     pub last_fired_generation: Option<i64>,
@@ -73,6 +75,7 @@ impl WorkflowState {
         Self {
             queue: DispatchQueue::new(reference.uid.clone(), Ledger::default(), 0),
             reference,
+            served: 0,
             template: None,
             service_account: None,
             limits: None,
@@ -160,7 +163,8 @@ impl WorkflowState {
         ledger.replay(unrecorded.collect(), |object| {
             selects_deletion(&filters, object)
         });
-        self.queue = DispatchQueue::new(self.reference.uid.clone(), ledger, last_sequence);
+        let queue = DispatchQueue::new(self.reference.uid.clone(), ledger, last_sequence);
+        self.queue = queue.with_dropped(status.dropped.unwrap_or_default());
         self.deletions = Deletions::from_status(status.history.as_ref(), workplans);
         status.last_observed_resource_generation = None;
         status.ledger = BTreeMap::new();
@@ -206,13 +210,14 @@ impl WorkflowState {
         }
     }
 
-    /// The Workplan of the object's transition exists. Returns the next transition of the same object.
-    pub fn created(&mut self, object: &Uid, workplan: String, now: Timestamp) -> Option<Dispatch> {
+    /// The Workplan of the object's transition exists. If the object has a next transition, the event with this number
+    /// waits: returns true.
+    pub fn created(&mut self, object: &Uid, workplan: String, event: u64, now: Timestamp) -> bool {
         self.last_workplan = Some(workplan);
         self.last_fired = Some(MicroTime(now));
         let template = self.template.as_ref();
         self.last_fired_generation = template.and_then(|template| template.generation());
-        let next = self.queue.created(object);
+        let next = self.queue.created(object, event);
         let entry = self.queue.ledger().get(object);
         if entry.is_some_and(|entry| !covers(&self.filters, &entry.object)) {
             self.release_uncovered();

@@ -17,6 +17,10 @@ pub enum Action {
     LoseWatch,
     /// The API server responds to a creation.
     Respond { creation: usize, response: Response },
+    /// The watch of Workplans returns all of them.
+    ObserveWorkplans,
+    /// A Workplan completes.
+    Complete { workplan: usize },
     /// The backoff of all retries is over.
     Retry,
     /// The status is written.
@@ -63,6 +67,8 @@ pub fn actions(interruptions: bool) -> impl Strategy<Value = Vec<Action>> {
         11 => change,
         6 => (1..4_usize).prop_map(|events| Action::Deliver { events }),
         8 => respond.prop_map(|(creation, response)| Action::Respond { creation, response }),
+        2 => Just(Action::ObserveWorkplans),
+        3 => any::<usize>().prop_map(|workplan| Action::Complete { workplan }),
         2 => Just(Action::Retry),
         3 => write_status,
         2 => forge.prop_map(|(creation, sequence)| Action::Forge { creation, sequence }),

@@ -59,7 +59,7 @@ proptest! {
     }
 }
 
-fn none_fires_twice(fired: &[TriggeredBy]) -> Result<(), TestCaseError> {
+pub(super) fn none_fires_twice(fired: &[TriggeredBy]) -> Result<(), TestCaseError> {
     for (one, next) in fired.iter().zip(fired.iter().skip(1)) {
         prop_assert_ne!(one.event, Delete, "an event follows a deletion");
         let again = next.event == Update && one.token == next.token;
@@ -68,7 +68,7 @@ fn none_fires_twice(fired: &[TriggeredBy]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn latest_fires(
+pub(super) fn latest_fires(
     simulation: &Simulation,
     uid: &Uid,
     last: Option<&TriggeredBy>,

@@ -2,6 +2,7 @@
 //! creations rejected or not answered. The Workplans at the end must be those that the laws demand.
 
 mod action;
+mod capped;
 mod cluster;
 mod expected;
 mod forged_workplans;
@@ -16,7 +17,10 @@ use simulation::Simulation;
 
 /// Applies the actions, and then everything that follows from them.
 fn simulate(actions: &[Action]) -> Simulation {
-    let mut simulation = Simulation::new();
+    simulate_with(Simulation::new(), actions)
+}
+
+fn simulate_with(mut simulation: Simulation, actions: &[Action]) -> Simulation {
     for action in actions {
         simulation.apply(action);
     }

@@ -1,9 +1,10 @@
 //! A simulated cluster with one Workflow, and an operator that may be killed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 
 use k8s_openapi::jiff::Timestamp;
-use kubeci_api::{TriggeredBy, Workplan, names};
+use kubeci_api::{Phase, TriggeredBy, Workplan, names};
 
 use super::{
     action::{Action, Response},
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     discovery::{DiscoveryResult, ServedResource},
     dispatch_queue::CreateError,
-    engine::{Creation, Engine, Retry, WatchCommand},
+    engine::{Creation, Engine, Retry, Settings, WatchCommand},
     merge_patch,
     resource::Kind,
     uid::Uid,
@@ -31,10 +32,17 @@ pub struct Simulation {
     pub retries: Vec<Retry>,
     /// Whether one operator observed every change in order.
     pub uninterrupted: bool,
+    /// The most Workplans that are pending or running.
+    max_active: Option<NonZeroUsize>,
+    /// The Workplans of which the operator does not know that they were created.
+    unanswered: usize,
 }
 
-fn started(cluster: &Cluster) -> Engine {
-    let mut engine = Engine::default();
+fn started(cluster: &Cluster, max_active: Option<NonZeroUsize>) -> Engine {
+    let mut engine = Engine::new(Settings {
+        max_active,
+        ..Settings::default()
+    });
     for workplan in cluster.workplans.values().chain(&cluster.forged) {
         engine.workplan_applied(observed_workplan(workplan));
     }
@@ -53,8 +61,12 @@ fn started(cluster: &Cluster) -> Engine {
 
 impl Simulation {
     pub fn new() -> Self {
+        Self::capped(None)
+    }
+
+    pub fn capped(max_active: Option<NonZeroUsize>) -> Self {
         let cluster = Cluster::default();
-        let engine = started(&cluster);
+        let engine = started(&cluster, max_active);
         let mut simulation = Self {
             cluster,
             engine,
@@ -64,6 +76,8 @@ impl Simulation {
             creations: Vec::new(),
             retries: Vec::new(),
             uninterrupted: true,
+            max_active,
+            unanswered: 0,
         };
         simulation.start_watch();
         simulation
@@ -96,13 +110,20 @@ impl Simulation {
             | Action::BeginDeletion { .. }
             | Action::Respond { .. }
             | Action::Forge { .. } => {}
+            Action::ObserveWorkplans => self.observe_workplans(),
+            Action::Complete { workplan } => self.complete(workplan),
             Action::Retry => self.retry(),
             Action::WriteStatus => self.write_status(true, true),
             Action::WriteStatusUnanswered { stored } => self.write_status(stored, false),
             Action::Kill { executed } => self.kill(executed),
         }
-        self.creations.extend(self.engine.take_creations());
+        let creations = self.engine.take_creations();
+        let requests = !creations.is_empty();
+        self.creations.extend(creations);
         self.retries.extend(self.engine.take_retries());
+        if requests {
+            self.check_cap();
+        }
     }
 
     /// Starts the watch if the engine commands it. A watch starts with a list.
@@ -166,6 +187,7 @@ impl Simulation {
 
     fn respond(&mut self, at: usize, response: Response) {
         let creation = self.creations.remove(at);
+        self.unanswered += usize::from(matches!(response, Response::CreatedUnanswered));
         if matches!(response, Response::Created | Response::CreatedUnanswered) {
             self.create(&creation);
         }
@@ -233,12 +255,51 @@ impl Simulation {
         // Observations that had no Workplan yet are lost.
         let pending = creations.iter().map(|creation| &creation.object);
         let retried = self.retries.iter().map(|retry| &retry.object);
-        for uid in pending.chain(retried) {
+        let waiting = self.engine.objects_that_wait();
+        for uid in pending.chain(retried).chain(&waiting) {
             self.last_observed.remove(uid);
         }
         self.retries.clear();
-        self.engine = started(&self.cluster);
+        self.engine = started(&self.cluster, self.max_active);
+        self.unanswered = 0;
         self.start_watch();
+    }
+
+    /// The Workplans that are pending or running.
+    fn active(&self) -> Vec<String> {
+        let phase = |workplan: &Workplan| workplan.status.as_ref().and_then(|it| it.phase);
+        let workplans = self.cluster.workplans.iter();
+        let active = workplans.filter(|(_, workplan)| phase(workplan).is_none());
+        active.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn complete(&mut self, which: usize) {
+        let active = self.active();
+        let name = which.checked_rem(active.len()).map(|at| &active[at]);
+        let workplan = name.and_then(|name| self.cluster.workplans.get_mut(name));
+        if let Some(workplan) = workplan {
+            let status = workplan.status.get_or_insert_default();
+            status.phase = Some(Phase::Completed);
+        }
+    }
+
+    fn observe_workplans(&mut self) {
+        for workplan in self.cluster.workplans.values() {
+            self.engine.workplan_applied(observed_workplan(workplan));
+        }
+        self.unanswered = 0;
+    }
+
+    /// The operator requests no Workplan beyond the cap. It may not know those whose creation had no response.
+    fn check_cap(&self) {
+        let requested = self.creations.len();
+        let active = self.active().len();
+        if let Some(max) = self.max_active {
+            assert!(
+                active + requested <= max.get() + self.unanswered,
+                "{active} active and {requested} requested Workplans are over {max}"
+            );
+        }
     }
 
     /// Delivers, creates and writes everything that is pending.
@@ -246,7 +307,11 @@ impl Simulation {
         self.apply(&Action::Deliver {
             events: usize::MAX / 2,
         });
-        while !self.creations.is_empty() || !self.retries.is_empty() {
+        loop {
+            self.complete_all();
+            if self.creations.is_empty() && self.retries.is_empty() {
+                break;
+            }
             self.apply(&Action::Retry);
             while !self.creations.is_empty() {
                 self.apply(&Action::Respond {
@@ -256,6 +321,16 @@ impl Simulation {
             }
         }
         self.apply(&Action::WriteStatus);
+    }
+
+    /// If there is a cap, all Workplans complete, so that others are created.
+    fn complete_all(&mut self) {
+        if self.max_active.is_some() {
+            while !self.active().is_empty() {
+                self.complete(0);
+            }
+            self.apply(&Action::ObserveWorkplans);
+        }
     }
 
     /// The triggers of an object's Workplans, in the order of its chain, which must not fork.

@@ -1,5 +1,6 @@
 //! Scenarios with one or two Workflows that watch `ConfigMap`s.
 
+mod cap;
 mod creations;
 mod history;
 mod ledger;
