@@ -374,6 +374,35 @@ mod tests {
         assert_eq!(result.is_ok(), deleted);
     }
 
+    #[rstest]
+    #[case::stopped(200, true)]
+    #[case::gone(404, true)]
+    #[case::replaced(409, true)]
+    #[case::server_error(500, false)]
+    #[tokio::test]
+    async fn pod_is_stopped_by_its_deadline(#[case] code: u16, #[case] succeeds: bool) {
+        let patch = Arc::new(Mutex::new(Value::Null));
+        let received = Arc::clone(&patch);
+        let client = client(move |request| {
+            *received.lock().unwrap() = request.body.clone();
+            (
+                code,
+                if code == 200 {
+                    stored_pod()
+                } else {
+                    Value::Null
+                },
+            )
+        });
+        let plan = workplan(kubeci_api::Order::Linear, &["| a"]);
+        let pod: Pod = serde_json::from_value(stored_pod()).unwrap();
+        let pod = ObservedPod::of(&pod, &plan);
+        let result = WorkplanRequests::new(&client, &plan).stop_pod(&pod).await;
+        assert_eq!(result.is_ok(), succeeds);
+        let expected = json!({"metadata": {"uid": "pod"}, "spec": {"activeDeadlineSeconds": 1}});
+        assert_eq!(*patch.lock().unwrap(), expected);
+    }
+
     #[tokio::test]
     async fn patch_is_bound_to_the_resource_version() {
         let patch = Arc::new(Mutex::new(Value::Null));

@@ -17,6 +17,9 @@ const PENDING_TIMEOUT: &str = "PendingTimeout";
 /// The reason for a step that was stopped for another reason than its own time limit.
 pub const STOPPED: &str = "Stopped";
 
+/// Separates why a plan ends from what it still waits for.
+const STILL: &str = ". Its steps are being stopped; it waits: ";
+
 /// What may end a plan besides its steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Control {
@@ -115,8 +118,12 @@ impl Halt {
             Some(PENDING_TIMEOUT) => Self::pending_timeout(control.pending_timeout, ""),
             _ => return Self::of_failure(control, steps),
         };
-        let message = prior.message.clone().unwrap_or_default();
-        Some(Self { message, ..halt })
+        let message = prior.message.as_deref().unwrap_or_default();
+        let message = message.split(STILL).next().unwrap_or_default();
+        Some(Self {
+            message: message.to_owned(),
+            ..halt
+        })
     }
 
     fn of_failure(control: &Control, steps: &Steps) -> Option<Self> {
@@ -131,15 +138,17 @@ impl Halt {
         self.kind == Kind::Cancelled
     }
 
-    /// Why the plan ends, unless the failed step says so.
-    pub(crate) fn cause(&self) -> Option<Cause> {
+    /// Why the plan ends, and for what it still waits; none if the failed step says so.
+    pub(crate) fn cause(&self, waiting: Option<&Cause>) -> Option<Cause> {
         let reason = match self.kind {
             Kind::Cancelled => CANCELLED,
             Kind::Timeout => TIMEOUT,
             Kind::PendingTimeout => PENDING_TIMEOUT,
             Kind::FailFast => return None,
         };
-        Some(Cause::new(reason, &self.message))
+        let still = waiting.map(|it| format!("{STILL}{}", it.sentence(None)));
+        let still = still.unwrap_or_default();
+        Some(Cause::new(reason, format!("{}{still}", self.message)))
     }
 
     /// Why a step that ran has failed.

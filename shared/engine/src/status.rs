@@ -159,7 +159,9 @@ impl Explanation {
 }
 
 fn explain(phase: Phase, from: &Derivation) -> Explanation {
-    let halt = from.steps.halt.as_ref().and_then(Halt::cause);
+    let waiting = from.waiting.filter(|_| !phase.is_final());
+    let halt = from.steps.halt.as_ref();
+    let halt = halt.and_then(|it| it.cause(waiting.map(|it| &it.cause)));
     if let Some(cause) = halt.filter(|_| phase != Phase::Completed) {
         let mut explanation = Explanation::of_cause(&cause);
         if phase.is_final() {
@@ -168,7 +170,7 @@ fn explain(phase: Phase, from: &Derivation) -> Explanation {
         }
         return explanation;
     }
-    if let Some(waiting) = from.waiting.filter(|_| !phase.is_final()) {
+    if let Some(waiting) = waiting {
         return Explanation::of_cause(&waiting.cause);
     }
     if let Some((step, cause)) = first_failed(from.steps.all()) {

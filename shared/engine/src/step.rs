@@ -490,6 +490,48 @@ mod tests {
         assert_eq!(step.state(), &State::Pending(expected));
     }
 
+    fn stopping() -> Step {
+        let running = Observation::Running {
+            place: place(),
+            start: Start::At(time(2)),
+        };
+        let mut step = observed(&[(running, start())]);
+        step.stop(Cause::new("Timeout", "too long"), time(9));
+        step
+    }
+
+    #[rstest]
+    #[case::stopped(9, false)]
+    #[case::in_the_same_second(8, true)]
+    #[case::before(4, true)]
+    fn stopped_step_fails_unless_it_ended_before(#[case] second: i64, #[case] completes: bool) {
+        let run = Run {
+            ended: Some(time(second)),
+            exit_code: Some(0),
+            ..run()
+        };
+        let mut step = stopping();
+        step.observe(&up(), &start());
+        assert!(step.is_stopping());
+        step.observe(&Observation::Completed(run), &start());
+        let failed = State::Failed(Cause::new("Timeout", "too long"));
+        let expected = if completes { State::Completed } else { failed };
+        assert_eq!(step.state(), &expected);
+    }
+
+    #[test]
+    fn lost_step_was_stopped() {
+        let mut step = stopping();
+        step.lose(&Lost {
+            cause: cause(),
+            ended: None,
+        });
+        assert_eq!(
+            step.state(),
+            &State::Failed(Cause::new("Timeout", "too long"))
+        );
+    }
+
     #[test]
     fn lost_step_ends_only_if_it_ran() {
         let lost = Lost {

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kubeci_api::{StepPhase, StepStatus};
+use kubeci_api::{StepPhase, StepStatus, WorkplanStatus};
 use kubeci_engine::{
-    Cause, HandOver, Lost, Observation, Place, PlanObservation, Run, Standby, Start, Steps,
-    TaskObservation,
+    Cause, Control, HandOver, Lost, Observation, Place, PlanObservation, Run, Standby, Start, Step,
+    Steps, TaskObservation, Waiting,
 };
 use kubeci_plan::{EdgeKind, NamedEdge, Order, Plan, Readiness, StepSpec, TaskSpec};
 use proptest::prelude::*;
@@ -97,6 +97,7 @@ fn any_task() -> impl Strategy<Value = TaskObservation> {
     );
     parts.prop_map(|(steps, held, came_up, lost, left_open)| TaskObservation {
         steps,
+        is_live: lost % 2 == 1,
         held,
         hand_over: came_up.map(|came_up| HandOver {
             came_up,
@@ -118,6 +119,13 @@ fn any_plan_observation() -> impl Strategy<Value = PlanObservation> {
         tasks,
         ..PlanObservation::default()
     })
+}
+
+fn cancel() -> Control {
+    Control {
+        cancel: true,
+        ..Control::default()
+    }
 }
 
 fn has_ended(step: &StepStatus) -> bool {
@@ -157,6 +165,44 @@ proptest! {
                 let is_back = before.phase == StepPhase::Running && after.phase == StepPhase::Pending;
                 prop_assert!(!is_back, "a running step never waits again");
             }
+        }
+    }
+
+    /// The status alone is enough to continue, and nothing new starts.
+    #[test]
+    fn ended_plan_only_stops_and_skips(
+        dependencies in prop::collection::vec(any::<u8>(), STEPS),
+        observations in prop::collection::vec(any_plan_observation(), 2..8),
+        halted_at in 0..8_usize,
+    ) {
+        let plan = plan(&dependencies);
+        let (mut prior, control) = (WorkplanStatus::default(), cancel());
+        for (at, observation) in observations.iter().enumerate() {
+            let second = 40 + i64::try_from(at).unwrap();
+            let now = Timestamp::from_second(second).unwrap();
+            let mut steps = Steps::read(&plan, &prior.steps);
+            steps.resume_halt(&prior, &control);
+            steps.settle(observation, now);
+            let due = steps.due(&control, &mut Waiting::default(), &prior, now);
+            if at >= halted_at && !due.is_empty() {
+                steps.stop(due);
+                steps.settle(observation, now);
+            }
+            if steps.is_halted() {
+                prior.reason = Some("Cancelled".into());
+                let is_live = |task: usize| observation.tasks.get(task).is_some_and(|it| it.is_live);
+                prop_assert!(steps.ready_tasks(is_live).is_empty());
+                let runs_on = |step: &Step| step.phase() == StepPhase::Running && !step.is_stopping();
+                prop_assert!(!steps.all().iter().any(runs_on));
+            }
+            prior.steps = steps.status();
+        }
+        let mut steps = Steps::read(&plan, &prior.steps);
+        steps.resume_halt(&prior, &control);
+        if steps.is_halted() {
+            steps.settle(&PlanObservation::default(), Timestamp::from_second(60).unwrap());
+            let pending = |step: &Step| step.phase() == StepPhase::Pending;
+            prop_assert!(!steps.all().iter().any(pending), "without an executor no step waits");
         }
     }
 

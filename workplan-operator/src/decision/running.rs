@@ -34,13 +34,13 @@ pub fn decide(
         return list_pods(prior);
     }
     let observed = pod_reader::observe(workplan, plan, &steps, state, node);
-    let hold = |waiting: &mut Waiting| {
-        if workplan.spec.suspend {
+    let hold = |steps: &Steps, waiting: &mut Waiting| {
+        if workplan.spec.suspend && !steps.is_halted() {
             waiting.add(WaitingCause::new(Severity::Suspended, suspended()));
         }
     };
     let mut waiting = steps.settle(&observed, state.now);
-    hold(&mut waiting);
+    hold(&steps, &mut waiting);
     let due = steps.due(&control, &mut waiting, &prior, state.now);
     if !due.is_empty() {
         if state.certainty == Certainty::Watched {
@@ -49,7 +49,7 @@ pub fn decide(
         steps.stop(due);
         waiting = steps.settle(&observed, state.now);
         steps.due(&control, &mut waiting, &prior, state.now);
-        hold(&mut waiting);
+        hold(&steps, &mut waiting);
     }
     let Some(mut actions) = ended_pods(plan, &steps, state) else {
         return list_pods(prior);

@@ -218,6 +218,14 @@ mod tests {
         assert!(!pod.is_quiet());
     }
 
+    #[rstest]
+    #[case::none(json!({"containers": []}), false)]
+    #[case::of_a_webhook(json!({"containers": [], "activeDeadlineSeconds": 3600}), false)]
+    #[case::of_the_operator(json!({"containers": [], "activeDeadlineSeconds": 1}), true)]
+    fn deadline_of_one_second_stops_a_pod(#[case] spec: Value, #[case] stopped: bool) {
+        assert_eq!(observed(&json!({ "spec": spec })).stopped, stopped);
+    }
+
     #[test]
     fn containers_are_matched_by_name() {
         let pod = observed(&json!({"status": {

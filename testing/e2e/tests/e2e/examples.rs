@@ -130,6 +130,54 @@ async fn restricted() {
     .await;
 }
 
+#[rstest]
+#[tokio::test]
+async fn time_limits(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-limits", async |test| {
+        let plan = run(test, "time-limits", "time-limits", Phase::Failed).await;
+        let slow = step(&plan, "slow");
+        assert_eq!(slow.reason.as_deref(), Some("Timeout"));
+        assert_eq!(step(&plan, "beside").phase, StepPhase::Completed);
+        assert_eq!(step(&plan, "after").phase, StepPhase::Skipped);
+        assert_eq!(test.log_of(&plan, "slow").await, "started\nstopped\n");
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn fail_fast(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-fast", async |test| {
+        let plan = run(test, "fail-fast", "fail-fast", Phase::Failed).await;
+        assert_eq!(step(&plan, "build").phase, StepPhase::Completed);
+        assert_eq!(step(&plan, "test").reason.as_deref(), Some("Stopped"));
+        assert_eq!(step(&plan, "package").phase, StepPhase::Skipped);
+        let summary = plan.status.and_then(|it| it.summary);
+        assert_eq!(summary.as_deref(), Some("lint: exit code 2"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn suspended() {
+    kubeci_e2e::run("example-suspended", async |test| {
+        test.create(&example(test, "suspended/workplan.yaml")).await;
+        test.workplan_says("suspended", &["Suspended"]).await;
+        assert!(test.pods_of("suspended").await.is_empty());
+        let resume = kube::api::Patch::Merge(json!({"spec": {"suspend": false}}));
+        let plans = test.api::<Workplan>();
+        let resumed = plans
+            .patch("suspended", &kube::api::PatchParams::default(), &resume)
+            .await;
+        resumed.expect("a Workplan");
+        let plan = test.ends("suspended", Phase::Completed).await;
+        assert_in_order(&plan);
+        assert_eq!(test.log_of(&plan, "apply").await, "3 replicas\n");
+        test.cleaned("suspended").await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn workplan() {
     kubeci_e2e::run("example-workplan", async |test| {

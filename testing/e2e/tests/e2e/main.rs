@@ -31,6 +31,7 @@ mod resources;
 mod rights;
 mod sidecars;
 mod states;
+mod stopping;
 mod taken;
 mod too_large;
 mod volumes;

@@ -162,7 +162,7 @@ async fn pod_refused(test: &Test, labels: &Value, folder: &str) -> Result<(), St
 
 #[rstest]
 #[case::workflow(Operator::Workflow, &["create pods", "delete pods", "patch workplans.kube.ci", "deletecollection workplans.kube.ci", "create leases.coordination.k8s.io"])]
-#[case::workplan(Operator::Workplan, &["create workplans.kube.ci", "create workflows.kube.ci", "patch pods", "list configmaps", "delete workplans.kube.ci"])]
+#[case::workplan(Operator::Workplan, &["create workplans.kube.ci", "create workflows.kube.ci", "update pods", "patch pods/resize", "list configmaps", "delete workplans.kube.ci"])]
 #[tokio::test]
 async fn operator_has_only_needed_permissions(#[case] operator: Operator, #[case] its: &[&str]) {
     let neither = [

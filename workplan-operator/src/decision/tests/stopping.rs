@@ -259,6 +259,31 @@ fn pod_that_the_watch_has_not_returned_is_stopped() {
 }
 
 #[test]
+fn cancelled_plan_says_what_it_waits_for() {
+    let plan = cancelled(workplan(Order::Linear, &["| a"]));
+    let away = |second| ObservedState {
+        node: NodeState::NotReady,
+        ..listed(second, [(0, pod(0, "| a=run"))])
+    };
+    let stops = decided(&plan, &away(20));
+    let expected =
+        "the Workplan was cancelled. Its steps are being stopped; it waits: NodeNotReady: ";
+    assert!(message(&stops).starts_with(expected), "{}", message(&stops));
+    let plan = after(plan, &stops);
+    assert_eq!(message(&decided(&plan, &away(30))), message(&stops));
+    let back = decided(&plan, &listed(40, [(0, stopped(ends("| a=143")))]));
+    assert_eq!(message(&back), "the Workplan was cancelled.");
+}
+
+#[test]
+fn suspended_plan_can_be_cancelled() {
+    let mut plan = cancelled(workplan(Order::Linear, &["| a"]));
+    plan.spec.suspend = true;
+    let decision = decided(&plan, &listed(20, []));
+    assert_eq!(decision.status.phase, Some(Phase::Cancelled));
+}
+
+#[test]
 fn cancelled_relay_skips_what_has_not_started() {
     let plan = cancelled(workplan_of(relay(&["| a b:a"])));
     let stops = decided(&plan, &listed(20, [(0, pod(0, "a=run b=run"))]));
