@@ -14,9 +14,8 @@ use kubeci_controller::now;
 use crate::admission::Admission;
 use crate::observed::{
     Certainty, NodeState, ObservedPod, ObservedState, PodWarning, SweepState, assigned_node,
-    is_ready,
+    by_task, is_ready,
 };
-use crate::pod_builder;
 use crate::pod_events::PodEvents;
 use crate::pod_index::PodIndex;
 use crate::pod_reader::is_stalled;
@@ -119,12 +118,8 @@ impl Observer {
 
     fn watched_pods(&self, workplan: &Workplan) -> BTreeMap<usize, ObservedPod> {
         let watched = self.pods.of(&WorkplanKey::of(workplan));
-        let tasks = 0..workplan.spec.tasks.len();
-        let pods = tasks.filter_map(|task| {
-            let pod = watched.get(&*pod_builder::name(workplan, task))?;
-            Some((task, ObservedPod::of(pod, workplan)))
-        });
-        pods.collect()
+        let pods = watched.values().map(|pod| ObservedPod::of(pod, workplan));
+        by_task(workplan, pods)
     }
 
     async fn node_state(

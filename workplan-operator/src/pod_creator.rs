@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kubeci_api::StepPhase;
 use kubeci_compiler::first_pod_requests;
 
 use crate::decision::{Action, Decision};
@@ -60,7 +59,11 @@ impl PodCreator {
                 false
             }
             Ok(Created::Exists(observed)) => {
-                run.observed.pods.insert(task, *observed);
+                let mut observed = *observed;
+                if let Some(before) = run.observed.pods.remove(&task) {
+                    observed.succeed(before);
+                }
+                run.observed.pods.insert(task, observed);
                 true
             }
             Ok(Created::Refused(refusal)) => {
@@ -87,22 +90,23 @@ impl PodCreator {
         let mut steps = decision.status.steps.iter();
         let placement = Placement {
             node,
+            number: pod_builder::number(&run.workplan, task, &decision.status.steps),
             nothing_has_run: !steps.any(|step| step.phase.has_started()),
             room: first.then(room).flatten(),
             limits,
             image: &self.image,
         };
-        let skipped: HashSet<&str> = decision
+        let ended: HashSet<&str> = decision
             .status
             .steps
             .iter()
-            .filter(|step| step.phase == StepPhase::Skipped)
+            .filter(|step| step.phase.is_final())
             .map(|step| step.name.as_str())
             .collect();
         pod_builder::build(
             &run.workplan,
             task,
-            |step| !skipped.contains(step.name.as_str()),
+            |step| !ended.contains(step.name.as_str()),
             placement,
         )
     }

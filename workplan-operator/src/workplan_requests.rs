@@ -6,14 +6,14 @@ use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ObjectMeta, PartialObjectMeta, Request, Status};
 use kube::{Api, Client, Resource, ResourceExt};
-use kubeci_api::names::{TASK_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
+use kubeci_api::names::{WORKPLAN_LABEL, WORKSPACE_FINALIZER};
 use kubeci_api::{Workplan, WorkplanStatus};
 use kubeci_compiler::Limits;
 use kubeci_controller::api_error::{self, message};
 use kubeci_controller::request_metadata;
 use serde_json::{Value, json};
 
-use crate::observed::{ObservedPod, STOPPED_SECONDS};
+use crate::observed::{ObservedPod, STOPPED_SECONDS, by_task};
 use crate::pod_builder;
 use crate::refusal::{Refusal, blames_pod_level, exceeds_quota};
 use crate::status_change::StatusChange;
@@ -152,11 +152,8 @@ impl WorkplanRequests {
             .list(&ListParams::default().labels(&of_workplan))
             .await;
         let pods = pods.map_err(RequestError::of("listing pods"))?.items;
-        let observed = pods.iter().filter_map(|pod| {
-            let task = pod.labels().get(TASK_LABEL)?.parse().ok()?;
-            Some((task, ObservedPod::of(pod, workplan)))
-        });
-        Ok(observed.collect())
+        let observed = pods.iter().map(|pod| ObservedPod::of(pod, workplan));
+        Ok(by_task(workplan, observed))
     }
 
     /// Deletes a pod. A pod that was observed without a node is deleted only if it still has none.

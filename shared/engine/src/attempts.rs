@@ -48,13 +48,20 @@ impl Steps<'_> {
         let steps = self.of_task(task).iter();
         let has_started =
             executor.is_some_and(|executor| steps.clone().any(|it| it.has_run_in(executor)));
-        let mut observations = observed.steps.iter();
+        let observations = observed.steps.iter();
+        let is_completion =
+            |(_, it): &(usize, Observation)| matches!(it, Observation::Completed(_));
         let has_completed = |step: &Step| step.state == State::Completed;
         RetryRules {
             executor,
-            is_untouched: !has_started && !observations.any(|(at, it)| self.has_started(*at, it)),
+            is_untouched: !has_started
+                && !observations
+                    .clone()
+                    .any(|(at, it)| self.has_started(*at, it)),
             repeats_in_place: self.plan.is_relay(task),
-            loses_folder: is_folder_in_executor && self.steps.iter().any(has_completed),
+            loses_folder: is_folder_in_executor
+                && (self.steps.iter().any(has_completed)
+                    || observations.clone().any(is_completion)),
             plan_ends: self.is_halted(),
             ..RetryRules::never(now)
         }

@@ -511,9 +511,13 @@ mod tests {
             ..run()
         };
         let mut step = stopping();
-        step.observe(&up(), &start());
+        step.observe(&up(), &start(), &RetryRules::never(time(9)));
         assert!(step.is_stopping());
-        step.observe(&Observation::Completed(run), &start());
+        step.observe(
+            &Observation::Completed(run),
+            &start(),
+            &RetryRules::never(time(9)),
+        );
         let failed = State::Failed(Cause::new("Timeout", "too long"));
         let expected = if completes { State::Completed } else { failed };
         assert_eq!(step.state(), &expected);
@@ -522,10 +526,11 @@ mod tests {
     #[test]
     fn lost_step_was_stopped() {
         let mut step = stopping();
-        step.lose(&Lost {
+        let lost = Lost {
             cause: cause(),
             ended: None,
-        });
+        };
+        step.lose(&lost, &RetryRules::never(time(9)));
         assert_eq!(
             step.state(),
             &State::Failed(Cause::new("Timeout", "too long"))

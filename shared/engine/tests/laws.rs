@@ -191,7 +191,7 @@ proptest! {
             if steps.is_halted() {
                 prior.reason = Some("Cancelled".into());
                 let is_live = |task: usize| observation.tasks.get(task).is_some_and(|it| it.is_live);
-                prop_assert!(steps.ready_tasks(is_live).is_empty());
+                prop_assert!(steps.ready_tasks(is_live, now).is_empty());
                 let runs_on = |step: &Step| step.phase() == StepPhase::Running && !step.is_stopping();
                 prop_assert!(!steps.all().iter().any(runs_on));
             }

@@ -13,6 +13,7 @@ use super::workplan::{has_finalizer, holds_folder};
 use crate::observed::{
     Certainty, NodeState, ObservedPod, ObservedState, Owner, SweepState, assigned_node,
 };
+use crate::pod_builder;
 
 /// Cleans up after a plan whose steps have all ended.
 pub fn of_ended(
@@ -96,7 +97,7 @@ fn clean(
 ) -> Vec<Action> {
     let node = assigned_node(workplan, &state.pods).map(ToOwned::to_owned);
     let gone = node.is_some() && state.node == NodeState::Gone;
-    if !gone && may_have_more_pods(tasks, status, state) {
+    if !gone && may_have_more_pods(workplan, tasks, status, state) {
         return vec![Action::ListPods];
     }
     let waits = pods_of(tasks, state).any(|(_, pod)| !pod.is_quiet());
@@ -158,6 +159,7 @@ fn done(
 
 /// Whether a task may have a pod that was not observed. A task with only skipped steps never had a pod.
 fn may_have_more_pods(
+    workplan: &Workplan,
     tasks: &[Range<usize>],
     status: &WorkplanStatus,
     state: &ObservedState,
@@ -167,7 +169,13 @@ fn may_have_more_pods(
         let steps = steps_of(tasks, status, task);
         !steps.is_some_and(|steps| steps.iter().all(skipped))
     };
-    let mut unseen = (0..tasks.len()).filter(|task| !state.pods.contains_key(task));
+    let is_seen = |task: usize| {
+        let number = pod_builder::number(workplan, task, &status.steps);
+        let last = pod_builder::name(workplan, task, number);
+        let pod = state.pods.get(&task);
+        pod.is_some_and(|pod| number == 1 || pod.is_or_succeeds(&last))
+    };
+    let mut unseen = (0..tasks.len()).filter(|task| !is_seen(*task));
     state.certainty == Certainty::Watched && unseen.any(may_have)
 }
 

@@ -47,7 +47,9 @@ pub fn decide(workplan: &Workplan, state: &ObservedState) -> Decision {
             decision
         }
     };
-    other_containers::end_pods(tasks, &mut decision, state);
+    if let Ok(plan) = &plan {
+        other_containers::end_pods(plan, &mut decision, state);
+    }
     decision
 }
 

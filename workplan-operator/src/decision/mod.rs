@@ -7,6 +7,7 @@ mod conditions;
 mod control;
 mod decide;
 pub mod fit;
+mod in_pod;
 mod other_containers;
 mod relayed;
 mod running;

@@ -1,13 +1,13 @@
 //! Pods that containers which are not steps keep running. Such containers do not fail a plan, and their pods are
 //! deleted after a while.
 
-use std::ops::Range;
-
 use jiff::{SignedDuration, Timestamp};
 use kubeci_api::{StepPhase, StepStatus};
+use kubeci_plan::Plan;
 
 use super::action::{Action, Decision};
 use super::conditions;
+use super::in_pod::steps_in_pod;
 use crate::observed::{ContainerState, ObservedContainer, ObservedPod, ObservedState, Owner};
 
 /// How long a container may run after the steps of its pod before it is reported. Most such containers end soon.
@@ -18,13 +18,15 @@ const NAMED_MAX: usize = 5;
 
 /// Deletes the pods that only such containers keep running, after `--sidecar-grace`, and reports it. Containers that
 /// the kubelet ends with the pod do not count.
-pub fn end_pods(tasks: &[Range<usize>], decision: &mut Decision, state: &ObservedState) {
-    let steps_of = |task: usize| decision.status.steps.get(tasks.get(task)?.clone());
+pub fn end_pods(plan: &Plan, decision: &mut Decision, state: &ObservedState) {
+    let steps = &decision.status.steps;
+    let kept =
+        |task: usize, pod: &ObservedPod| Kept::of(&steps_in_pod(plan, task, steps, &pod.name), pod);
     let pods = state.pods.iter().filter(|(task, pod)| {
         pod.owner == Owner::Workplan && !decision.actions.contains(&Action::DeletePod(**task))
     });
     let kept: Vec<(usize, Kept)> = pods
-        .filter_map(|(task, pod)| Some((*task, Kept::of(steps_of(*task)?, pod)?)))
+        .filter_map(|(task, pod)| Some((*task, kept(*task, pod)?)))
         .collect();
     let (due, early): (Vec<_>, Vec<_>) = kept
         .into_iter()
@@ -88,7 +90,7 @@ struct Kept {
 
 impl Kept {
     fn of(steps: &[StepStatus], pod: &ObservedPod) -> Option<Self> {
-        let over = steps.iter().all(|step| step.phase.is_final());
+        let over = !steps.is_empty() && steps.iter().all(|step| step.phase.is_final());
         if !over || pod.deleting || pod.is_quiet() {
             return None;
         }

@@ -1,22 +1,23 @@
 //! A plan that runs: the update of its steps, and its next pods.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::{Resource, ResourceExt};
 use kubeci_api::{Phase, StepStatus, Workplan, WorkplanStatus};
 use kubeci_engine::{
-    Cause, Derivation, Executor, Place, STOPPED, Severity, Steps, Waiting, WaitingCause,
+    Cause, Derivation, Executor, Place, STOPPED, Severity, Step, Steps, Waiting, WaitingCause,
     derive_status,
 };
 use kubeci_plan::{Order, Plan};
 
 use super::action::{Action, Decision};
+use super::in_pod::steps_in_pod;
 use super::stopping::stopped_pods;
 use super::stuck_pod::is_stuck;
 use super::workplan::{has_finalizer, holds_folder};
 use super::{conditions, control};
 use crate::observed::{Certainty, ObservedPod, ObservedState, Owner, assigned_node};
-use crate::pod_reader::{self, is_of_container, must_be_recreated};
+use crate::pod_reader::{self, is_of_container};
 use crate::refusal::Verdict;
 
 pub fn decide(
@@ -33,23 +34,22 @@ pub fn decide(
     if may_have_unseen_pods(plan, &steps, state) {
         return list_pods(prior);
     }
-    let observed = pod_reader::observe(workplan, plan, &steps, state, node);
-    let hold = |steps: &Steps, waiting: &mut Waiting| {
+    let settle = |steps: &mut Steps| {
+        let mut waiting = settle(workplan, steps, plan, state, node);
         if workplan.spec.suspend && !steps.is_halted() {
             waiting.add(WaitingCause::new(Severity::Suspended, suspended()));
         }
+        waiting
     };
-    let mut waiting = steps.settle(&observed, state.now);
-    hold(&steps, &mut waiting);
+    let mut waiting = settle(&mut steps);
     let due = steps.due(&control, &mut waiting, &prior, state.now);
     if !due.is_empty() {
         if state.certainty == Certainty::Watched {
             return list_pods(prior);
         }
         steps.stop(due);
-        waiting = steps.settle(&observed, state.now);
+        waiting = settle(&mut steps);
         steps.due(&control, &mut waiting, &prior, state.now);
-        hold(&steps, &mut waiting);
     }
     let Some(mut actions) = ended_pods(plan, &steps, state) else {
         return list_pods(prior);
@@ -86,6 +86,44 @@ pub fn decide(
         actions,
         wake_at: waiting.wakes_at(),
     }
+}
+
+/// Lets the steps consume what is observed of the pods. Of several pods of a task the oldest comes first: the next one
+/// runs what is left of it. The refusal of a pod comes after the pods before it.
+fn settle(
+    workplan: &Workplan,
+    steps: &mut Steps,
+    plan: &Plan,
+    state: &ObservedState,
+    node: Option<&str>,
+) -> Waiting {
+    let attempts = |steps: &Steps| -> u32 { steps.all().iter().map(Step::attempt_number).sum() };
+    let observe = |steps: &Steps, pods: &BTreeMap<usize, &ObservedPod>, refusals: &_| {
+        pod_reader::observe(workplan, plan, steps, pods, refusals, state, node)
+    };
+    let no_refusals = BTreeMap::new();
+    let earlier = state.pods.values().map(|pod| pod.earlier.len()).max();
+    let mut waiting = Waiting::default();
+    for round in 0..=earlier.unwrap_or_default() {
+        let pods = state.pods.iter();
+        let pods = pods.map(|(task, pod)| (*task, pod.earlier.get(round).unwrap_or(pod)));
+        let pods: BTreeMap<usize, &ObservedPod> = pods.collect();
+        // What is observed of a pod depends on which steps have left it.
+        loop {
+            let before = attempts(steps);
+            let observed = observe(steps, &pods, &no_refusals);
+            waiting = steps.settle(&observed, state.now);
+            if attempts(steps) == before {
+                break;
+            }
+        }
+    }
+    if !state.refusals.is_empty() {
+        let pods = state.pods.iter().map(|(task, pod)| (*task, pod));
+        let observed = observe(steps, &pods.collect(), &state.refusals);
+        waiting = steps.settle(&observed, state.now);
+    }
+    waiting
 }
 
 /// Pods as the executors of steps.
@@ -131,25 +169,24 @@ fn list_pods(prior: WorkplanStatus) -> Decision {
     }
 }
 
-/// Whether the watch may not have returned the pod of a step that has run, or is not to start any more.
+/// Whether the steps name a pod that the watch has not returned, or may have one though the plan ends.
 fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bool {
-    let is_known =
-        |task: usize| state.pods.contains_key(&task) || state.refusals.contains_key(&task);
-    let mut unknown = (0..plan.tasks.len()).filter(|&task| !is_known(task));
-    state.certainty == Certainty::Watched
-        && unknown.any(|task| steps.is_open(task) && (steps.was_started(task) || steps.is_halted()))
+    let is_unseen = |task: usize| match (state.pods.get(&task), steps.executor(task)) {
+        (Some(known), Some(pod)) => !known.is_or_succeeds(pod),
+        (None, Some(_)) => true,
+        (Some(_), None) => false,
+        (None, None) => steps.is_halted(),
+    };
+    let is_refused = |task: usize| state.refusals.contains_key(&task);
+    let mut open = (0..plan.tasks.len()).filter(|&task| steps.is_open(task));
+    state.certainty == Certainty::Watched && open.any(|task| is_unseen(task) && !is_refused(task))
 }
 
-/// Deletes pods that cannot end, or must be created again.
+/// Deletes pods that cannot end.
 fn deleted_pods(plan: &Plan, steps: &[StepStatus], state: &ObservedState) -> Vec<Action> {
     let is_deleted = |task: usize, pod: &ObservedPod| {
-        let range = plan.tasks.get(task).cloned();
-        range.is_some_and(|range| {
-            let steps = &steps[range];
-            let is_step = |name: &str| steps.iter().any(|step| step.name == name);
-            let again = || must_be_recreated(is_step, pod) && !pod.deleting;
-            is_stuck(steps, pod) || again()
-        })
+        let steps = steps_in_pod(plan, task, steps, &pod.name);
+        is_stuck(&steps, pod)
     };
     let pods = state.pods.iter().filter(|(task, pod)| {
         pod.owner == Owner::Workplan
@@ -167,7 +204,11 @@ fn start(
     node: Option<&str>,
     pods_max: usize,
 ) -> Vec<Action> {
-    let mut ready = steps.ready_tasks(|task| state.pods.contains_key(&task));
+    let has_pod = |task: usize| {
+        let pod = state.pods.get(&task);
+        pod.is_some_and(|pod| !(pod.is_quiet() && steps.goes_on_after(task, &pod.name)))
+    };
+    let mut ready = steps.ready_tasks(has_pod, state.now);
     if node.is_none() {
         ready.truncate(usize::from(!awaits_node(steps, state)));
     }
@@ -182,10 +223,10 @@ fn start(
     }
 }
 
-/// The number of open tasks that have a pod, or whose pod the API server refuses for now.
+/// The number of open tasks that have a pod which has not ended, or whose pod the API server refuses for now.
 fn open_pods(steps: &Steps, state: &ObservedState) -> usize {
     let pods = state.pods.iter();
-    let own = pods.filter(|(_, pod)| pod.owner == Owner::Workplan);
+    let own = pods.filter(|(_, pod)| pod.owner == Owner::Workplan && !pod.is_quiet());
     let tasks: BTreeSet<&usize> = own
         .map(|(task, _)| task)
         .chain(state.refusals.keys())
@@ -199,5 +240,5 @@ fn open_pods(steps: &Steps, state: &ObservedState) -> usize {
 /// Whether a pod of an open task is still to be placed.
 fn awaits_node(steps: &Steps, state: &ObservedState) -> bool {
     let mut pods = state.pods.iter();
-    pods.any(|(task, pod)| pod.owner == Owner::Workplan && steps.is_open(*task))
+    pods.any(|(task, pod)| pod.owner == Owner::Workplan && !pod.is_quiet() && steps.is_open(*task))
 }

@@ -29,6 +29,8 @@ pub struct ObservedPod {
     pub unschedulable: Option<String>,
     /// Init containers in their order, then the others.
     pub containers: Vec<ObservedContainer>,
+    /// The pods that its task had before, the oldest first.
+    pub earlier: Vec<ObservedPod>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,21 @@ pub struct Ended {
 }
 
 impl ObservedPod {
+    /// Puts a pod before it, with those before that one. A pod of the same name is replaced.
+    pub fn succeed(&mut self, mut before: Self) {
+        self.earlier = std::mem::take(&mut before.earlier);
+        if before.name != self.name {
+            self.earlier.push(before);
+        }
+    }
+
+    /// Whether a pod of this name is the pod itself or one of those before it.
+    #[must_use]
+    pub fn is_or_succeeds(&self, name: &str) -> bool {
+        let mut earlier = self.earlier.iter();
+        self.name == name || earlier.any(|pod| pod.name == name)
+    }
+
     /// Whether no container of it runs or will run.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

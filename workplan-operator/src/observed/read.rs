@@ -37,6 +37,7 @@ impl ObservedPod {
             gates: gates(pod),
             unschedulable: unschedulable(status),
             containers: containers(pod),
+            earlier: Vec::new(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 /// All that is observed of a Workplan beside itself.
 #[derive(Clone, Debug)]
 pub struct ObservedState {
-    /// Its pods by the index of their task.
+    /// Its pods by the index of their task: the last one, which has those before it.
     pub pods: BTreeMap<usize, ObservedPod>,
     pub certainty: Certainty,
     /// Why the API server did not create pods just now, by the index of their task.
@@ -71,6 +71,9 @@ pub fn assigned_node<'a>(
         .status
         .as_ref()
         .and_then(|status| status.node.as_deref());
-    let mut own = pods.values().filter(|pod| pod.owner == Owner::Workplan);
+    let pods = pods
+        .values()
+        .flat_map(|pod| pod.earlier.iter().chain([pod]));
+    let mut own = pods.filter(|pod| pod.owner == Owner::Workplan);
     recorded.or_else(|| own.find_map(|pod| pod.node.as_deref()))
 }

@@ -177,6 +177,7 @@ proptest! {
         let workplan = plan(order, chain, &resources);
         let tasks: Vec<_> = workplan.spec.tasks.iter().map(|task| limits.complete(task.clone())).collect();
         let placement = Placement {
+            number: 1,
             node: None,
             nothing_has_run: true,
             room: first_pod_requests(order, &tasks),

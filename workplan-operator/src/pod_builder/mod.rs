@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod admission_laws;
 mod container;
+mod name;
 mod native;
 mod relay;
 mod room;
@@ -14,12 +15,13 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
-use kubeci_api::{Step, StepStatus, Task, Workplan, WorkspaceKind};
+use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
 use kubeci_compiler::{Limits, Requests, is_relay};
 
 use crate::workspace::{Folder, workflow};
 pub use container::as_root;
 use container::some;
+pub use name::{has_left, name, number, parse};
 #[cfg(test)]
 pub use relay::IN_STEPS as RUNNER;
 pub use room::{holds_room, is_admitted, with_room_within, without_room};
@@ -32,6 +34,8 @@ const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 pub struct Placement<'a> {
     /// The node of the pods before it; the scheduler chooses that of the first.
     pub node: Option<&'a str>,
+    /// The number of the pod among those of its task.
+    pub number: u32,
     /// Whether no step of the plan has run yet, so that the folder may have to be opened.
     pub nothing_has_run: bool,
     /// The requests of the first pod, so that its node has room for the later pods.
@@ -40,28 +44,6 @@ pub struct Placement<'a> {
     pub limits: &'a Limits,
     /// The operator's own image.
     pub image: &'a str,
-}
-
-/// The name of a task's pod. From the second attempt on it has the attempt's number, behind a letter: the pod of
-/// another Workplan, whose name may end in a number, has no such name.
-#[must_use]
-pub fn name(workplan: &Workplan, task: usize) -> String {
-    let first = format!("{}-{task}", workplan.name_any());
-    match attempt(workplan, task) {
-        1 => first,
-        attempt => format!("{first}-a{attempt}"),
-    }
-}
-
-/// The attempt that a task is at: the latest of its steps.
-fn attempt(workplan: &Workplan, task: usize) -> u32 {
-    let tasks = workplan.spec.tasks.iter();
-    let mut counts = tasks.map(|it| it.serial_steps.len() + it.parallel_steps.len());
-    let before = counts.by_ref().take(task).sum();
-    let count = counts.next().unwrap_or_default();
-    let steps = workplan.status.iter().flat_map(|status| &status.steps);
-    let attempts = steps.skip(before).take(count).map(StepStatus::attempt);
-    attempts.max().unwrap_or(1)
 }
 
 /// The pod of a task, with the steps for which `runs` is true.
@@ -104,13 +86,18 @@ pub fn build(
         .room
         .and_then(|room| room::held(&room, &spec, placement.limits));
     Pod {
-        metadata: metadata(workplan, task, parts.default_container),
+        metadata: metadata(workplan, task, placement.number, parts.default_container),
         spec: Some(spec),
         status: None,
     }
 }
 
-fn metadata(workplan: &Workplan, task: usize, default_container: Option<String>) -> ObjectMeta {
+fn metadata(
+    workplan: &Workplan,
+    task: usize,
+    number: u32,
+    default_container: Option<String>,
+) -> ObjectMeta {
     let own = [
         (WORKPLAN_LABEL, workplan.name_any()),
         (TASK_LABEL, task.to_string()),
@@ -121,7 +108,7 @@ fn metadata(workplan: &Workplan, task: usize, default_container: Option<String>)
         .chain(workflow)
         .map(|(key, value)| (key.to_owned(), value));
     ObjectMeta {
-        name: Some(name(workplan, task)),
+        name: Some(name(workplan, task, number)),
         namespace: workplan.namespace(),
         labels: Some(labels.collect()),
         annotations: default_container.map(|it| [(DEFAULT_CONTAINER.to_owned(), it)].into()),
@@ -233,20 +220,6 @@ mod tests {
     use super::*;
     use crate::testing::pod::{FIRST, later, names, spec};
     use crate::testing::workplan;
-
-    #[rstest]
-    #[case::first(json!([]), "plan-1")]
-    #[case::second(json!([{"number": 1}, {"number": 2}]), "plan-1-a2")]
-    fn pod_name_has_later_attempt(#[case] attempts: Value, #[case] expected: &str) {
-        let mut workplan = workplan(Order::Linear, &["a | b", "c d"]);
-        assert_eq!(name(&workplan, 1), "plan-1", "without a status");
-        let step = |name: &str| json!({"name": name, "phase": "pending"});
-        let mut steps = ["a", "b", "c", "d"].map(step);
-        steps[3]["attempts"] = attempts;
-        workplan.status = serde_json::from_value(json!({"steps": steps})).unwrap();
-        assert_eq!(name(&workplan, 0), "plan-0");
-        assert_eq!(name(&workplan, 1), expected);
-    }
 
     #[rstest]
     #[case::none(json!({}), 1)]

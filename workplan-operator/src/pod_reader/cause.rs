@@ -2,11 +2,15 @@
 
 use kubeci_api::names::RUNNER_CONTAINER;
 use kubeci_engine::{Cause, STOPPED};
+use kubeci_plan::FailureKind;
 
 use crate::observed::{Ended, ObservedPod, PodPhase};
 
 /// The maximum number of characters of the end of a log in a status.
 const LOG_TAIL: usize = 400;
+
+/// The kubelet has lost the container, and does not know how it ended.
+const UNKNOWN_END: &str = "ContainerStatusUnknown";
 
 /// Why a container ended with an exit code other than 0.
 #[must_use]
@@ -16,8 +20,9 @@ pub fn of_end(end: &Ended) -> Cause {
         "OOMKilled" => {
             let message =
                 "the container used more memory than its limit; raise resources.limits.memory";
-            Cause::new("OOMKilled", message)
+            Cause::new("OOMKilled", message).of_kind(FailureKind::OomKilled)
         }
+        UNKNOWN_END => Cause::new(UNKNOWN_END, log).of_kind(FailureKind::Infrastructure),
         "" | Cause::ERROR | "Completed" => Cause::new(Cause::ERROR, log),
         reason => Cause::new(reason, log),
     }
@@ -41,11 +46,10 @@ pub fn of_removal(pod: &ObservedPod) -> Option<Cause> {
     let has_failed = pod.phase == PodPhase::Failed && pod.reason.is_some() && !is_stopped(pod);
     let message = pod.message.as_ref();
     let message = message.map(|message| format!(": {message}"));
-    let reason = pod.reason.as_deref().unwrap_or("PodDeleted");
     (pod.deleting || has_failed).then(|| {
         let message = message.unwrap_or_default();
-        Cause::new(
-            reason,
+        of_loss(
+            pod,
             format!(
                 "the pod {} was removed while its steps ran{message}",
                 pod.name
@@ -54,21 +58,44 @@ pub fn of_removal(pod: &ObservedPod) -> Option<Cause> {
     })
 }
 
+/// Why a step does not start in a pod that is being removed.
+#[must_use]
+pub fn of_early_removal(pod: &ObservedPod) -> Cause {
+    let message = format!(
+        "the pod {} is being removed before the step has started",
+        pod.name
+    );
+    of_loss(pod, message)
+}
+
+/// The loss of a whole pod.
+fn of_loss(pod: &ObservedPod, message: String) -> Cause {
+    let without_reason = if pod.deleting {
+        "PodDeleted"
+    } else {
+        "PodFailed"
+    };
+    let reason = pod.reason.as_deref().unwrap_or(without_reason);
+    let kind = match reason {
+        // Something has limited the time of the pod.
+        "DeadlineExceeded" => FailureKind::Failure,
+        _ => FailureKind::Infrastructure,
+    };
+    Cause::new(reason, message).of_kind(kind)
+}
+
 /// Why a pod failed as a whole.
 #[must_use]
 pub fn of_pod(pod: &ObservedPod) -> Cause {
     if let Some(stopped) = of_stop(pod) {
         return stopped;
     }
-    let reason = pod.reason.as_deref().unwrap_or("PodFailed");
     let message = pod
         .message
         .as_deref()
         .unwrap_or("Kubernetes gives no cause");
-    Cause::new(
-        reason,
-        format!("the pod {} failed on its node: {message}", pod.name),
-    )
+    let message = format!("the pod {} failed on its node: {message}", pod.name);
+    of_loss(pod, message)
 }
 
 /// Why a pod is missing whose steps had started.
@@ -77,7 +104,18 @@ pub fn of_missing_pod(name: &str) -> Cause {
     let message = format!(
         "the pod {name} was deleted before its steps had ended; to run the plan again, create a new Workplan"
     );
-    Cause::new("PodDeleted", message)
+    Cause::new("PodDeleted", message).of_kind(FailureKind::Infrastructure)
+}
+
+/// Why the steps of a pod have not run whose step runner was installed too late. Its image is on the node for the next
+/// pod.
+#[must_use]
+pub fn late_runner(pod: &str) -> Cause {
+    let message = format!(
+        "the containers of the steps in the pod {pod} started without the step runner, because its image could not be \
+         pulled at first"
+    );
+    Cause::new("RunnerNotInstalled", message).of_kind(FailureKind::Infrastructure)
 }
 
 /// Why no step of a pod can run after one of kubeci's own containers failed. The exit code is that of the container,

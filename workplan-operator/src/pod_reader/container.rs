@@ -12,6 +12,7 @@ use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod};
 pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp) -> Observation {
     let place = place(container, pod);
     match &container.state {
+        ContainerState::Unknown if pod.deleting && !pod.has_ended() => removed(place, pod),
         ContainerState::Unknown => Observation::Waiting,
         ContainerState::Running { since } => Observation::Running {
             place,
@@ -28,7 +29,8 @@ pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp)
                 Observation::Failed(cause, run(place, end, Some(end.exit_code)))
             }
         },
-        ContainerState::Waiting { .. } if pod.deleting || pod.has_ended() => Observation::Waiting,
+        ContainerState::Waiting { .. } if pod.has_ended() => Observation::Waiting,
+        ContainerState::Waiting { .. } if pod.deleting => removed(place, pod),
         ContainerState::Waiting { .. } => match blocked(container, pod, now) {
             None => Observation::Waiting,
             Some(blocked) if blocked.is_given_up(now) => {
@@ -41,6 +43,12 @@ pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp)
             },
         },
     }
+}
+
+/// A container that does not start, because its pod is being removed.
+pub fn removed(place: Place, pod: &ObservedPod) -> Observation {
+    let cause = cause::of_early_removal(pod);
+    Observation::Removed { place, cause }
 }
 
 fn blocked(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp) -> Option<Blocked> {

@@ -45,22 +45,26 @@ pub fn observe_containers(
         let Some((at, step)) = steps.find(&container.name) else {
             continue;
         };
+        let has_failed = step.phase() == StepPhase::Failed || step.has_left(&pod.name);
+        if is_init(container) && has_failed {
+            failed = Some((at, &container.name));
+        }
         if !step.is_open() {
-            if is_init(container) && step.phase() == StepPhase::Failed {
-                failed = Some(&container.name);
-            }
             continue;
         }
         let observation = match failed {
             // The kubelet starts no container after an init container that failed. It starts the next one if only the
             // outputs were refused; then the pod is deleted.
-            Some(failed) if !container.has_ended() => Observation::Excluded(format!(
-                "skipped: {failed}, an earlier serial step of the same pod, did not complete"
-            )),
+            Some((by, failed)) if !container.has_ended() => Observation::Excluded {
+                by,
+                message: format!(
+                    "skipped: {failed}, an earlier serial step of the same pod, did not complete"
+                ),
+            },
             _ => outputs::observe(container, pod, most, |it| container::observe(it, pod, now)),
         };
         if is_init(container) && matches!(observation, Observation::Failed(..)) {
-            failed = Some(&container.name);
+            failed = Some((at, &container.name));
         }
         observed.push((at, observation));
     }
@@ -94,6 +98,16 @@ fn with_phase(
     match pod.phase {
         PodPhase::Pending | PodPhase::Running => {}
         PodPhase::Succeeded => *observation = Observation::Completed(run(Some(0))),
-        PodPhase::Failed => *observation = Observation::Failed(cause::of_pod(pod), run(None)),
+        PodPhase::Failed => {
+            let (cause, run) = (cause::of_pod(pod), run(None));
+            *observation = match observation {
+                Observation::Running { .. } => Observation::Failed(cause, run),
+                _ => Observation::NotStarted {
+                    cause,
+                    run: Run { ended: None, ..run },
+                    came_up: false,
+                },
+            };
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kubeci_api::names::RUNNER_CONTAINER;
-use kubeci_engine::{Cause, Observation, Severity, Waiting, WaitingCause};
+use kubeci_engine::{Cause, Observation, Waiting};
 
 use super::relay::came_up;
 use super::task_steps::TaskSteps;
@@ -11,8 +11,10 @@ use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod};
 
 /// What happens to the steps of a pod that is not prepared.
 pub enum Unprepared {
-    /// They wait for the step runner, in this pod or in the next one.
+    /// They wait for the step runner.
     Waits,
+    /// They start in the next pod.
+    Lost(Cause),
     Fails(Cause),
 }
 
@@ -29,8 +31,7 @@ pub fn observe(
         return None;
     }
     if must_be_recreated(is_step, pod) {
-        waiting.add(recreated(&pod.name));
-        return Some(Unprepared::Waits);
+        return Some(Unprepared::Lost(cause::late_runner(&pod.name)));
     }
     match container::observe(own, pod, now) {
         Observation::Failed(cause, run) => {
@@ -49,7 +50,7 @@ pub fn observe(
 /// Whether the step runner was installed after the containers of the steps had started without it, so that no step
 /// has run. The kubelet starts these containers if the image of the step runner cannot be pulled at first. The exit
 /// code of the step runner does not matter.
-pub fn must_be_recreated(is_step: impl Fn(&str) -> bool + Copy, pod: &ObservedPod) -> bool {
+fn must_be_recreated(is_step: impl Fn(&str) -> bool + Copy, pod: &ObservedPod) -> bool {
     let came = pod.containers.iter().find_map(|it| match &it.state {
         ContainerState::Ended(end) if it.name == RUNNER_CONTAINER => end.started,
         _ => None,
@@ -75,13 +76,4 @@ fn steps(
     pod: &ObservedPod,
 ) -> impl Iterator<Item = &ObservedContainer> {
     pod.containers.iter().filter(move |it| is_step(&it.name))
-}
-
-/// The step runner was installed too late. Its image is on the node for the next pod.
-fn recreated(pod: &str) -> WaitingCause {
-    let message = format!(
-        "the containers of the steps started without the step runner, because its image could not be pulled at \
-         first. No step has run; the pod {pod} is created again"
-    );
-    WaitingCause::new(Severity::Blocked, Cause::new("RunnerNotInstalled", message))
 }

@@ -12,7 +12,7 @@ use step_runner::outputs::Refusal;
 use step_runner::record::{End, Record, Stage};
 
 use super::blocked::Blocked;
-use super::container::place;
+use super::container::{place, removed};
 use super::task_steps::TaskSteps;
 use super::{cause, outputs};
 use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod, PodPhase};
@@ -76,8 +76,10 @@ fn observe_container(
             since,
         });
     }
-    let blocked = Blocked::of_step(container, pod, now).filter(|_| !pod.deleting);
-    match blocked {
+    if pod.deleting {
+        return removed(place(container, pod), pod);
+    }
+    match Blocked::of_step(container, pod, now) {
         None => Observation::Standby(Standby::Down {
             message: comes_up_after(&container.name, pod),
         }),

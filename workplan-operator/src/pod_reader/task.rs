@@ -1,12 +1,14 @@
 //! The observation of a task: from its pod, from the refusal of the pod, or from its absence.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use kubeci_api::Workplan;
+use kubeci_api::{Workplan, WorkspaceKind};
 use kubeci_engine::{
-    Cause, Lost, Observation, PATIENCE, PlanObservation, Severity, Steps, TaskObservation, Waiting,
-    WaitingCause,
+    Cause, Lost, Observation, PATIENCE, PlanObservation, Severity, Step, Steps, TaskObservation,
+    Waiting, WaitingCause,
 };
-use kubeci_plan::Plan;
+use kubeci_plan::{FailureKind, Plan};
 
 use super::preparation::{self, Unprepared};
 use super::task_steps::TaskSteps;
@@ -15,11 +17,13 @@ use crate::observed::{Certainty, NodeState, ObservedPod, ObservedState, Owner};
 use crate::pod_builder;
 use crate::refusal::{Refusal, Verdict};
 
-/// The observation of a plan whose folder is on `node`.
+/// The observation of a plan whose folder is on `node`, from one pod of each task, and from refusals of the next one.
 pub fn observe(
     workplan: &Workplan,
     plan: &Plan,
     steps: &Steps,
+    pods: &BTreeMap<usize, &ObservedPod>,
+    refusals: &BTreeMap<usize, Refusal>,
     state: &ObservedState,
     node: Option<&str>,
 ) -> PlanObservation {
@@ -27,10 +31,13 @@ pub fn observe(
         workplan,
         plan,
         steps,
+        pods,
+        refusals,
         state,
     };
     let mut observed = PlanObservation {
         tasks: (0..plan.tasks.len()).map(|it| reader.task(it)).collect(),
+        is_folder_in_executor: workplan.spec.workspace == WorkspaceKind::EmptyDir,
         ..PlanObservation::default()
     };
     match (state.node, node) {
@@ -40,7 +47,7 @@ pub fn observe(
                  Workplan"
             );
             observed.lost = Some(Lost {
-                cause: Cause::new("NodeGone", message),
+                cause: Cause::new("NodeGone", message).of_kind(FailureKind::Infrastructure),
                 ended: Some(state.now),
             });
         }
@@ -54,29 +61,45 @@ struct Reader<'a> {
     workplan: &'a Workplan,
     plan: &'a Plan<'a>,
     steps: &'a Steps<'a>,
+    pods: &'a BTreeMap<usize, &'a ObservedPod>,
+    refusals: &'a BTreeMap<usize, Refusal>,
     state: &'a ObservedState,
 }
 
 impl Reader<'_> {
     fn task(&self, task: usize) -> TaskObservation {
-        let pod = self.state.pods.get(&task);
-        let mut observed = match (self.state.refusals.get(&task), pod) {
-            (Some(refusal), _) => self.refused(refusal),
-            (None, Some(pod)) => self.pod(task, pod),
-            (None, None) if self.is_missing(task) => {
-                let name = pod_builder::name(self.workplan, task);
-                lost(cause::of_missing_pod(&name), Some(self.state.now))
-            }
-            (None, None) => TaskObservation::default(),
+        if let Some(refusal) = self.refusals.get(&task) {
+            return self.refused(refusal);
+        }
+        if let Some(name) = self.missing(task) {
+            let mut observed = lost(cause::of_missing_pod(name), Some(self.state.now));
+            observed.executor = Some(name.to_owned());
+            return observed;
+        }
+        let Some(pod) = self.pods.get(&task) else {
+            return TaskObservation::default();
         };
-        if let Some(pod) = pod.filter(|pod| pod.owner == Owner::Workplan) {
-            self.add_held(task, pod, &mut observed);
+        let mut observed = self.pod(task, pod);
+        let last = self.state.pods.get(&task).unwrap_or(pod);
+        if last.name != pod.name {
+            observed = self.earlier_pod(pod, observed.steps);
+        }
+        if last.owner == Owner::Workplan {
+            self.add_held(task, last, &mut observed);
         }
         observed
     }
 
-    fn is_missing(&self, task: usize) -> bool {
-        self.steps.was_started(task) && self.state.certainty == Certainty::Listed
+    /// The pod that the steps of an open task name, if it does not exist any more. A later pod of the task is only
+    /// created after that.
+    fn missing(&self, task: usize) -> Option<&str> {
+        let name = self.steps.executor(task)?;
+        let number = |name| pod_builder::parse(self.workplan, name).map(|(_, number)| number);
+        let last = self.state.pods.get(&task);
+        let is_replaced = last.is_some_and(|pod| number(&pod.name) > number(name));
+        let is_certain = self.state.certainty == Certainty::Listed || is_replaced;
+        let is_there = last.is_some_and(|pod| pod.is_or_succeeds(name));
+        (self.steps.is_open(task) && is_certain && !is_there).then_some(name)
     }
 
     fn refused(&self, refusal: &Refusal) -> TaskObservation {
@@ -102,13 +125,36 @@ impl Reader<'_> {
 
     fn pod(&self, task: usize, pod: &ObservedPod) -> TaskObservation {
         match pod.owner {
-            Owner::Workplan => self.own_pod(task, pod),
+            Owner::Workplan => TaskObservation {
+                executor: Some(pod.name.clone()),
+                ..self.own_pod(task, pod)
+            },
             Owner::Foreign if !pod.deleting => lost(name_taken(&pod.name), None),
             Owner::Former | Owner::Foreign => {
                 let mut observed = TaskObservation::default();
                 observed.waiting.add(name_in_use(&pod.name));
                 observed
             }
+        }
+    }
+
+    /// A pod with a later one: it only counts for the steps that have run in it. The others start in the later pod.
+    fn earlier_pod(
+        &self,
+        pod: &ObservedPod,
+        mut steps: Vec<(usize, Observation)>,
+    ) -> TaskObservation {
+        steps.retain(|(at, observation)| {
+            let step = self.steps.all().get(*at);
+            match step.and_then(|step| step.attempt().executor()) {
+                Some(executor) => executor == pod.name,
+                None => has_run(observation),
+            }
+        });
+        TaskObservation {
+            executor: Some(pod.name.clone()),
+            steps,
+            ..TaskObservation::default()
         }
     }
 
@@ -125,10 +171,15 @@ impl Reader<'_> {
         }
         let mut observed = TaskObservation::default();
         match preparation::observe(steps, pod, now, &mut observed.waiting) {
-            Some(Unprepared::Fails(cause)) => return lost(cause, Some(now)),
+            Some(Unprepared::Fails(cause) | Unprepared::Lost(cause)) => {
+                return lost(cause, Some(now));
+            }
             Some(Unprepared::Waits) => observed.steps = held_steps(steps),
             None if is_relay => observed.steps = relay::observe(steps, pod, now),
             None => observed.steps = native::observe(self.workplan, steps, pod, now),
+        }
+        if self.steps.goes_on_after(task, &pod.name) {
+            return observed;
         }
         let warning = self.state.warnings.get(&task);
         let given_up = waiting::observe(steps, pod, warning, now, &mut observed.waiting);
@@ -142,20 +193,35 @@ impl Reader<'_> {
     /// A pod has a container for each open step of its task. If something removed a container, its step is lost.
     fn add_held(&self, task: usize, pod: &ObservedPod, observed: &mut TaskObservation) {
         let steps = TaskSteps::new(self.plan, self.steps, task);
-        let held = steps.iter().filter(|(_, step)| pod.has(step.name()));
+        let is_last = !self.steps.goes_on_after(task, &pod.name);
+        let skips = !pod.is_quiet();
+        // Containers that have started skip the steps that wait in them.
+        let is_held = |step: &Step| {
+            let mut containers = pod.containers.iter();
+            containers
+                .any(|it| it.name == step.name() && (is_last || skips && relay::came_up(&it.state)))
+        };
+        let held = steps.iter().filter(|(_, step)| is_held(step));
         observed.held = held.map(|(at, _)| at).collect();
         observed.is_live = !pod.is_quiet();
         if self.plan.is_relay(task) {
             observed.hand_over = relay::hand_over(steps, pod, self.state.now);
         }
-        let is_step = |name: &str| steps.has(name);
-        if pod.is_quiet() && !preparation::must_be_recreated(is_step, pod) {
+        if pod.is_quiet() && is_last {
             let message = format!(
                 "the pod {} has ended and has no container for the step; check the webhooks that change pods",
                 pod.name
             );
             observed.left_open = Some(Cause::new("PodAltered", message));
         }
+    }
+}
+
+fn has_run(observation: &Observation) -> bool {
+    match observation {
+        Observation::Running { .. } | Observation::Completed(_) => true,
+        Observation::Failed(_, run) => run.exit_code.is_some(),
+        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@ static NO_LIMITS: Limits = Limits::NONE;
 
 pub const FIRST: Placement = Placement {
     node: None,
+    number: 1,
     nothing_has_run: true,
     room: None,
     limits: &NO_LIMITS,

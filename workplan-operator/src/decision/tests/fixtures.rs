@@ -53,6 +53,7 @@ pub fn pod(task: usize, containers: &str) -> ObservedPod {
         gates: Vec::new(),
         unschedulable: None,
         containers: [parse(init, true), parse(main, false)].concat(),
+        earlier: Vec::new(),
     }
 }
 

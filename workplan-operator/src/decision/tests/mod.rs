@@ -8,6 +8,7 @@ mod outputs;
 mod preparation;
 mod queued;
 mod relay;
+mod retry;
 mod running;
 mod simulation;
 mod stopping;

@@ -1,5 +1,6 @@
 //! Pods in which one of kubeci's own containers has not completed.
 
+use kubeci_api::RetryOn;
 use rstest::rstest;
 
 use super::fixtures::{decided, message, observed, phases, pod, summary};
@@ -70,12 +71,16 @@ fn law_5_pod_without_step_runner_is_deleted() {
 }
 
 #[rstest]
-fn law_6_pod_with_late_step_runner_is_recreated(#[values("0", "125")] runner: &str) {
+fn law_6_pod_with_late_step_runner_is_replaced(#[values("0", "125")] runner: &str) {
     let mut pod = come_at(started_without(runner), "2026-01-01T00:00:12Z");
     pod.phase = PodPhase::Failed;
     let decision = decide(pod.clone());
     assert_eq!(phases(&decision.status), "pp");
-    assert_eq!(decision.actions, [Action::DeletePod(0)]);
+    assert_eq!(decision.actions, []);
+    assert!(decision.wake_at.is_some());
+    let attempt = &decision.status.steps[0].attempts[0];
+    assert_eq!(attempt.reason.as_deref(), Some("RunnerNotInstalled"));
+    assert_eq!(attempt.failure, Some(RetryOn::Infrastructure));
     assert_eq!(
         decision.status.node.as_deref(),
         Some("n1"),

@@ -139,13 +139,6 @@ fn completed_plan_is_swept() {
 #[rstest]
 #[case::succeeded(PodPhase::Succeeded, None, "c", "")]
 #[case::evicted(PodPhase::Failed, Some("Evicted"), "f", "Evicted")]
-#[case::out_of_cpu(PodPhase::Failed, Some("OutOfcpu"), "f", "OutOfcpu")]
-#[case::admission(
-    PodPhase::Failed,
-    Some("UnexpectedAdmissionError"),
-    "f",
-    "UnexpectedAdmissionError"
-)]
 #[case::no_reason(PodPhase::Failed, None, "f", "PodFailed")]
 fn pod_phase_ends_silent_containers(
     #[case] phase: PodPhase,
@@ -154,7 +147,7 @@ fn pod_phase_ends_silent_containers(
     #[case] expected_reason: &str,
 ) {
     let workplan = workplan(Order::Linear, &["a"]);
-    let mut pod = pod(0, "| a");
+    let mut pod = pod(0, "| a=run");
     (pod.phase, pod.reason) = (phase, why.map(Into::into));
     let decision = decided(&workplan, &observed([(0, pod)]));
     assert_eq!(

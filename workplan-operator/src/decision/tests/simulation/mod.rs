@@ -17,7 +17,7 @@ use super::*;
 use crate::plan::validate;
 use cluster::{Cluster, Event};
 use operator::{Obstacles, Operator};
-use plans::{Outcome, Scenario, compiled, limited, scenario};
+use plans::{Scenario, compiled, limited, scenario};
 
 struct Simulation {
     workplan: Workplan,
@@ -31,7 +31,7 @@ impl Simulation {
     fn new(scenario: &Scenario) -> Self {
         Self {
             workplan: scenario.workplan.clone(),
-            cluster: Cluster::new(scenario.outcomes.clone(), scenario.has_sidecar),
+            cluster: Cluster::new(scenario.fates.clone(), scenario.has_sidecar),
             operator: Operator::started(BTreeMap::new()),
             obstacles: Obstacles::default(),
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
@@ -202,10 +202,10 @@ fn expected(scenario: &Scenario) -> BTreeMap<String, StepPhase> {
             if let (Some(before), Some(needs)) = (before, needs) {
                 let lost = needs.iter().any(|phase| **phase != StepPhase::Completed)
                     || before.iter().any(|phase| **phase == StepPhase::Failed);
-                let phase = match scenario.outcomes[step.name] {
+                let phase = match scenario.fates[step.name].completes() {
                     _ if lost => StepPhase::Skipped,
-                    Outcome::Completes => StepPhase::Completed,
-                    _ => StepPhase::Failed,
+                    true => StepPhase::Completed,
+                    false => StepPhase::Failed,
                 };
                 phases.insert(at, phase);
             }
@@ -225,11 +225,12 @@ fn undisturbed(scenario: &Scenario, dice: &[u32]) -> BTreeMap<String, StepPhase>
     }
     simulation.settle();
     for step in simulation.steps() {
-        let fate = scenario.outcomes[&step.name];
-        let starts = !matches!(fate, Outcome::HasNoImage | Outcome::CannotStart);
-        let runs = starts && step.phase != StepPhase::Skipped;
+        let starts = match step.phase {
+            StepPhase::Skipped => 0,
+            _ => scenario.fates[&step.name].starts(),
+        };
         let times = simulation.cluster.times(&step.name);
-        assert_eq!(times, usize::from(runs), "{} runs once", step.name);
+        assert_eq!(times, starts, "{} runs once an attempt", step.name);
     }
     let steps = simulation.steps().iter();
     steps.map(|step| (step.name.clone(), step.phase)).collect()
@@ -249,10 +250,11 @@ proptest! {
         compiled in compiled(),
         dice in prop::collection::vec(any::<u32>(), 0..250),
     ) {
-        let outcomes = &compiled.pods.outcomes;
-        let expected = reference::outcomes(&compiled.steps, |step| outcomes[&step.name] != Outcome::Completes);
-        prop_assert_eq!(undisturbed(&compiled.pods, &dice), expected.clone());
-        prop_assert_eq!(undisturbed(&compiled.relay, &dice), expected);
+        let expected = |scenario: &Scenario| {
+            reference::outcomes(&compiled.steps, |step| !scenario.fates[&step.name].completes())
+        };
+        prop_assert_eq!(undisturbed(&compiled.pods, &dice), expected(&compiled.pods));
+        prop_assert_eq!(undisturbed(&compiled.relay, &dice), expected(&compiled.relay));
     }
 
     #[test]
@@ -266,8 +268,9 @@ proptest! {
             simulation.happen_in_hand(dice, disturbed);
         }
         simulation.settle();
-        for name in scenario.outcomes.keys() {
-            prop_assert!(simulation.cluster.times(name) <= 1, "{} ran twice", name);
+        for (name, fate) in &scenario.fates {
+            let times = simulation.cluster.times(name);
+            prop_assert!(times <= 1 + fate.limit, "{} ran {} times", name, times);
         }
         if simulation.workplan.meta().deletion_timestamp.is_some() {
             return Ok(());
@@ -299,8 +302,9 @@ proptest! {
             simulation.happen(dice, true);
         }
         simulation.settle();
-        for name in scenario.outcomes.keys() {
-            prop_assert!(simulation.cluster.times(name) <= 1, "{} ran twice", name);
+        for (name, fate) in &scenario.fates {
+            let times = simulation.cluster.times(name);
+            prop_assert!(times <= 1 + fate.limit, "{} ran {} times", name, times);
         }
         if simulation.workplan.meta().deletion_timestamp.is_some() {
             return Ok(());

@@ -192,18 +192,20 @@ impl Simulation {
                 let left = |step: &kubeci_api::Step| is_left(status, &step.name);
                 let known = self.known();
                 let node = assigned_node(&known, &state.pods);
+                let number = crate::pod_builder::number(&known, task, &status.steps);
                 let placement = crate::pod_builder::Placement {
                     node,
+                    number,
                     nothing_has_run: !status.steps.iter().any(|step| step.phase.has_started()),
                     room: None,
                     image: "operator",
                     limits: &state.limits,
                 };
                 let pod = crate::pod_builder::build(&self.workplan, task, left, placement);
-                self.cluster.create(task, &pod);
+                self.cluster.create((task, number), &pod);
             }
-            Action::StopPod(task) => self.cluster.stop_pod(task),
-            Action::DeletePod(task) => self.cluster.delete_as_seen(task, &state.pods[&task]),
+            Action::StopPod(task) => self.cluster.stop_pod(&state.pods[&task].name),
+            Action::DeletePod(task) => self.cluster.delete_as_seen(&state.pods[&task]),
             Action::Sweep => {
                 assert!(holds_folder(&self.workplan), "nothing lies on the node");
                 assert!(
@@ -228,7 +230,9 @@ impl Simulation {
                 !old.phase.is_final() || old == new,
                 "a final step changed: {old:?} {new:?}"
             );
-            let back = old.phase == StepPhase::Running && new.phase == StepPhase::Pending;
+            let back = old.phase == StepPhase::Running
+                && new.phase == StepPhase::Pending
+                && old.attempt() == new.attempt();
             assert!(!back, "a step went back: {old:?} {new:?}");
         }
         let ended = before.phase.is_some_and(Phase::is_final);

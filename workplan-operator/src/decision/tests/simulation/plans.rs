@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use kubeci_api::{Order, Step, Task, Workplan, WorkspaceKind};
+use kube::core::Duration;
+use kubeci_api::{Backoff, Order, Retry, RetryOn, Step, Task, Workplan, WorkspaceKind};
 use kubeci_compiler::{compile, compile_relay};
 use proptest::prelude::*;
 
 use crate::testing::{step, workplan};
 
+/// The fates of the steps, by name.
+type Fates = BTreeMap<String, Fate>;
+
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub workplan: Workplan,
-    pub outcomes: BTreeMap<String, Outcome>,
+    pub fates: Fates,
     /// Whether each pod has another container that never ends.
     pub has_sidecar: bool,
 }
@@ -28,8 +32,45 @@ pub enum Outcome {
     IsKilled,
 }
 
-/// The random choices for one step: its dependencies and its result.
-type StepDice = (u16, u8);
+/// How the attempts of a step end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// The outcome of the first attempts.
+    pub outcome: Outcome,
+    /// After how many attempts with this outcome it completes, if it can recover at all.
+    pub recovers_after: usize,
+    /// How many attempts there are after the first one.
+    pub limit: usize,
+}
+
+impl Fate {
+    /// The outcome of an attempt, by the number of attempts that have started.
+    pub fn outcome(self, started: usize) -> Outcome {
+        match self.outcome {
+            Outcome::Fails | Outcome::IsKilled if started > self.recovers_after => {
+                Outcome::Completes
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// How often the step starts in a plan without disturbances.
+    pub fn starts(self) -> usize {
+        match self.outcome {
+            Outcome::Completes => 1,
+            Outcome::Fails | Outcome::IsKilled => self.limit.min(self.recovers_after) + 1,
+            Outcome::HasNoImage | Outcome::CannotStart => 0,
+        }
+    }
+
+    /// Whether the step completes in a plan without disturbances.
+    pub fn completes(self) -> bool {
+        self.starts() > 0 && self.outcome(self.starts()) == Outcome::Completes
+    }
+}
+
+/// The random choices for one step: its dependencies, its result and its retries.
+type StepDice = (u16, u8, u8);
 
 /// Scenarios with time limits of a few seconds, and with `failFast`.
 pub fn limited() -> impl Strategy<Value = Scenario> {
@@ -64,9 +105,14 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
     let order = prop::sample::select(&[Order::Linear, Order::Graph, Order::Relay]);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     (tasks, order, flags).prop_map(|(tasks, order, (reversed, empty_dir, has_sidecar))| {
+        // In a relay the step runner repeats failures; it is not modelled.
+        let failures = match order {
+            Order::Relay => &[RetryOn::OomKilled][..],
+            Order::Linear | Order::Graph => &[RetryOn::OomKilled, RetryOn::Failure],
+        };
         let mut scenario = match order {
-            Order::Relay => relay(&tasks, reversed),
-            Order::Linear | Order::Graph => build(&tasks, order, reversed),
+            Order::Relay => relay(&tasks, failures, reversed),
+            Order::Linear | Order::Graph => build(&tasks, order, failures, reversed),
         };
         scenario.has_sidecar = has_sidecar;
         with_folder(scenario, empty_dir)
@@ -85,11 +131,12 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
     let dice = prop::collection::vec((any::<StepDice>(), 0..12_u8), 1..9);
     (dice, any::<bool>(), 1..9_usize, any::<bool>()).prop_map(
         |(dice, reversed, containers, empty_dir)| {
-            let mut outcomes = BTreeMap::new();
+            let failures = &[RetryOn::OomKilled];
+            let mut fates = Fates::new();
             let mut steps: Vec<Step> = Vec::new();
             for (dice, kind) in dice {
                 let before: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
-                let mut step = build_step(dice, &before, &mut outcomes);
+                let mut step = build_step(dice, &before, &mut fates, failures);
                 step.isolate = kind == 0;
                 if kind != 1 {
                     step.commands = vec!["run".into()];
@@ -102,7 +149,7 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
             let pods = compile(&steps).unwrap();
             let relay = compile_relay(&steps, containers.try_into().unwrap()).unwrap();
             let scenario = |plan: kubeci_compiler::Plan| {
-                let scenario = scenario_of(plan.order, plan.tasks, outcomes.clone());
+                let scenario = scenario_of(plan.order, plan.tasks, fates.clone());
                 with_folder(scenario, empty_dir)
             };
             Compiled {
@@ -114,12 +161,12 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
     )
 }
 
-fn scenario_of(order: Order, tasks: Vec<Task>, outcomes: BTreeMap<String, Outcome>) -> Scenario {
+fn scenario_of(order: Order, tasks: Vec<Task>, fates: Fates) -> Scenario {
     let mut workplan = workplan(order, &[]);
     workplan.spec.tasks = tasks;
     Scenario {
         workplan,
-        outcomes,
+        fates,
         has_sidecar: false,
     }
 }
@@ -129,20 +176,36 @@ fn with_folder(mut scenario: Scenario, empty_dir: bool) -> Scenario {
     if empty_dir && scenario.workplan.spec.tasks.len() == 1 {
         scenario.workplan.spec.workspace = WorkspaceKind::EmptyDir;
         scenario.workplan.finalizers_mut().clear();
+        // A new pod has an empty folder, so it depends on the order of events whether there is one.
+        let task = &mut scenario.workplan.spec.tasks[0];
+        for step in task.serial_steps.iter_mut().chain(&mut task.parallel_steps) {
+            step.retry = None;
+        }
+        for fate in scenario.fates.values_mut() {
+            fate.limit = 0;
+        }
     }
     scenario
 }
 
 /// Tasks of steps that may depend on any before them, with containers in any order.
-fn relay(dice: &[(Vec<StepDice>, Vec<StepDice>)], reversed: bool) -> Scenario {
-    let mut outcomes = BTreeMap::new();
+fn relay(
+    dice: &[(Vec<StepDice>, Vec<StepDice>)],
+    failures: &[RetryOn],
+    reversed: bool,
+) -> Scenario {
+    let mut fates = Fates::new();
     let mut before: Vec<String> = Vec::new();
     let mut tasks = Vec::new();
     for (some, others) in dice {
         let mut task = Task::default();
         let dice: Vec<StepDice> = some.iter().chain(others).copied().collect();
-        for dice in if dice.is_empty() { vec![(0, 0)] } else { dice } {
-            let mut step = build_step(dice, &before, &mut outcomes);
+        for dice in if dice.is_empty() {
+            vec![(0, 0, 0)]
+        } else {
+            dice
+        } {
+            let mut step = build_step(dice, &before, &mut fates, failures);
             step.commands = vec!["run".into()];
             before.push(step.name.clone());
             task.parallel_steps.push(step);
@@ -155,27 +218,32 @@ fn relay(dice: &[(Vec<StepDice>, Vec<StepDice>)], reversed: bool) -> Scenario {
     if reversed {
         tasks.reverse();
     }
-    scenario_of(Order::Relay, tasks, outcomes)
+    scenario_of(Order::Relay, tasks, fates)
 }
 
-fn build(dice: &[(Vec<StepDice>, Vec<StepDice>)], order: Order, reversed: bool) -> Scenario {
-    let mut outcomes = BTreeMap::new();
+fn build(
+    dice: &[(Vec<StepDice>, Vec<StepDice>)],
+    order: Order,
+    failures: &[RetryOn],
+    reversed: bool,
+) -> Scenario {
+    let mut fates = Fates::new();
     let mut before: Vec<String> = Vec::new();
     let mut tasks = Vec::new();
     for (serial, parallel) in dice {
         let mut task = Task::default();
         for dice in serial {
-            let step = build_step(*dice, &before, &mut outcomes);
+            let step = build_step(*dice, &before, &mut fates, failures);
             before.push(step.name.clone());
             task.serial_steps.push(step);
         }
         for dice in parallel {
             task.parallel_steps
-                .push(build_step(*dice, &before, &mut outcomes));
+                .push(build_step(*dice, &before, &mut fates, failures));
         }
         if task.steps().next().is_none() {
             task.parallel_steps
-                .push(build_step((0, 0), &before, &mut outcomes));
+                .push(build_step((0, 0, 0), &before, &mut fates, failures));
         }
         before.extend(task.parallel_steps.iter().map(|step| step.name.clone()));
         tasks.push(task);
@@ -183,15 +251,16 @@ fn build(dice: &[(Vec<StepDice>, Vec<StepDice>)], order: Order, reversed: bool) 
     if order == Order::Graph && reversed {
         tasks.reverse();
     }
-    scenario_of(order, tasks, outcomes)
+    scenario_of(order, tasks, fates)
 }
 
 fn build_step(
-    (needs, end): StepDice,
+    (needs, end, retries): StepDice,
     before: &[String],
-    outcomes: &mut BTreeMap<String, Outcome>,
+    fates: &mut Fates,
+    failures: &[RetryOn],
 ) -> Step {
-    let mut step = step(&format!("s{}", outcomes.len()));
+    let mut step = step(&format!("s{}", fates.len()));
     let needs = before
         .iter()
         .rev()
@@ -205,6 +274,32 @@ fn build_step(
         232..244 => Outcome::CannotStart,
         244.. => Outcome::IsKilled,
     };
-    outcomes.insert(step.name.clone(), outcome);
+    step.retry = retries
+        .is_multiple_of(3)
+        .then(|| retry(retries / 3, failures));
+    let is_listed = |retry: &&Retry| match outcome {
+        Outcome::IsKilled => retry.on.contains(&RetryOn::OomKilled),
+        _ => retry.on.contains(&RetryOn::Failure),
+    };
+    let retry = step.retry.as_ref().filter(is_listed);
+    let fate = Fate {
+        outcome,
+        recovers_after: 1 + usize::from(retries / 16) % 3,
+        limit: retry.map_or(0, |retry| retry.limit as usize),
+    };
+    fates.insert(step.name.clone(), fate);
     step
+}
+
+fn retry(dice: u8, failures: &[RetryOn]) -> Retry {
+    let initial = Duration::from(std::time::Duration::from_secs(20));
+    Retry {
+        limit: 1 + u32::from(dice) % 3,
+        backoff: dice.is_multiple_of(2).then(|| Backoff {
+            initial: Some(initial),
+            ..Backoff::default()
+        }),
+        on: failures.to_vec(),
+        exit_codes: Vec::new(),
+    }
 }

@@ -93,7 +93,7 @@ impl Runners {
                 self.report(step, End::Skipped, now);
                 None
             }
-            (State::Running(_), Fate::IsKilled) => Some(self.kill(step, now)),
+            (State::Running(_), Fate::IsKilled) => Some(self.kill(step, "OOMKilled", now)),
             (State::Running(started), fate) => {
                 let started = since(self.0[step].up, *started);
                 let (end, code) = match fate {
@@ -110,7 +110,7 @@ impl Runners {
     /// Receives the signal to stop. Returns the command's exit code, if it ran.
     pub fn stop(&mut self, step: &str, gracefully: bool, now: Timestamp) -> Option<i32> {
         match &self.0[step].state {
-            State::Running(_) if !gracefully => Some(self.kill(step, now)),
+            State::Running(_) if !gracefully => Some(self.kill(step, "Error", now)),
             State::Running(started) => {
                 let started = since(self.0[step].up, *started);
                 self.report(step, failed(started, Exit::Signal(15)), now);
@@ -121,7 +121,7 @@ impl Runners {
                 None
             }
             State::Waiting => {
-                self.kill(step, now);
+                self.kill(step, "Error", now);
                 None
             }
             State::Absent | State::Ended(..) => unreachable!("it does not run"),
@@ -164,22 +164,28 @@ impl Runners {
             message,
             outputs: Some(Outputs::default()),
         };
-        self.finish(step, stage, exit_code, now);
+        self.finish(step, stage, (exit_code, "Error"), now);
     }
 
     /// Killed, without a record of the end.
-    fn kill(&mut self, step: &str, now: Timestamp) -> i32 {
+    fn kill(&mut self, step: &str, reason: &str, now: Timestamp) -> i32 {
         let stage = match self.0[step].state {
             State::Running(started) => Stage::Running {
                 started: since(self.0[step].up, started),
             },
             _ => Stage::Waiting,
         };
-        self.finish(step, stage, 137, now);
+        self.finish(step, stage, (137, reason), now);
         137
     }
 
-    fn finish(&mut self, step: &str, stage: Stage, exit_code: i32, now: Timestamp) {
+    fn finish(
+        &mut self,
+        step: &str,
+        stage: Stage,
+        (exit_code, reason): (i32, &str),
+        now: Timestamp,
+    ) {
         let runner = self.0.get_mut(step).unwrap();
         let record = Record {
             up: runner.up.into(),
@@ -187,7 +193,7 @@ impl Runners {
         };
         let ended = Ended {
             exit_code,
-            reason: "Error".into(),
+            reason: reason.into(),
             message: record.to_string(),
             started: Some(runner.up),
             finished: Some(now),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Cluster, positions};
+use super::{Cluster, PodKey, positions};
 use crate::observed::{ContainerState, ObservedContainer, PodPhase};
 
 impl Cluster {
@@ -15,10 +15,10 @@ impl Cluster {
         recorded: impl Fn(&str) -> bool,
         now: Timestamp,
     ) {
-        let Some(&task) = self.pods.keys().nth(which % 5) else {
+        let Some(&key) = self.pods.keys().nth(which % 5) else {
             return;
         };
-        let pod = &self.pods[&task];
+        let pod = &self.pods[&key];
         let ran = |container: &&ObservedContainer| {
             pod.has_ended() || self.runs.contains_key(&container.name)
         };
@@ -27,19 +27,19 @@ impl Cluster {
         let is_known = node_is_known && ran.all(|name| recorded(name));
         let can_be_evicted = pod.node.is_some() && !pod.is_quiet();
         match which / 5 % 5 {
-            0 | 1 if pod.node.is_none() || is_known => self.delete(task),
+            0 | 1 if pod.node.is_none() || is_known => self.delete(key),
             2 if can_be_evicted => {
-                self.stop(task, now);
-                self.evict(task);
+                self.stop(key, now);
+                self.evict(key);
             }
-            3 if can_be_evicted && is_known => self.evict(task),
+            3 if can_be_evicted && is_known => self.evict(key),
             4 => self.has_no_runner = true,
             _ => {}
         }
     }
 
-    fn evict(&mut self, task: usize) {
-        let pod = self.pods.get_mut(&task).unwrap();
+    fn evict(&mut self, key: PodKey) {
+        let pod = self.pods.get_mut(&key).unwrap();
         (pod.phase, pod.reason) = (PodPhase::Failed, Some("Evicted".into()));
         for container in &pod.containers {
             let run = self.runs.get_mut(&container.name);
@@ -50,17 +50,17 @@ impl Cluster {
     }
 
     /// Kills all containers of a pod, and reports it.
-    fn stop(&mut self, task: usize, now: Timestamp) {
-        let pod = self.pods.get_mut(&task).unwrap();
+    fn stop(&mut self, key: PodKey, now: Timestamp) {
+        let pod = self.pods.get_mut(&key).unwrap();
         pod.deleting = true;
         for at in positions(pod, |state| matches!(state, ContainerState::Running { .. })) {
             while matches!(
-                self.pods[&task].containers[at].state,
+                self.pods[&key].containers[at].state,
                 ContainerState::Running { .. }
             ) {
-                self.end_or_turn(task, at, at, now);
+                self.end_or_turn(key, at, at, now);
             }
         }
-        self.pods.get_mut(&task).unwrap().deleting = false;
+        self.pods.get_mut(&key).unwrap().deleting = false;
     }
 }

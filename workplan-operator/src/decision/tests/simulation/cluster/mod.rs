@@ -9,18 +9,21 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kubeci_api::names::RUNNER_CONTAINER;
 
-use super::plans::Outcome;
+use super::plans::{Fate, Outcome};
 use super::runner::{Runners, Turn};
 use crate::observed::{
     ContainerKind, ContainerState, Ended, ObservedContainer, ObservedPod, Owner, PodPhase,
 };
 use crate::pod_builder::RUNNER;
 
+/// The task of a pod, and the number of the pod in it.
+pub type PodKey = (usize, u32);
+
 pub struct Cluster {
-    pods: BTreeMap<usize, ObservedPod>,
+    pods: BTreeMap<PodKey, ObservedPod>,
     /// The step runners of each pod.
-    runners: BTreeMap<usize, Runners>,
-    outcomes: BTreeMap<String, Outcome>,
+    runners: BTreeMap<PodKey, Runners>,
+    fates: BTreeMap<String, Fate>,
     /// The exit codes of all containers that have started, absent while they run.
     runs: BTreeMap<String, Vec<Option<i32>>>,
     placed: bool,
@@ -41,11 +44,11 @@ pub enum Event {
 }
 
 impl Cluster {
-    pub fn new(outcomes: BTreeMap<String, Outcome>, has_sidecar: bool) -> Self {
+    pub fn new(fates: BTreeMap<String, Fate>, has_sidecar: bool) -> Self {
         Self {
             pods: BTreeMap::new(),
             runners: BTreeMap::new(),
-            outcomes,
+            fates,
             runs: BTreeMap::new(),
             placed: false,
             swept: false,
@@ -59,8 +62,23 @@ impl Cluster {
         }
     }
 
+    /// The pods by their tasks.
     pub fn pods(&self) -> BTreeMap<usize, ObservedPod> {
-        self.pods.clone()
+        let mut by_task = BTreeMap::new();
+        for ((task, _), pod) in &self.pods {
+            let mut pod = pod.clone();
+            if let Some(before) = by_task.remove(task) {
+                pod.succeed(before);
+            }
+            by_task.insert(*task, pod);
+        }
+        by_task
+    }
+
+    /// The outcome of the current attempt of a step; none for other containers.
+    fn outcome(&self, step: &str) -> Option<Outcome> {
+        let runs = self.times(step);
+        self.fates.get(step).map(|fate| fate.outcome(runs))
     }
 
     /// The exit code of a step's last container, if it has ended.
@@ -88,13 +106,19 @@ impl Cluster {
     }
 
     /// What exists is left as it is.
-    pub fn create(&mut self, task: usize, pod: &Pod) {
+    pub fn create(&mut self, key: PodKey, pod: &Pod) {
         let spec = pod.spec.clone().unwrap();
         let placed = self.pods.values().any(|pod| pod.node.is_some());
         let pinned = spec.affinity.is_some();
         assert!(
-            self.pods.contains_key(&task) || pinned || !placed,
+            self.pods.contains_key(&key) || pinned || !placed,
             "law 4: pods go to the first one's node"
+        );
+        let (task, number) = key;
+        let before = (1..number).filter_map(|number| self.pods.get(&(task, number)));
+        assert!(
+            before.into_iter().all(ObservedPod::is_quiet),
+            "a task has one pod at a time"
         );
         let observed =
             |container: &k8s_openapi::api::core::v1::Container, kind| ObservedContainer {
@@ -113,10 +137,10 @@ impl Cluster {
             .iter()
             .map(|container| observed(container, ContainerKind::Main));
         let sidecar = self.sidecar.clone();
-        if !self.pods.contains_key(&task) {
-            self.runners.insert(task, Runners::of(&spec.containers));
+        if !self.pods.contains_key(&key) {
+            self.runners.insert(key, Runners::of(&spec.containers));
         }
-        self.pods.entry(task).or_insert_with(|| ObservedPod {
+        self.pods.entry(key).or_insert_with(|| ObservedPod {
             name: pod.name_any(),
             uid: None,
             version: None,
@@ -133,45 +157,46 @@ impl Cluster {
             gates: Vec::new(),
             unschedulable: None,
             containers: init.chain(main).chain(sidecar).collect(),
+            earlier: Vec::new(),
         });
     }
 
     /// Deletes a pod unless it was placed since it was seen.
-    pub fn delete_as_seen(&mut self, task: usize, seen: &ObservedPod) {
-        let pod = self.pods.get(&task);
-        if pod.is_some_and(|pod| seen.node == pod.node) {
-            self.delete(task);
+    pub fn delete_as_seen(&mut self, seen: &ObservedPod) {
+        let mut pods = self.pods.iter();
+        let pod = pods.find(|(_, pod)| pod.name == seen.name);
+        if let Some((&key, _)) = pod.filter(|(_, pod)| seen.node == pod.node) {
+            self.delete(key);
         }
     }
 
     /// The kubelet stops the containers of the pod, and keeps it.
-    pub fn stop_pod(&mut self, task: usize) {
-        if let Some(pod) = self.pods.get_mut(&task) {
+    pub fn stop_pod(&mut self, name: &str) {
+        if let Some(pod) = self.pods.values_mut().find(|pod| pod.name == name) {
             pod.stopped = true;
         }
     }
 
-    fn delete(&mut self, task: usize) {
-        match self.pods.get_mut(&task) {
+    fn delete(&mut self, key: PodKey) {
+        match self.pods.get_mut(&key) {
             Some(pod) if pod.node.is_some() => pod.deleting = true,
             _ => {
-                self.pods.remove(&task);
+                self.pods.remove(&key);
             }
         }
     }
 
     /// One action of the scheduler or the kubelet on one pod.
     pub fn step(&mut self, which: usize, now: Timestamp) -> Option<Event> {
-        let mut tasks: Vec<usize> = self.pods.keys().copied().collect();
-        let first = which % tasks.len().max(1);
-        tasks.rotate_left(first);
-        tasks
-            .into_iter()
-            .find_map(|task| self.step_pod(task, which, now))
+        let mut pods: Vec<PodKey> = self.pods.keys().copied().collect();
+        let first = which % pods.len().max(1);
+        pods.rotate_left(first);
+        pods.into_iter()
+            .find_map(|key| self.step_pod(key, which, now))
     }
 
-    fn step_pod(&mut self, task: usize, which: usize, now: Timestamp) -> Option<Event> {
-        let pod = self.pods.get_mut(&task)?;
+    fn step_pod(&mut self, key: PodKey, which: usize, now: Timestamp) -> Option<Event> {
+        let pod = self.pods.get_mut(&key)?;
         if pod.node.is_none() {
             pod.node = Some("n1".into());
             pod.started = Some(now);
@@ -179,11 +204,11 @@ impl Cluster {
             return Some(Event::Placed);
         }
         if matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed) {
-            return self.remove_deleted(task);
+            return self.remove_deleted(key);
         }
         let mut running: Vec<usize> =
             positions(pod, |state| matches!(state, ContainerState::Running { .. }));
-        let runners = &self.runners[&task];
+        let runners = &self.runners[&key];
         running.retain(|&at| {
             let name = &pod.containers[at].name;
             let goes_on =
@@ -196,21 +221,22 @@ impl Cluster {
             startable(pod)
         };
         if !can_start.is_empty() && (running.is_empty() || which.is_multiple_of(2)) {
-            return Some(self.start(task, can_start[which % can_start.len()], now));
+            return Some(self.start(key, can_start[which % can_start.len()], now));
         }
         if !running.is_empty() {
             let at = running[which % running.len()];
-            return Some(self.end_or_turn(task, at, which, now));
+            return Some(self.end_or_turn(key, at, which, now));
         }
-        self.finish(task)
+        self.finish(key)
     }
 
-    fn start(&mut self, task: usize, at: usize, now: Timestamp) -> Event {
-        let pod = self.pods.get_mut(&task).unwrap();
+    fn start(&mut self, key: PodKey, at: usize, now: Timestamp) -> Event {
+        let outcome = |step: &str| self.fates.get(step).map(|fate| fate.outcome);
+        let pod = self.pods.get_mut(&key).unwrap();
         let lacks_runner = lacks_runner(pod);
         let container = &mut pod.containers[at];
         let name = container.name.clone();
-        match self.outcomes.get(&name) {
+        match outcome(&name) {
             None if name == RUNNER_CONTAINER && std::mem::take(&mut self.has_no_runner) => {
                 container.state = ContainerState::Waiting {
                     reason: "ErrImagePull".into(),
@@ -218,7 +244,7 @@ impl Cluster {
                 };
                 return Event::Placed;
             }
-            Some(outcome) if lacks_runner && *outcome != Outcome::HasNoImage => {
+            Some(outcome) if lacks_runner && outcome != Outcome::HasNoImage => {
                 container.state = ContainerState::Ended(Ended {
                     exit_code: 128,
                     reason: "StartError".into(),
@@ -251,7 +277,7 @@ impl Cluster {
             }
         }
         container.state = ContainerState::Running { since: Some(now) };
-        let runners = self.runners.get_mut(&task).unwrap();
+        let runners = self.runners.get_mut(&key).unwrap();
         if runners.has(&name) {
             runners.come_up(&name, now);
             return Event::Placed;
@@ -260,29 +286,31 @@ impl Cluster {
         Event::Started(name)
     }
 
-    fn end_or_turn(&mut self, task: usize, at: usize, which: usize, now: Timestamp) -> Event {
-        if self.runners[&task].has(&self.pods[&task].containers[at].name) {
-            self.turn(task, at, which, now)
+    fn end_or_turn(&mut self, key: PodKey, at: usize, which: usize, now: Timestamp) -> Event {
+        if self.runners[&key].has(&self.pods[&key].containers[at].name) {
+            self.turn(key, at, which, now)
         } else {
-            self.end(task, at, now)
+            self.end(key, at, now)
         }
     }
 
-    fn end(&mut self, task: usize, at: usize, now: Timestamp) -> Event {
-        let pod = self.pods.get_mut(&task).unwrap();
+    fn end(&mut self, key: PodKey, at: usize, now: Timestamp) -> Event {
+        let outcome = self.outcome(&self.pods[&key].containers[at].name);
+        let pod = self.pods.get_mut(&key).unwrap();
         let killed = is_ending(pod);
         let container = &mut pod.containers[at];
-        let exit_code = match self.outcomes.get(&container.name) {
-            _ if killed => 137,
-            Some(Outcome::Completes) | None => 0,
-            Some(Outcome::IsKilled) => 137,
-            Some(Outcome::Fails | Outcome::HasNoImage | Outcome::CannotStart) => 1,
+        let (exit_code, reason) = match outcome {
+            _ if killed => (137, ""),
+            Some(Outcome::Completes) | None => (0, ""),
+            Some(Outcome::IsKilled) => (137, "OOMKilled"),
+            Some(Outcome::Fails | Outcome::HasNoImage | Outcome::CannotStart) => (1, ""),
         };
         let ContainerState::Running { since } = container.state else {
             unreachable!("only running containers end");
         };
         container.state = ContainerState::Ended(Ended {
             exit_code,
+            reason: reason.into(),
             started: since,
             finished: Some(now),
             ..Ended::default()
@@ -294,11 +322,12 @@ impl Cluster {
     }
 
     /// The next action of a step runner, or the kubelet reports its end or stops it.
-    fn turn(&mut self, task: usize, at: usize, which: usize, now: Timestamp) -> Event {
-        let pod = self.pods.get_mut(&task).unwrap();
-        let runners = self.runners.get_mut(&task).unwrap();
+    fn turn(&mut self, key: PodKey, at: usize, which: usize, now: Timestamp) -> Event {
+        let name = self.pods[&key].containers[at].name.clone();
+        let outcome = self.outcome(&name);
+        let pod = self.pods.get_mut(&key).unwrap();
+        let runners = self.runners.get_mut(&key).unwrap();
         let container = &mut pod.containers[at];
-        let name = container.name.clone();
         let exit_code = match runners.turn(&name) {
             Turn::IsTold => {
                 container.state = ContainerState::Ended(runners.last_words(&name));
@@ -310,7 +339,7 @@ impl Cluster {
                 self.runs.entry(name.clone()).or_default().push(None);
                 return Event::Started(name);
             }
-            Turn::Ends => runners.end(&name, self.outcomes[&name], now),
+            Turn::Ends => runners.end(&name, outcome.unwrap(), now),
             Turn::Nothing => unreachable!("it has no turn"),
         };
         if exit_code.is_some() {
@@ -320,8 +349,8 @@ impl Cluster {
     }
 
     /// The phase follows the containers.
-    fn finish(&mut self, task: usize) -> Option<Event> {
-        let pod = self.pods.get_mut(&task)?;
+    fn finish(&mut self, key: PodKey) -> Option<Event> {
+        let pod = self.pods.get_mut(&key)?;
         if pod.is_quiet() || pod.stopped {
             let good = |container: &ObservedContainer| matches!(&container.state, ContainerState::Ended(end) if end.exit_code == 0);
             let all = pod.containers.iter().all(good);
@@ -335,12 +364,12 @@ impl Cluster {
             }
             return Some(Event::Ended);
         }
-        self.remove_deleted(task)
+        self.remove_deleted(key)
     }
 
-    fn remove_deleted(&mut self, task: usize) -> Option<Event> {
-        self.pods.get(&task).filter(|pod| pod.deleting)?;
-        self.pods.remove(&task);
+    fn remove_deleted(&mut self, key: PodKey) -> Option<Event> {
+        self.pods.get(&key).filter(|pod| pod.deleting)?;
+        self.pods.remove(&key);
         Some(Event::Removed)
     }
 }
