@@ -9,7 +9,7 @@ use crate::admission::QUEUED;
 use crate::decision::RELAYED;
 
 /// Reasons to wait that usually end without intervention.
-const TRANSIENT: [&str; 10] = [
+const TRANSIENT: [&str; 11] = [
     "Cancelled",
     "Deleting",
     "NodeNotReady",
@@ -18,6 +18,7 @@ const TRANSIENT: [&str; 10] = [
     "PodNotTaken",
     "PodStarting",
     QUEUED,
+    "Retrying",
     "Suspended",
     "Unschedulable",
 ];

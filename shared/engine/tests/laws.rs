@@ -9,14 +9,20 @@ use kubeci_engine::{
     Cause, Control, HandOver, Lost, Observation, Place, PlanObservation, Run, Standby, Start, Step,
     Steps, TaskObservation, Waiting,
 };
-use kubeci_plan::{EdgeKind, NamedEdge, Order, Plan, Readiness, StepSpec, TaskSpec};
+use kubeci_plan::{
+    EdgeKind, FailureKind, NamedEdge, Order, Plan, Readiness, RetryPolicy, StepSpec, TaskSpec,
+};
 use proptest::prelude::*;
 
 const STEPS: usize = 6;
+/// The limit of the steps with a retry policy.
+const LIMIT: u32 = 2;
+/// How often a step is repeated that was lost before it had started.
+const LOST_MAX: u32 = 5;
 const NAMES: [&str; STEPS] = ["a", "b", "c", "d", "e", "f"];
 
 /// A relay of the first half of the steps, and a task of each other one. Bits say which steps before it a step
-/// depends on.
+/// depends on; the highest one says that it has a retry policy.
 fn plan(dependencies: &[u8]) -> Plan<'static> {
     let step = |at: usize| StepSpec {
         name: NAMES[at],
@@ -27,7 +33,11 @@ fn plan(dependencies: &[u8]) -> Plan<'static> {
                 kind: EdgeKind::OnSuccess,
             })
             .collect(),
-        retry: None,
+        retry: (dependencies[at] & 0x80 != 0).then(|| RetryPolicy {
+            limit: LIMIT,
+            on: FailureKind::ALL.to_vec(),
+            ..RetryPolicy::default()
+        }),
     };
     let task = |steps: std::ops::Range<usize>| TaskSpec {
         serial: Vec::new(),
@@ -38,10 +48,10 @@ fn plan(dependencies: &[u8]) -> Plan<'static> {
     Plan::new(Order::Relay, tasks.map(task)).unwrap()
 }
 
-fn any_observation() -> impl Strategy<Value = Observation> {
+fn any_observation(pod: &'static str, kind: FailureKind) -> impl Strategy<Value = Observation> {
     let time = |second| Timestamp::from_second(second).unwrap();
-    let place = || Place {
-        pod: "p".into(),
+    let place = move || Place {
+        pod: pod.into(),
         container: "c".into(),
     };
     let start = Start::AtTurn { up: Some(time(1)) };
@@ -52,7 +62,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         exit_code: Some(1),
         outputs: BTreeMap::new(),
     };
-    let cause = || Cause::new("Error", "no");
+    let cause = || Cause::new("Error", "no").of_kind(kind);
     let up = Standby::Up {
         place: place(),
         since: Some(time(1)),
@@ -82,11 +92,21 @@ fn any_observation() -> impl Strategy<Value = Observation> {
             by: 0,
             message: "not here".into(),
         },
+        Observation::Removed {
+            place: place(),
+            cause: cause(),
+        },
     ])
 }
 
 fn any_task() -> impl Strategy<Value = TaskObservation> {
-    let steps = prop::collection::vec((0..STEPS + 1, any_observation()), 0..4);
+    let pod = prop::sample::select(vec!["p", "q", "r"]);
+    let kind = prop::sample::select(&FailureKind::ALL);
+    (pod, kind).prop_flat_map(|(pod, kind)| task_in(pod, kind))
+}
+
+fn task_in(pod: &'static str, kind: FailureKind) -> impl Strategy<Value = TaskObservation> {
+    let steps = prop::collection::vec((0..STEPS + 1, any_observation(pod, kind)), 0..4);
     let sets = prop::collection::btree_set(0..STEPS, 0..STEPS);
     let parts = (
         steps,
@@ -95,21 +115,24 @@ fn any_task() -> impl Strategy<Value = TaskObservation> {
         0..8_u8,
         0..8_u8,
     );
-    parts.prop_map(|(steps, held, came_up, lost, left_open)| TaskObservation {
-        steps,
-        is_live: lost % 2 == 1,
-        held,
-        hand_over: came_up.map(|came_up| HandOver {
-            came_up,
-            done_by: Timestamp::from_second(50).unwrap(),
-        }),
-        lost: (lost == 0).then(|| Lost {
-            cause: Cause::new("Gone", ""),
-            ended: None,
-        }),
-        left_open: (left_open == 0).then(|| Cause::new("Altered", "")),
-        ..TaskObservation::default()
-    })
+    parts.prop_map(
+        move |(steps, held, came_up, lost, left_open)| TaskObservation {
+            executor: Some(pod.into()),
+            is_live: lost % 2 == 1,
+            steps,
+            held,
+            hand_over: came_up.map(|came_up| HandOver {
+                came_up,
+                done_by: Timestamp::from_second(50).unwrap(),
+            }),
+            lost: (lost == 0).then(|| Lost {
+                cause: Cause::new("Gone", "").of_kind(kind),
+                ended: None,
+            }),
+            left_open: (left_open == 0).then(|| Cause::new("Altered", "")),
+            ..TaskObservation::default()
+        },
+    )
 }
 
 /// There may be too few tasks, or too many.
@@ -163,7 +186,9 @@ proptest! {
             for (before, after) in before.iter().zip(steps.status()) {
                 prop_assert!(!has_ended(before) || *before == after);
                 let is_back = before.phase == StepPhase::Running && after.phase == StepPhase::Pending;
-                prop_assert!(!is_back, "a running step never waits again");
+                prop_assert!(!is_back || after.attempt() > before.attempt(), "only another attempt waits again");
+                let known = &before.attempts[..before.attempts.len().saturating_sub(1)];
+                prop_assert!(after.attempts.starts_with(known), "earlier attempts stay");
             }
         }
     }
@@ -203,6 +228,23 @@ proptest! {
             steps.settle(&PlanObservation::default(), Timestamp::from_second(60).unwrap());
             let pending = |step: &Step| step.phase() == StepPhase::Pending;
             prop_assert!(!steps.all().iter().any(pending), "without an executor no step waits");
+        }
+    }
+
+    #[test]
+    fn attempts_are_bounded(
+        dependencies in prop::collection::vec(any::<u8>(), STEPS),
+        observations in prop::collection::vec(any_plan_observation(), 1..30),
+    ) {
+        let plan = plan(&dependencies);
+        let mut steps = Steps::read(&plan, &[]);
+        for (second, observation) in (40..).zip(&observations) {
+            steps.settle(observation, Timestamp::from_second(second).unwrap());
+        }
+        for (step, planned) in steps.status().iter().zip(&plan.steps) {
+            let limit = planned.retry.as_ref().map_or(0, |retry| retry.limit);
+            prop_assert!(step.attempt() <= 1 + limit + LOST_MAX);
+            prop_assert!(step.retry_at.is_none() || step.phase == StepPhase::Pending);
         }
     }
 

@@ -17,7 +17,7 @@ use super::stuck_pod::is_stuck;
 use super::workplan::{has_finalizer, holds_folder};
 use super::{conditions, control};
 use crate::observed::{Certainty, ObservedPod, ObservedState, Owner, assigned_node};
-use crate::pod_reader::{self, is_of_container};
+use crate::pod_reader::{self, is_of_container, must_be_recreated};
 use crate::refusal::Verdict;
 
 pub fn decide(
@@ -182,11 +182,16 @@ fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bo
     state.certainty == Certainty::Watched && open.any(|task| is_unseen(task) && !is_refused(task))
 }
 
-/// Deletes pods that cannot end.
+/// Deletes pods that cannot end, or are created again while their containers may still start.
 fn deleted_pods(plan: &Plan, steps: &[StepStatus], state: &ObservedState) -> Vec<Action> {
     let is_deleted = |task: usize, pod: &ObservedPod| {
         let steps = steps_in_pod(plan, task, steps, &pod.name);
-        is_stuck(&steps, pod)
+        let is_step = |name: &str| steps.iter().any(|step| step.name == name);
+        let is_replaced = || {
+            let has_step = steps.iter().any(|step| !step.phase.is_final());
+            has_step && must_be_recreated(is_step, pod) && !pod.is_quiet() && !pod.deleting
+        };
+        is_stuck(&steps, pod) || is_replaced()
     };
     let pods = state.pods.iter().filter(|(task, pod)| {
         pod.owner == Owner::Workplan

@@ -19,5 +19,6 @@ mod task_steps;
 mod waiting;
 
 pub use blocked::is_of_container;
+pub use preparation::must_be_recreated;
 pub use task::observe;
 pub use waiting::is_stalled;

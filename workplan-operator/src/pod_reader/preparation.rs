@@ -13,6 +13,8 @@ use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod};
 pub enum Unprepared {
     /// They wait for the step runner.
     Waits,
+    /// They start in the next pod, after this one is deleted: its other containers may still start.
+    Removed(Cause),
     /// They start in the next pod.
     Lost(Cause),
     Fails(Cause),
@@ -31,7 +33,12 @@ pub fn observe(
         return None;
     }
     if must_be_recreated(is_step, pod) {
-        return Some(Unprepared::Lost(cause::late_runner(&pod.name)));
+        let cause = cause::late_runner(&pod.name);
+        return Some(if pod.is_quiet() {
+            Unprepared::Lost(cause)
+        } else {
+            Unprepared::Removed(cause)
+        });
     }
     match container::observe(own, pod, now) {
         Observation::Failed(cause, run) => {
@@ -50,7 +57,7 @@ pub fn observe(
 /// Whether the step runner was installed after the containers of the steps had started without it, so that no step
 /// has run. The kubelet starts these containers if the image of the step runner cannot be pulled at first. The exit
 /// code of the step runner does not matter.
-fn must_be_recreated(is_step: impl Fn(&str) -> bool + Copy, pod: &ObservedPod) -> bool {
+pub fn must_be_recreated(is_step: impl Fn(&str) -> bool + Copy, pod: &ObservedPod) -> bool {
     let came = pod.containers.iter().find_map(|it| match &it.state {
         ContainerState::Ended(end) if it.name == RUNNER_CONTAINER => end.started,
         _ => None,

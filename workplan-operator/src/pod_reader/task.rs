@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kubeci_api::{Workplan, WorkspaceKind};
 use kubeci_engine::{
-    Cause, Lost, Observation, PATIENCE, PlanObservation, Severity, Step, Steps, TaskObservation,
-    Waiting, WaitingCause,
+    Cause, Lost, Observation, PATIENCE, Place, PlanObservation, Severity, Step, Steps,
+    TaskObservation, Waiting, WaitingCause,
 };
 use kubeci_plan::{FailureKind, Plan};
 
@@ -175,6 +175,7 @@ impl Reader<'_> {
                 return lost(cause, Some(now));
             }
             Some(Unprepared::Waits) => observed.steps = held_steps(steps),
+            Some(Unprepared::Removed(cause)) => observed.steps = removed_steps(steps, pod, &cause),
             None if is_relay => observed.steps = relay::observe(steps, pod, now),
             None => observed.steps = native::observe(self.workplan, steps, pod, now),
         }
@@ -194,12 +195,10 @@ impl Reader<'_> {
     fn add_held(&self, task: usize, pod: &ObservedPod, observed: &mut TaskObservation) {
         let steps = TaskSteps::new(self.plan, self.steps, task);
         let is_last = !self.steps.goes_on_after(task, &pod.name);
-        let skips = !pod.is_quiet();
-        // Containers that have started skip the steps that wait in them.
+        // Those that go on in the next pod are held here only as long as they run, and can skip their step.
         let is_held = |step: &Step| {
             let mut containers = pod.containers.iter();
-            containers
-                .any(|it| it.name == step.name() && (is_last || skips && relay::came_up(&it.state)))
+            containers.any(|it| it.name == step.name() && (is_last || it.runs()))
         };
         let held = steps.iter().filter(|(_, step)| is_held(step));
         observed.held = held.map(|(at, _)| at).collect();
@@ -235,6 +234,17 @@ fn lost(cause: Cause, ended: Option<Timestamp>) -> TaskObservation {
 fn held_steps(steps: TaskSteps) -> Vec<(usize, Observation)> {
     let held = || Observation::Held(cause::without_runner());
     steps.iter().map(|(at, _)| (at, held())).collect()
+}
+
+fn removed_steps(steps: TaskSteps, pod: &ObservedPod, cause: &Cause) -> Vec<(usize, Observation)> {
+    let removed = |step: &Step| Observation::Removed {
+        place: Place {
+            pod: pod.name.clone(),
+            container: step.name().to_owned(),
+        },
+        cause: cause.clone(),
+    };
+    steps.iter().map(|(at, step)| (at, removed(step))).collect()
 }
 
 fn node_not_ready(node: &str) -> WaitingCause {

@@ -4,7 +4,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_engine::{Cause, PATIENCE, Severity, Waiting, WaitingCause};
-use kubeci_plan::FailureKind;
 
 use super::blocked::{Blocked, is_blocked};
 use super::scheduling::{self, Wait};
@@ -54,20 +53,11 @@ pub fn observe(
         Wait::Wrong(cause) if until <= now => return Some(cause),
         Wait::Wrong(cause) => {
             waiting.wake_at(until);
-            waiting.add(given_up(cause));
+            waiting.add(WaitingCause::given_up(Severity::Blocked, cause));
         }
         Wait::Slow(cause) => waiting.add(WaitingCause::new(Severity::Slow, cause)),
     }
     None
-}
-
-/// A problem that ends the wait after [`PATIENCE`]: with a new pod, if the node is its cause.
-fn given_up(mut cause: Cause) -> WaitingCause {
-    if cause.kind != FailureKind::Infrastructure {
-        return WaitingCause::given_up(Severity::Blocked, cause);
-    }
-    cause.message += ". The pod is replaced if this lasts for 5 minutes";
-    WaitingCause::new(Severity::Blocked, cause)
 }
 
 /// Whether a pod has not changed for a while for a reason that may be in its Events.
@@ -212,11 +202,7 @@ fn warned(pod: &ObservedPod, warning: &PodWarning) -> Cause {
         "the pod {} does not start on the node {node}: {text}. {advice}",
         pod.name
     );
-    let kind = match warning.reason.as_str() {
-        "FailedCreatePodSandBox" | "NetworkNotReady" => FailureKind::Infrastructure,
-        _ => FailureKind::Failure,
-    };
-    Cause::new(&warning.reason, message).of_kind(kind)
+    Cause::new(&warning.reason, message)
 }
 
 fn starting(pod: &ObservedPod) -> Cause {

@@ -63,6 +63,11 @@ fn decided_at(pod: &ObservedPod, warning: Option<PodWarning>, second: i64) -> De
     "volume \"kubeci-workspace\" : mkdir /kubeci: read-only file system",
     "make /kubeci writable"
 )]
+#[case::sandbox(
+    "FailedCreatePodSandBox",
+    "failed to setup network",
+    "Check the network"
+)]
 #[case::unknown(
     "SomethingElse",
     "not found",
@@ -94,28 +99,6 @@ fn law_7_pod_warning_is_reported_then_given_up(
     assert_eq!(
         (phases(&given_up.status).as_str(), summary(&given_up)),
         ("f", why)
-    );
-    assert_eq!(given_up.actions, [Action::DeletePod(0)]);
-}
-
-#[test]
-fn pod_without_sandbox_is_replaced() {
-    let warning = Some(warning(
-        "FailedCreatePodSandBox",
-        "failed to setup network",
-        2,
-    ));
-    let decision = decided_at(&unmounted(), warning.clone(), 3);
-    for text in [
-        "Check the network",
-        "is replaced if this lasts for 5 minutes",
-    ] {
-        assert!(message(&decision).contains(text), "{}", message(&decision));
-    }
-    let given_up = decided_at(&unmounted(), warning, 300);
-    assert_eq!(
-        (phases(&given_up.status).as_str(), summary(&given_up)),
-        ("p", "Retrying")
     );
     assert_eq!(given_up.actions, [Action::DeletePod(0)]);
 }

@@ -39,8 +39,10 @@ pub struct Fate {
     pub outcome: Outcome,
     /// After how many attempts with this outcome it completes, if it can recover at all.
     pub recovers_after: usize,
-    /// How many attempts there are after the first one.
+    /// How many attempts there are after the first one, if it ends in this way.
     pub limit: usize,
+    /// How many there are if its pod is lost.
+    pub losses: usize,
 }
 
 impl Fate {
@@ -107,8 +109,12 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
     (tasks, order, flags).prop_map(|(tasks, order, (reversed, empty_dir, has_sidecar))| {
         // In a relay the step runner repeats failures; it is not modelled.
         let failures = match order {
-            Order::Relay => &[RetryOn::OomKilled][..],
-            Order::Linear | Order::Graph => &[RetryOn::OomKilled, RetryOn::Failure],
+            Order::Relay => &[RetryOn::Infrastructure, RetryOn::OomKilled][..],
+            Order::Linear | Order::Graph => &[
+                RetryOn::Infrastructure,
+                RetryOn::OomKilled,
+                RetryOn::Failure,
+            ],
         };
         let mut scenario = match order {
             Order::Relay => relay(&tasks, failures, reversed),
@@ -131,7 +137,7 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
     let dice = prop::collection::vec((any::<StepDice>(), 0..12_u8), 1..9);
     (dice, any::<bool>(), 1..9_usize, any::<bool>()).prop_map(
         |(dice, reversed, containers, empty_dir)| {
-            let failures = &[RetryOn::OomKilled];
+            let failures = &[RetryOn::Infrastructure, RetryOn::OomKilled];
             let mut fates = Fates::new();
             let mut steps: Vec<Step> = Vec::new();
             for (dice, kind) in dice {
@@ -182,7 +188,7 @@ fn with_folder(mut scenario: Scenario, empty_dir: bool) -> Scenario {
             step.retry = None;
         }
         for fate in scenario.fates.values_mut() {
-            fate.limit = 0;
+            (fate.limit, fate.losses) = (0, 0);
         }
     }
     scenario
@@ -282,10 +288,13 @@ fn build_step(
         _ => retry.on.contains(&RetryOn::Failure),
     };
     let retry = step.retry.as_ref().filter(is_listed);
+    let repeats_losses = |retry: &&Retry| retry.on.contains(&RetryOn::Infrastructure);
+    let losses = step.retry.as_ref().filter(repeats_losses);
     let fate = Fate {
         outcome,
         recovers_after: 1 + usize::from(retries / 16) % 3,
         limit: retry.map_or(0, |retry| retry.limit as usize),
+        losses: losses.map_or(0, |retry| retry.limit as usize),
     };
     fates.insert(step.name.clone(), fate);
     step
@@ -299,7 +308,7 @@ fn retry(dice: u8, failures: &[RetryOn]) -> Retry {
             initial: Some(initial),
             ..Backoff::default()
         }),
-        on: failures.to_vec(),
+        on: failures[usize::from(dice.is_multiple_of(4))..].to_vec(),
         exit_codes: Vec::new(),
     }
 }
