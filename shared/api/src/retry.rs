@@ -47,7 +47,9 @@ pub struct Backoff {
     pub max: Option<Duration>,
 }
 
-/// A kind of failure.
+/// The kind of a failure. `Failure`: the exit code is not 0, or the step could not start. `Timeout`: the step took
+/// longer than its `timeout`. `OOMKilled`: its container used more memory than its limit. `Infrastructure`: its pod
+/// was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RetryOn {
     /// The command ended with an exit code other than 0, or could not be started.

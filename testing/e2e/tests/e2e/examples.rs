@@ -78,6 +78,18 @@ async fn outputs(#[values(Pods, Relay)] execution: Execution) {
     .await;
 }
 
+#[rstest]
+#[tokio::test]
+async fn retry(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-retry", async |test| {
+        let plan = run(test, "retry", "retry", Phase::Completed).await;
+        assert_eq!(step(&plan, "fetch").attempt(), 3);
+        let log = test.log_of(&plan, "publish").await;
+        assert_eq!(log, "attempt\nattempt\nattempt\n");
+    })
+    .await;
+}
+
 /// Its kind is the whole cluster's, so one after the other.
 #[tokio::test]
 async fn custom_resource() {

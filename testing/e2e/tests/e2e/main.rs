@@ -28,6 +28,7 @@ mod refused_pods;
 mod relay;
 mod replicas;
 mod resources;
+mod retries;
 mod rights;
 mod sidecars;
 mod states;
