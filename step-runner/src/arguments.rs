@@ -26,15 +26,19 @@ Usage:
       Ends when the pod is prepared. It is the postStart hook of the first
       container: the kubelet starts the other containers after it has ended.
 
-  step-runner run --relay DIR --step NAME [--needs STEP,...] [--dir DIR] -- COMMAND [ARG...]
-      Runs COMMAND after all needed steps have completed. The volume of the relay
-      is mounted read-only at DIR, and its subPath NAME writable at DIR/NAME.
+  step-runner run --relay DIR --step NAME [--needs STEP,...] [--at-once] [--dir DIR] -- COMMAND [ARG...]
+      Runs COMMAND when all needed steps have ended as needed. The volume of the
+      relay is mounted read-only at DIR, and its subPath NAME writable at DIR/NAME.
 
 Options:
       --bin DIR              The folder of this program in the steps
       --relay DIR            The volume that the steps of the pod share
       --step NAME            The step to run
-      --needs STEP,...       The steps that must complete before
+      --needs STEP,...       The steps that must end before: STEP must complete,
+                             STEP.ran complete or fail, STEP.failed fail, and
+                             STEP.ended complete, fail or be skipped
+      --at-once              Observe the ends of these steps in any order, instead of
+                             one after the other
       --dir DIR              The working directory of the command, an absolute path;
                              created if it is missing when the command starts
       --output-bytes BYTES   The most bytes of the outputs of the command
@@ -46,7 +50,7 @@ Options:
 
 Exit codes of run:
   that of COMMAND, or 128 and the number of the signal that ended it;
-  77   skipped: a needed step did not complete, or a signal stopped the wait
+  77   skipped: a needed step ended otherwise, or a signal stopped the wait
   123  COMMAND completed, and its outputs are too large or malformed
   125  step-runner itself failed; its message says what to do
   126  COMMAND cannot be executed, or its working directory cannot be used
@@ -75,6 +79,8 @@ pub struct Run {
     pub step: String,
     /// The edges to the step.
     pub needs: Vec<NamedEdge<String>>,
+    /// Whether their ends are observed in any order.
+    pub at_once: bool,
     /// The command's working directory; absent: the runner's own.
     pub dir: Option<PathBuf>,
     pub termination_log: PathBuf,
@@ -134,6 +140,7 @@ fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Er
 
 fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let (mut relay, mut step, mut needs, mut dir) = (None, None, OsString::new(), None);
+    let mut at_once = false;
     let mut termination_log = OsString::from(TERMINATION_LOG);
     let mut output_bytes = OUTPUT_BYTES;
     while let Some(word) = words.next() {
@@ -142,6 +149,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
             Some("--relay") => relay = Some(value(words, "--relay")?),
             Some("--step") => step = Some(value(words, "--step")?),
             Some("--needs") => needs = value(words, "--needs")?,
+            Some("--at-once") => at_once = true,
             Some("--dir") => dir = Some(absolute(value(words, "--dir")?)?),
             Some("--output-bytes") => output_bytes = number(&value(words, "--output-bytes")?)?,
             Some("--termination-log") => termination_log = value(words, "--termination-log")?,
@@ -153,6 +161,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     Ok(Arguments::Run(Run {
         relay: required(relay, "--relay")?.into(),
         needs: edges(&needs, &step)?,
+        at_once,
         dir,
         step,
         termination_log: termination_log.into(),
@@ -230,6 +239,8 @@ fn usage<T>(problem: String) -> Result<T, Error> {
 
 #[cfg(test)]
 mod tests {
+    use kubeci_plan::EdgeKind;
+
     use super::*;
 
     fn parsed(line: &str) -> Result<Arguments, String> {
@@ -253,6 +264,21 @@ mod tests {
         );
         assert_eq!(run.termination_log, PathBuf::from(TERMINATION_LOG));
         assert!(HELP.contains(&format!("[default: {}]", run.output_bytes)));
+    }
+
+    #[test]
+    fn needs_have_kinds() {
+        let line = "run --step c --relay /r --needs a.failed,b.ended --at-once -- x";
+        let Ok(Arguments::Run(run)) = parsed(line) else {
+            panic!("{line}")
+        };
+        let kinds: Vec<_> = run
+            .needs
+            .iter()
+            .map(|it| (it.from.as_str(), it.kind))
+            .collect();
+        let expected = [("a", EdgeKind::OnFailure), ("b", EdgeKind::OnEnd)];
+        assert_eq!((kinds, run.at_once), (expected.to_vec(), true));
     }
 
     #[test]

@@ -56,6 +56,7 @@
 #![deny(missing_docs)]
 
 mod arguments;
+mod at_once;
 mod clock;
 mod command;
 mod dependency;

@@ -3,10 +3,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use kubeci_plan::{NamedEdge, Readiness, readiness};
+use kubeci_plan::{Readiness, readiness};
 use rustix::process::{Pid, kill_process};
 
 use crate::arguments::Run;
+use crate::at_once;
 use crate::clock::Clock;
 use crate::command;
 use crate::dependency::{self, Ended, Until};
@@ -60,7 +61,7 @@ fn supervise(run: &Run, step: &Shared) -> Result<u8, Error> {
     thread::Builder::new()
         .spawn(move || forward(signals, &for_signals))
         .map_err(Error::refused("start a thread"))?;
-    match why_skipped(&relay, &run.needs, step)? {
+    match why_skipped(&relay, run, step)? {
         Some(because) => {
             locked(step).end(StepResult::new(End::Skipped, because))?;
             Ok(exit_code::SKIPPED)
@@ -70,32 +71,43 @@ fn supervise(run: &Run, step: &Shared) -> Result<u8, Error> {
 }
 
 /// Waits for the steps that the edges come from. Returns why the step is skipped, if it is.
-fn why_skipped(
-    relay: &Relay<'_>,
-    needs: &[NamedEdge<String>],
-    step: &Shared,
-) -> Result<Option<String>, Error> {
-    let mut ended: Vec<Ended> = Vec::with_capacity(needs.len());
+fn why_skipped(relay: &Relay<'_>, run: &Run, step: &Shared) -> Result<Option<String>, Error> {
+    let needs = &run.needs;
+    let mut ends = if run.at_once {
+        let names: Vec<&str> = needs.iter().map(|it| it.from.as_str()).collect();
+        locked(step).state = State::Waiting(names.join(", "));
+        Some(at_once::ends(relay, needs)?)
+    } else {
+        None
+    };
+    let mut ended: Vec<Option<Ended>> = vec![None; needs.len()];
     loop {
-        let outcomes = ended.iter().map(|it| it.outcome);
-        let outcomes = outcomes.map(Some).chain(std::iter::repeat(None));
+        let outcomes = ended.iter().map(|it| Some(it.as_ref()?.outcome));
         match readiness(needs.iter().map(|it| it.kind).zip(outcomes)) {
             Readiness::Start => return Ok(None),
             Readiness::Skip { because } => {
-                let (need, ended) = (&needs[because].from, &ended[because]);
-                return Ok(Some(format!("{need} {}", ended.how)));
+                let how = ended[because].as_ref().map_or("", |it| &it.how);
+                return Ok(Some(format!("{} {how}", needs[because].from)));
             }
             Readiness::Wait => {
-                let need = &needs[ended.len()].from;
-                ended.push(dependency::ended(relay, need, |until| {
-                    locked(step).state = State::Waiting(match until {
-                        Until::Up => format!("{need}, whose container has not started"),
-                        Until::Ended => need.clone(),
-                    });
-                })?);
+                let first_open = ended.iter().position(Option::is_none).unwrap_or_default();
+                let (position, end) = match &mut ends {
+                    Some(ends) => at_once::next(ends)?,
+                    None => (first_open, end_of(relay, &needs[first_open].from, step)?),
+                };
+                ended[position] = Some(end);
             }
         }
     }
+}
+
+fn end_of(relay: &Relay<'_>, need: &str, step: &Shared) -> Result<Ended, Error> {
+    dependency::ended(relay, need, |until| {
+        locked(step).state = State::Waiting(match until {
+            Until::Up => format!("{need}, whose container has not started"),
+            Until::Ended => need.to_owned(),
+        });
+    })
 }
 
 fn start(run: &Run, step: &Shared, outputs: &Path) -> Result<u8, Error> {

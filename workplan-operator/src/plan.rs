@@ -3,7 +3,7 @@
 use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX, VARIABLE_PREFIX};
 use kubeci_api::{Task, WorkplanSpec};
 use kubeci_compiler::{edge_field, edges_to, read_plan};
-use kubeci_plan::{Plan, PlanError, describe_cycle};
+use kubeci_plan::{EdgeKind, Plan, PlanError, describe_cycle};
 
 /// Why the tasks cannot run, and the wrong field.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,11 +116,38 @@ impl<'a> Written<'a> {
                 let name = self.edge_name(step, edge);
                 let message =
                     format!("no task has a step {name:?}; correct the name or add the step");
-                self.at(step, &edge_field(edge), message)
+                self.at_edge(step, edge, message)
             }
             PlanError::EdgeToItself { step, edge } => {
                 let message = "a step cannot depend on itself; remove its own name";
-                self.at(step, &edge_field(edge), message.into())
+                self.at_edge(step, edge, message.into())
+            }
+            PlanError::FailureAllowed { step, edge } => {
+                let message = format!(
+                    "{:?} has allowFailure: true, so its failure counts as completion and this step would never start; \
+                     use after, or remove allowFailure there",
+                    self.edge_name(step, edge)
+                );
+                self.at_edge(step, edge, message)
+            }
+            PlanError::NeverStarts { step, of } => {
+                let message = format!(
+                    "the step waits for {:?} to complete and to fail, directly or through other steps, so it would \
+                     never start; remove one of both, or use after",
+                    self.name(of)
+                );
+                self.at_failure_of(step, of, message)
+            }
+            PlanError::FailureEndsTask { step, from } => {
+                let message = format!(
+                    "{:?} is a serial step of the same task, whose failure ends the pod before this step; \
+                     move this step to another task",
+                    self.name(from)
+                );
+                self.at_failure_of(step, from, message)
+            }
+            PlanError::AllowedFailureEndsTask { step } => {
+                self.at(step, "allowFailure", ALLOWED_FAILURE_IN_CHAIN.into())
             }
             PlanError::NotEarlierInTask { step, edge, from } => {
                 let message = format!(
@@ -128,7 +155,7 @@ impl<'a> Written<'a> {
                      make it an earlier serial step, or move this step to a later task",
                     self.name(from)
                 );
-                self.at(step, &edge_field(edge), message)
+                self.at_edge(step, edge, message)
             }
             PlanError::InLaterTask { step, edge, from } => {
                 let (name, task) = (self.name(from), self.place(from).0);
@@ -136,7 +163,7 @@ impl<'a> Written<'a> {
                     "{name:?} is in a later task, spec.tasks[{task}]; \
                      move this step to a task after it, or set spec.order: Graph"
                 );
-                self.at(step, &edge_field(edge), message)
+                self.at_edge(step, edge, message)
             }
             PlanError::StepCycle(ref cycle) => self.step_cycle(cycle),
             PlanError::TaskCycle(ref cycle) => task_cycle(cycle),
@@ -155,6 +182,21 @@ impl<'a> Written<'a> {
     fn at(&self, step: usize, field: &str, message: String) -> InvalidPlan {
         let path = format!("{}.{field}", self.path(step));
         InvalidPlan { path, message }
+    }
+
+    fn at_edge(&self, step: usize, edge: usize, message: String) -> InvalidPlan {
+        let written = self.steps().nth(step);
+        let field = written.map(|step| edge_field(step, edge));
+        self.at(step, &field.unwrap_or_default(), message)
+    }
+
+    /// At the edge that waits for another outcome than the success of a step; at the first edge if it does so through
+    /// others.
+    fn at_failure_of(&self, step: usize, of: usize, message: String) -> InvalidPlan {
+        let of = self.name(of);
+        let mut edges = self.steps().nth(step).into_iter().flat_map(edges_to);
+        let edge = edges.position(|it| it.from == of && it.kind != EdgeKind::OnSuccess);
+        self.at_edge(step, edge.unwrap_or_default(), message)
     }
 
     fn path(&self, step: usize) -> String {
@@ -207,6 +249,8 @@ fn task_cycle(cycle: &[usize]) -> InvalidPlan {
 const SERIAL_IN_RELAY: &str = "with order: Relay all steps must be in ParallelSteps; move the step there and set its dependency";
 const SHARED_TIMEOUT: &str = "at the timeout the pod of the step is stopped, with the other parallel steps of its task; \
                               move the step to its own task, or set spec.order: Relay";
+const ALLOWED_FAILURE_IN_CHAIN: &str = "the failure of a serial step ends its pod, so the steps after it would not run; move the step to its own task, or \
+                                        to ParallelSteps";
 const NO_COMMANDS: &str = "with order: Relay a step that shares its task with other steps needs commands, because the entrypoint of \
                            the image is not known; set commands, or move the step to its own task";
 
@@ -247,6 +291,28 @@ mod tests {
         let spec = spec(Order::Linear, tasks);
         let error = validate(&spec).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[rstest]
+    #[case::allowed(Order::Graph, &["| a!", "| b:a.failed"], "spec.tasks[1].ParallelSteps[0].onFailure[0]: \"a\" has allowFailure: true")]
+    #[case::never(Order::Graph, &["| a", "| b:a,a.failed"], "spec.tasks[1].ParallelSteps[0].onFailure[0]: the step waits for \"a\" to complete and to fail")]
+    #[case::never_through(Order::Graph, &["| a", "| b:a.failed", "| c:b,a"], "spec.tasks[2].ParallelSteps[0].dependency[0]: the step waits for \"a\" to")]
+    #[case::ended_pod(Order::Linear, &["a | b:a.ended"], "spec.tasks[0].ParallelSteps[0].after[0]: \"a\" is a serial step of the same task")]
+    #[case::chain(Order::Linear, &["a! | b"], "spec.tasks[0].SerialSteps[0].allowFailure: the failure of a serial step ends its pod")]
+    #[case::unknown(Order::Linear, &["a", "b:a,x.ended"], "spec.tasks[1].SerialSteps[0].after[0]: no task has a step \"x\"")]
+    fn invalid_edge_is_refused_by_its_field(
+        #[case] order: Order,
+        #[case] tasks: &[&str],
+        #[case] expected: &str,
+    ) {
+        let error = validate(&spec(order, tasks)).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn implied_end_of_serial_step_is_allowed() {
+        let spec = spec(Order::Linear, &["e f:e | g!:f,e.ended", "a!"]);
+        assert!(validate(&spec).is_ok());
     }
 
     #[test]

@@ -1,23 +1,33 @@
 //! Workplans for tests, in short: `"a | b:a c:a"` is a task with the serial step `a` and two parallel
-//! steps that depend on it.
+//! steps that depend on it. `b:a.failed` runs if `a` fails, `b:a.ended` after it, and `b!` may fail.
 
 pub mod pod;
 
 use kube::Resource;
 use kubeci_api::{Order, Step, Task, Workplan, WorkplanSpec};
+use kubeci_plan::{EdgeKind, NamedEdge};
 
-pub fn step(name: &str) -> Step {
-    let (name, dependency) = name.split_once(':').unwrap_or((name, ""));
-    Step {
-        name: name.into(),
+pub fn step(text: &str) -> Step {
+    let (name, edges) = text.split_once(':').unwrap_or((text, ""));
+    let mut step = Step {
+        name: name.trim_end_matches('!').into(),
         image: "alpine".into(),
-        dependency: dependency
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(Into::into)
-            .collect(),
+        allow_failure: name.ends_with('!'),
         ..Step::default()
+    };
+    for edge in edges.split(',').filter(|it| !it.is_empty()) {
+        add_edge(&mut step, NamedEdge::parse(edge));
     }
+    step
+}
+
+pub fn add_edge(step: &mut Step, edge: NamedEdge<&str>) {
+    let list = match edge.kind {
+        EdgeKind::OnSuccess | EdgeKind::OnRun => &mut step.dependency,
+        EdgeKind::OnFailure => &mut step.on_failure,
+        EdgeKind::OnEnd => &mut step.after,
+    };
+    list.push(edge.from.into());
 }
 
 pub fn task(text: &str) -> Task {

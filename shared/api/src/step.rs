@@ -13,6 +13,10 @@ use crate::schema::{step_duration, undescribed};
 #[x_kube(
     validation = Rule::new("!has(self.dependency) || !(self.name in self.dependency)")
         .message("a step cannot depend on itself; remove its name from dependency"),
+    validation = Rule::new("!has(self.onFailure) || !(self.name in self.onFailure)")
+        .message("a step cannot wait for its own failure; remove its name from onFailure"),
+    validation = Rule::new("!has(self.after) || !(self.name in self.after)")
+        .message("a step cannot wait for its own end; remove its name from after"),
     validation = Rule::new("!has(self.volumeMounts) || self.volumeMounts.all(m, m.name != 'kubeci-workspace' && m.mountPath != '/kubeci')")
         .message("the shared folder is always mounted at /kubeci; use another volume name and mountPath"),
 )]
@@ -43,6 +47,22 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 499), inner(length(min = 1, max = 63)))]
     pub dependency: Vec<String>,
+
+    /// The names of the steps that must fail before this step starts. If one of them completes or is skipped,
+    /// this step is skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 499), inner(length(min = 1, max = 63)))]
+    pub on_failure: Vec<String>,
+
+    /// The names of the steps that must end before this step starts: complete, fail or be skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 499), inner(length(min = 1, max = 63)))]
+    pub after: Vec<String>,
+
+    /// Whether the step may fail. Its failure then counts as completion for the steps that depend on it, and for
+    /// the Workplan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_failure: bool,
 
     /// Whether the step runs in its own pod.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

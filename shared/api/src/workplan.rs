@@ -147,7 +147,8 @@ impl Order {
 }
 
 /// The phase of the Workplan. `pending`: no step has started. `running`: a step has started. `completed`: every
-/// step has completed. `failed`: a step failed, or the plan cannot run. `cancelled`: `spec.cancel` ended it.
+/// step has ended, and none failed without `allowFailure`. `failed`: a step failed, or the plan cannot run.
+/// `cancelled`: `spec.cancel` ended it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
@@ -156,7 +157,7 @@ pub enum Phase {
     Pending,
     /// A step has started.
     Running,
-    /// Every step has completed.
+    /// Every step has ended, and none failed without `allowFailure`.
     Completed,
     /// A step failed, or the plan cannot run.
     Failed,
@@ -206,7 +207,8 @@ pub enum StepPhase {
     Completed,
     /// The step ended with another exit code, or could not run.
     Failed,
-    /// The step does not run, because a step that it depends on did not complete, or the Workplan was ended.
+    /// The step does not run, because a step that it waits for ended otherwise than it needs, or the Workplan was
+    /// ended.
     Skipped,
 }
 
@@ -261,7 +263,8 @@ pub struct WorkplanStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<MicroTime>,
 
-    /// The number of completed steps and of all steps, such as `3/5`.
+    /// The number of completed steps and of all steps, such as `3/5`. A failure that `allowFailure` allows counts as
+    /// completion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
 
@@ -293,7 +296,7 @@ pub struct StepStatus {
 
     /// `pending`: the step has not started. `running`: it runs. `completed`: it ended with exit code 0.
     /// `failed`: it ended with another exit code, was stopped, or could not run. `skipped`: it does not run,
-    /// because a step that it depends on did not complete, or the Workplan was ended.
+    /// because a step that it waits for ended otherwise than it needs, or the Workplan was ended.
     pub phase: StepPhase,
 
     /// The name of the step's pod.

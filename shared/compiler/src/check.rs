@@ -5,11 +5,13 @@ use kubeci_api::names::{
     WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
 };
 use kubeci_api::{Step, WorkflowSpec};
-use kubeci_plan::{Cycle, Edge, Graph, ResolveError, StepNames};
+use kubeci_plan::{
+    Contradiction, Cycle, Edge, EdgeKind, Graph, NamedEdge, ResolveError, StepNames, contradictions,
+};
 
 use crate::error::{CompileError, Problem};
 use crate::quantity;
-use crate::read::{edge_field, edges_to};
+use crate::read::{self, edge_field, edges_to};
 use crate::requests::quantities;
 
 /// Finding what was meant costs a comparison with every name, so only the first slips are looked up.
@@ -17,8 +19,14 @@ const SUGGESTIONS_MAX: usize = 10;
 /// The most characters of a name that becomes a container's.
 const NAME_MAX: usize = 63;
 
+/// The steps by their indices, and the edges between them.
+pub(crate) struct Steps {
+    pub graph: Graph,
+    pub edges: Vec<Edge>,
+}
+
 /// The steps as a graph of their indices, or everything that is wrong with them.
-pub(crate) fn graph(steps: &[Step]) -> Result<Graph, Vec<CompileError>> {
+pub(crate) fn graph(steps: &[Step]) -> Result<Steps, Vec<CompileError>> {
     if steps.is_empty() {
         return Err(vec![of_workflow(Problem::NoSteps)]);
     }
@@ -27,7 +35,7 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Graph, Vec<CompileError>> {
             count: steps.len(),
         })]);
     }
-    let names: StepNames = steps.iter().map(|step| step.name.as_str()).collect();
+    let names = read::names(steps.iter());
     let mut errors = Errors::default();
     let mut edges = Vec::with_capacity(steps.len());
     for (at, step) in steps.iter().enumerate() {
@@ -39,13 +47,21 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Graph, Vec<CompileError>> {
         reserved_mounts(&mut field, step);
         reserved_variables(&mut field, step);
     }
-    let graph = Graph::of_steps(steps.len(), edges).map_err(|cycles| {
-        errors
-            .found
-            .extend(cycles.iter().map(|cycle| cycle_error(cycle, steps)));
-    });
+    let graph = match Graph::of_steps(steps.len(), edges.iter().copied()) {
+        Ok(graph) => {
+            let never = contradictions(&graph.topological, &edges).into_iter();
+            let never = never.map(|it| never_starts(it, &edges, steps));
+            errors.found.extend(never);
+            Some(graph)
+        }
+        Err(cycles) => {
+            let cycles = cycles.iter().map(|cycle| cycle_error(cycle, steps));
+            errors.found.extend(cycles);
+            None
+        }
+    };
     match graph {
-        Ok(graph) if errors.found.is_empty() => Ok(graph),
+        Some(graph) if errors.found.is_empty() => Ok(Steps { graph, edges }),
         _ => Err(errors.found),
     }
 }
@@ -219,14 +235,17 @@ fn resolve(
                 let name = written.from.to_owned();
                 Problem::UnknownDependency { name, suggestion }
             }
+            Err(ResolveError::FailureAllowed) => Problem::AllowedFailure {
+                name: written.from.to_owned(),
+            },
             Err(ResolveError::ToItself) => Problem::SelfDependency,
             Err(ResolveError::Repeated { first }) => {
-                let first = format!("spec.steps[{at}].{}", edge_field(first));
+                let first = format!("spec.steps[{at}].{}", edge_field(step, first));
                 let name = written.from.to_owned();
                 Problem::DuplicateDependency { name, first }
             }
         };
-        errors.wrong(&format!(".{}", edge_field(position)), problem);
+        errors.wrong(&format!(".{}", edge_field(step, position)), problem);
     }
 }
 
@@ -309,6 +328,32 @@ fn label_like(name: &str) -> Option<String> {
     is_label(label).then(|| label.to_owned())
 }
 
+fn never_starts(
+    Contradiction { step, of }: Contradiction,
+    edges: &[Edge],
+    steps: &[Step],
+) -> CompileError {
+    let (written, name) = (&steps[step], &steps[of].name);
+    // The edge that waits for the failure; if it does so through other steps, the first one.
+    let named = |it: NamedEdge<&str>| it.kind == EdgeKind::OnFailure && it.from == name;
+    let position = edges_to(written).position(named).unwrap_or_default();
+    let is_direct = |kind| {
+        edges.contains(&Edge {
+            from: of,
+            to: step,
+            kind,
+        })
+    };
+    CompileError {
+        path: format!("spec.steps[{step}].{}", edge_field(written, position)),
+        step: Some(written.name.clone()),
+        problem: Problem::NeverStarts {
+            name: name.clone(),
+            is_direct: is_direct(EdgeKind::OnSuccess) && is_direct(EdgeKind::OnFailure),
+        },
+    }
+}
+
 fn cycle_error(cycle: &Cycle, steps: &[Step]) -> CompileError {
     let names: Vec<String> = cycle.iter().map(|&at| steps[at].name.clone()).collect();
     let at = cycle.first().copied().unwrap_or_default();
@@ -317,7 +362,7 @@ fn cycle_error(cycle: &Cycle, steps: &[Step]) -> CompileError {
         .position(|edge| next.is_some_and(|next| next == edge.from))
         .unwrap_or_default();
     CompileError {
-        path: format!("spec.steps[{at}].{}", edge_field(position)),
+        path: format!("spec.steps[{at}].{}", edge_field(&steps[at], position)),
         step: names.first().cloned(),
         problem: Problem::Cycle { steps: names },
     }

@@ -75,10 +75,28 @@ pub enum Problem {
         first: String,
     },
     /// A step that waits for itself.
-    #[error(
-        "the step depends on itself, so it would never start; remove its own name from its dependencies"
-    )]
+    #[error("the step waits for itself, so it would never start; remove its own name here")]
     SelfDependency,
+    /// A failure that counts as success is waited for.
+    #[error(
+        "{name:?} has `allowFailure: true`, so its failure counts as completion and this step would never start; \
+         use `after`, or remove `allowFailure` from {name:?}"
+    )]
+    AllowedFailure {
+        /// The name of the step that may fail.
+        name: String,
+    },
+    /// A step that waits for both the success and the failure of another one.
+    #[error(
+        "the step waits for {name:?} to complete and to fail{}, so it would never start; remove one of both, \
+         or use `after` to run it in any case", through_others(*.is_direct)
+    )]
+    NeverStarts {
+        /// The name of the other step.
+        name: String,
+        /// Whether the step itself has both edges.
+        is_direct: bool,
+    },
     /// Steps that wait for each other.
     #[error("the steps wait for each other, so none would ever start: {}; remove one of these dependencies", describe_cycle(.steps))]
     Cycle {
@@ -171,6 +189,14 @@ fn instead_of_empty_dir(fits_relay: bool) -> &'static str {
         "use `execution: Relay`, which needs one pod, or `workspace: hostPath`"
     } else {
         "change these steps, or use `workspace: hostPath`"
+    }
+}
+
+fn through_others(is_direct: bool) -> &'static str {
+    if is_direct {
+        ""
+    } else {
+        ", directly or through other steps"
     }
 }
 

@@ -36,7 +36,7 @@ use kubeci_plan::Graph;
 pub use error::{CompileError, Problem};
 pub use limits::{Limits, Need, pod_requests};
 pub use peak::{first_pod_requests, widest_moment};
-pub use read::{edge_field, edges_to, is_relay, read_plan, retry_policy};
+pub use read::{edge_field, edges_to, field_of, is_relay, read_plan, retry_policy};
 pub use relay::{Apart, Room, relay_apart, relay_pod_requests, relay_room, relay_shares};
 pub use requests::Requests;
 pub use settings::Settings;
@@ -73,7 +73,7 @@ pub fn compile(steps: &[Step]) -> Result<Plan, Vec<CompileError>> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_relay(steps: &[Step], containers: NonZeroUsize) -> Result<Plan, Vec<CompileError>> {
-    Ok(relay_plan(&check::graph(steps)?, steps, containers))
+    Ok(relay_plan(&check::graph(steps)?.graph, steps, containers))
 }
 
 /// Compiles a Workflow: its steps, and what its steps and its pod settings must agree on.
@@ -87,19 +87,21 @@ pub fn compile_workflow(
 ) -> Result<Plan, Vec<CompileError>> {
     let steps = &workflow.steps;
     let volume_errors = check::volumes(workflow);
-    let graph = match check::graph(steps) {
-        Ok(graph) if volume_errors.is_empty() => graph,
+    let checked = match check::graph(steps) {
+        Ok(checked) if volume_errors.is_empty() => checked,
         Ok(_) => return Err(volume_errors),
         Err(step_errors) => return Err([step_errors, volume_errors].concat()),
     };
     let execution = workflow.execution.unwrap_or(settings.execution);
     let plan = match execution {
-        Execution::Pods => pods_plan(&graph, steps),
-        Execution::Relay => relay_plan(&graph, steps, settings.containers),
+        Execution::Pods => pods_plan(&checked, steps),
+        Execution::Relay => relay_plan(&checked.graph, steps, settings.containers),
     };
     let error = match workflow.workspace {
         WorkspaceKind::HostPath => None,
-        WorkspaceKind::EmptyDir => empty_dir::error(&graph, steps, &plan, execution, settings),
+        WorkspaceKind::EmptyDir => {
+            empty_dir::error(&checked.graph, steps, &plan, execution, settings)
+        }
     };
     let too_large = || {
         let found = too_large(plan.order, &plan.tasks, &workflow.pod, 0)?;
@@ -113,9 +115,12 @@ pub fn compile_workflow(
     error.map_or(Ok(plan), |error| Err(vec![error]))
 }
 
-fn pods_plan(graph: &Graph, steps: &[Step]) -> Plan {
-    let is_timed = |step: usize| steps[step].timeout.is_some();
-    let pods = partition::pods(graph, |step| steps[step].isolate, is_timed);
+fn pods_plan(checked: &check::Steps, steps: &[Step]) -> Plan {
+    let graph = &checked.graph;
+    let is_isolated = |step: usize| steps[step].isolate;
+    let follows = partition::followed(graph, &checked.edges, is_isolated);
+    let is_alone = |step: usize| is_isolated(step) || steps[step].timeout.is_some();
+    let pods = partition::pods(graph, &follows, is_alone);
     Plan {
         order: order::order(graph, &pods),
         tasks: pods.iter().map(|pod| pod.task(steps)).collect(),

@@ -10,17 +10,44 @@ use kubeci_plan::{
 
 /// The edges to a step, as its fields state them.
 pub fn edges_to(step: &Step) -> impl Iterator<Item = NamedEdge<&str>> + Clone {
-    let names = step.dependency.iter().map(String::as_str);
-    names.map(|from| NamedEdge {
-        from,
-        kind: EdgeKind::OnSuccess,
+    let lists = fields(step).into_iter();
+    lists.flat_map(|(_, kind, names)| {
+        let names = names.iter().map(String::as_str);
+        names.map(move |from| NamedEdge { from, kind })
     })
 }
 
 /// The field that states an edge, by the position among the edges to its step.
 #[must_use]
-pub fn edge_field(position: usize) -> String {
-    format!("dependency[{position}]")
+pub fn edge_field(step: &Step, position: usize) -> String {
+    let mut index = position;
+    for (field, _, names) in fields(step) {
+        match index.checked_sub(names.len()) {
+            None => return format!("{field}[{index}]"),
+            Some(rest) => index = rest,
+        }
+    }
+    "dependency".to_owned()
+}
+
+/// The field that has an edge of this kind.
+#[must_use]
+pub const fn field_of(kind: EdgeKind) -> &'static str {
+    match kind {
+        EdgeKind::OnSuccess | EdgeKind::OnRun => "dependency",
+        EdgeKind::OnFailure => "onFailure",
+        EdgeKind::OnEnd => "after",
+    }
+}
+
+/// The fields with edges, each with the kind of its edges.
+fn fields(step: &Step) -> [(&'static str, EdgeKind, &[String]); 3] {
+    let lists = [
+        (EdgeKind::OnSuccess, step.dependency.as_slice()),
+        (EdgeKind::OnFailure, step.on_failure.as_slice()),
+        (EdgeKind::OnEnd, step.after.as_slice()),
+    ];
+    lists.map(|(kind, names)| (field_of(kind), kind, names))
 }
 
 /// When a step is attempted again after it has failed.
@@ -65,6 +92,7 @@ pub fn read_plan<'a>(order: Order, tasks: &'a [Task]) -> Result<Plan<'a>, PlanEr
         name: step.name.as_str(),
         edges: edges_to(step).collect(),
         retry: retry_policy(step),
+        allow_failure: step.allow_failure,
     };
     let task = |task: &'a Task| TaskSpec {
         serial: task.serial_steps.iter().map(step).collect(),
@@ -87,16 +115,29 @@ pub(crate) fn precedence(order: Order, tasks: &[Task]) -> Graph {
     )
 }
 
-/// The steps of a task and the edges between them; without edges if they cannot run.
-pub(crate) fn graph_inside(task: &Task) -> Graph {
+/// The steps of a task, each after those of the task that have surely ended before it starts; without edges if they
+/// cannot run.
+pub(crate) fn precedence_inside(task: &Task) -> Graph {
     let steps: Vec<&Step> = task.steps().collect();
-    let names: StepNames = steps.iter().map(|step| step.name.as_str()).collect();
+    let names = names(steps.iter().copied());
     let is_inside = |edge: &NamedEdge<&str>| names.get(edge.from).is_some();
     let edges = steps.iter().enumerate().flat_map(|(at, step)| {
         let inside = edges_to(step).filter(is_inside);
         names.resolve(at, inside).flatten()
     });
-    Graph::of_steps(steps.len(), edges).unwrap_or_else(|_| Graph::without_edges(steps.len()))
+    let graph = Graph::of_steps(steps.len(), edges);
+    graph.map_or_else(
+        |_| Graph::without_edges(steps.len()),
+        |graph| graph.transitive(),
+    )
+}
+
+/// The names of steps, and whose failure is allowed.
+pub(crate) fn names<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> StepNames<'a> {
+    let allowed = steps.clone().enumerate();
+    let allowed = allowed.filter_map(|(at, step)| step.allow_failure.then_some(at));
+    let names: StepNames = steps.map(|step| step.name.as_str()).collect();
+    names.allowing_failure(allowed)
 }
 
 fn plan_order(order: Order) -> kubeci_plan::Order {

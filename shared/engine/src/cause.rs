@@ -15,6 +15,9 @@ impl Cause {
     /// The reason for a command whose exit code is not 0, as the kubelet gives it.
     pub const ERROR: &str = "Error";
 
+    /// The reason for a step of a relay pod that cannot observe the end of a step that it waits for.
+    pub const END_NOT_OBSERVED: &str = "EndNotObserved";
+
     /// A cause, which is a [`FailureKind::Failure`] if it ends a step.
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self {

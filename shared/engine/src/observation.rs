@@ -166,6 +166,8 @@ pub struct TaskObservation {
 pub struct HandOver {
     /// The steps whose containers have started. Other steps never publish their end.
     pub came_up: BTreeSet<usize>,
+    /// The steps whose containers have ended.
+    pub ended: BTreeSet<usize>,
     /// The latest time at which all steps of the task have observed the last end.
     pub done_by: Timestamp,
 }

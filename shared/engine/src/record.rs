@@ -38,6 +38,7 @@ impl Step {
             ),
             outputs: status.outputs,
             name: status.name,
+            allow_failure: false,
         }
     }
 
@@ -268,6 +269,7 @@ mod tests {
             attempt,
             earlier,
             outputs,
+            allow_failure: false,
         })
     }
 

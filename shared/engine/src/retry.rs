@@ -101,7 +101,7 @@ impl Step {
         self.retry_at = None;
         match rules.pause(self, &cause) {
             Some(pause) => self.retry(cause, pause, rules),
-            None => self.state = State::Failed(cause),
+            None => self.state = State::Failed(self.noted(cause)),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::cause::Cause;
 use crate::conditions::set_condition;
 use crate::halt::{Halt, STOPPED};
 use crate::observation::Place;
-use crate::step::{State, Step};
+use crate::step::Step;
 use crate::steps::Steps;
 use crate::waiting::WaitingCause;
 
@@ -177,16 +177,36 @@ fn explain(phase: Phase, from: &Derivation) -> Explanation {
         return explain_failed(step, cause, from);
     }
     let (reason, message) = match phase {
-        Phase::Completed => ("Completed", "every step has completed"),
-        Phase::Running => ("Running", "steps are running"),
-        Phase::Failed | Phase::Cancelled => ("Failed", "no step has run"),
-        Phase::Pending => ("Pending", "no step has started"),
+        Phase::Completed => ("Completed", completed(from.steps.all())),
+        Phase::Running => ("Running", "steps are running".into()),
+        Phase::Failed | Phase::Cancelled => ("Failed", "no step has run".into()),
+        Phase::Pending => ("Pending", "no step has started".into()),
     };
     Explanation {
         reason: reason.into(),
         summary: None,
-        message: message.into(),
+        message,
     }
+}
+
+/// States what ended in another way than by completion, though the plan has completed.
+fn completed(steps: &[Step]) -> String {
+    let count = |phase| steps.iter().filter(|it| it.phase() == phase).count();
+    let failed = match count(StepPhase::Failed) {
+        0 => None,
+        1 => Some("1 step failed, which allowFailure allows".to_owned()),
+        many => Some(format!("{many} steps failed, which allowFailure allows")),
+    };
+    let skipped = match count(StepPhase::Skipped) {
+        0 => None,
+        1 => Some("1 step was skipped".to_owned()),
+        many => Some(format!("{many} steps were skipped")),
+    };
+    let others: Vec<String> = failed.into_iter().chain(skipped).collect();
+    if others.is_empty() {
+        return "every step has completed".into();
+    }
+    format!("every other step has completed; {}", others.join("; "))
 }
 
 /// Names the step if its own container failed, and the command that shows its log.
@@ -240,30 +260,31 @@ fn skipped(steps: &[Step]) -> String {
     }
 }
 
-/// The step that failed first, by itself if there is one. Of steps that failed at the same time or never ran, the
-/// first in the plan.
+/// The step that failed first and whose failure is not allowed, by itself if there is one. Of steps that failed at the
+/// same time or never ran, the first in the plan.
 fn first_failed(steps: &[Step]) -> Option<(&Step, &Cause)> {
-    let failed = steps.iter().filter_map(|step| match step.state() {
-        State::Failed(cause) => Some((step, cause)),
-        _ => None,
-    });
+    let failed = steps
+        .iter()
+        .filter_map(|step| Some((step, step.failure()?)));
     failed.min_by_key(|(step, cause)| {
         let ended = step.attempt().ended;
         (cause.reason == STOPPED, ended.is_none(), ended)
     })
 }
 
-fn phase(all: &Steps) -> Phase {
-    let steps = all.all();
-    let is_cancelled = all.halt.as_ref().is_some_and(Halt::is_cancel);
+fn phase(all_steps: &Steps) -> Phase {
+    let steps = all_steps.all();
+    let is_cancelled = all_steps.halt.as_ref().is_some_and(Halt::is_cancel);
     let all = |phase| steps.iter().all(|step| step.phase() == phase);
-    if all(StepPhase::Completed) {
-        Phase::Completed
-    } else if !steps.iter().any(Step::is_open) {
-        if is_cancelled {
-            Phase::Cancelled
-        } else {
-            Phase::Failed
+    if !steps.iter().any(Step::is_open) {
+        let succeeds = match &all_steps.halt {
+            Some(_) => steps.iter().all(Step::counts_as_completed),
+            None => !steps.iter().any(|step| step.failure().is_some()),
+        };
+        match (succeeds, is_cancelled) {
+            (true, _) => Phase::Completed,
+            (false, true) => Phase::Cancelled,
+            (false, false) => Phase::Failed,
         }
     } else if all(StepPhase::Pending) && !steps.iter().any(Step::has_started) {
         Phase::Pending
@@ -273,7 +294,7 @@ fn phase(all: &Steps) -> Phase {
 }
 
 fn progress(steps: &[Step]) -> String {
-    let completed = steps.iter().filter(|it| it.phase() == StepPhase::Completed);
+    let completed = steps.iter().filter(|it| it.counts_as_completed());
     format!("{}/{}", completed.count(), steps.len())
 }
 

@@ -17,6 +17,8 @@ use crate::retry::RetryRules;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub(crate) name: String,
+    /// Whether its failure counts as success for the plan.
+    pub(crate) allow_failure: bool,
     pub(crate) state: State,
     /// The current attempt.
     pub(crate) attempt: Attempt,
@@ -86,6 +88,9 @@ impl Attempt {
         self.place.as_ref().map(|place| place.pod.as_str())
     }
 }
+
+/// The note on a failure that counts as success for the plan.
+const FAILURE_ALLOWED: &str = "allowed by allowFailure";
 
 /// The edges to a step.
 pub(crate) struct Edges {
@@ -168,6 +173,27 @@ impl Step {
     #[must_use]
     pub fn has_started(&self) -> bool {
         self.attempts().any(|attempt| attempt.started.is_some())
+    }
+
+    /// Why it has failed, if the plan fails because of it.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Cause> {
+        match &self.state {
+            State::Failed(cause) if !self.allow_failure => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// Whether it has completed, or its failure counts as that.
+    #[must_use]
+    pub fn counts_as_completed(&self) -> bool {
+        match self.state {
+            State::Completed => true,
+            State::Failed(_) => self.allow_failure,
+            State::Pending(_) | State::Running | State::Stopping { .. } | State::Skipped(_) => {
+                false
+            }
+        }
     }
 
     /// Whether a container of it may have run.
@@ -330,6 +356,17 @@ impl Step {
             _ => lost.cause.clone(),
         };
         self.fail(cause, rules);
+    }
+
+    /// The cause of a failure, with a note if the failure is allowed.
+    pub(crate) fn noted(&self, mut cause: Cause) -> Cause {
+        if self.allow_failure {
+            cause.message = match cause.message.as_str() {
+                "" => FAILURE_ALLOWED.into(),
+                message => format!("{FAILURE_ALLOWED}: {message}"),
+            };
+        }
+        cause
     }
 
     /// A step that only seemed to run has no start.
@@ -535,6 +572,19 @@ mod tests {
             step.state(),
             &State::Failed(Cause::new("Timeout", "too long"))
         );
+    }
+
+    #[rstest]
+    #[case::silent("", "allowed by allowFailure")]
+    #[case::message("disk full", "allowed by allowFailure: disk full")]
+    fn allowed_failure_has_note(#[case] message: &str, #[case] expected: &str) {
+        let mut step = Step::read("a", None);
+        step.allow_failure = true;
+        let failed = Observation::Failed(Cause::new("Error", message), run());
+        step.observe(&failed, &start(), &RetryRules::never(time(9)));
+        assert_eq!(step.state(), &State::Failed(Cause::new("Error", expected)));
+        assert_eq!(step.failure(), None);
+        assert!(step.counts_as_completed());
     }
 
     #[test]

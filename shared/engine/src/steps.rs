@@ -27,7 +27,10 @@ impl<'a> Steps<'a> {
     pub fn read(plan: &'a Plan<'a>, recorded: &[StepStatus]) -> Self {
         let steps = plan.steps.iter().enumerate().map(|(at, step)| {
             let recorded = recorded.get(at).filter(|it| it.name == step.name);
-            Step::read(step.name, recorded)
+            Step {
+                allow_failure: step.allow_failure,
+                ..Step::read(step.name, recorded)
+            }
         });
         Self {
             plan,
@@ -122,6 +125,9 @@ impl<'a> Steps<'a> {
             open.retain(|(at, observation)| {
                 if self.has_left(*at..*at + 1, rules.executor) {
                     return false;
+                }
+                if let Some(cause) = self.unseen_end(task, *at, observed) {
+                    self.steps[*at].fail(cause, &RetryRules::never(rules.now));
                 }
                 let (observation, edges) = (self.in_time(*at, observation, rules), self.edges(*at));
                 let rules = rules.of(&self.plan.steps[*at]);

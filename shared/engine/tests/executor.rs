@@ -11,7 +11,7 @@ use kubeci_engine::{
 };
 use kubeci_plan::{NamedEdge, Order, Plan, StepSpec, TaskSpec};
 
-/// A task of one step each: `"b:a"` is the step `b` after `a`.
+/// A task of one step each: `"b!:a"` is the step `b`, which may fail, after `a`.
 fn plan<'a>(steps: &[&'a str]) -> Plan<'a> {
     let task = |text: &&'a str| {
         let (name, edges) = text.split_once(':').unwrap_or((text, ""));
@@ -20,8 +20,9 @@ fn plan<'a>(steps: &[&'a str]) -> Plan<'a> {
         TaskSpec {
             serial: Vec::new(),
             parallel: vec![StepSpec {
-                name,
+                name: name.trim_end_matches('!'),
                 edges,
+                allow_failure: name.ends_with('!'),
                 retry: None,
             }],
         }
@@ -126,6 +127,48 @@ fn failed_step_skips_those_after_it() {
     assert_eq!(status.message.as_deref(), Some(message));
     assert_eq!(status.progress.as_deref(), Some("1/4"));
     assert_eq!(status.conditions[0].status, "False");
+}
+
+#[test]
+fn failure_edge_runs_and_plan_still_fails() {
+    let plan = plan(&["a", "b:a", "c:a.failed", "d:b.ended,c.ended"]);
+    let mut steps = Steps::read(&plan, &[]);
+    let mut ends_so_far = vec![Some(ends("a", 3)), None, None, None];
+    steps.settle(&observed(ends_so_far.clone()), time(2));
+    assert_eq!(steps.ready_tasks(|task| task == 0, time(9)), [2]);
+    ends_so_far[2] = Some(ends("c", 0));
+    steps.settle(&observed(ends_so_far.clone()), time(3));
+    assert_eq!(steps.ready_tasks(|task| [0, 2].contains(&task), time(9)), [3]);
+    ends_so_far[3] = Some(ends("d", 0));
+    steps.settle(&observed(ends_so_far), time(4));
+    let status = status(&steps, None);
+    assert_eq!(status.phase, Some(Phase::Failed));
+    assert_eq!(status.summary.as_deref(), Some("a: exit code 3"));
+    assert_eq!(status.progress.as_deref(), Some("2/4"));
+}
+
+#[test]
+fn plan_completes_past_an_allowed_failure() {
+    let plan = plan(&["a!", "b:a", "c:b.failed"]);
+    let mut steps = Steps::read(&plan, &[]);
+    steps.settle(&observed(vec![Some(ends("a", 3)), None, None]), time(2));
+    assert_eq!(steps.ready_tasks(|task| task == 0, time(9)), [1]);
+    let ended = observed(vec![Some(ends("a", 3)), Some(ends("b", 0)), None]);
+    steps.settle(&ended, time(3));
+    let status = status(&steps, None);
+    assert_eq!(status.phase, Some(Phase::Completed));
+    assert_eq!((status.reason, status.summary), (None, None));
+    assert_eq!(status.progress.as_deref(), Some("2/3"));
+    let message = "every other step has completed; 1 step failed, which allowFailure allows; 1 step was skipped";
+    assert_eq!(status.message.as_deref(), Some(message));
+    let note = status.steps[0].message.as_deref();
+    assert_eq!(note, Some("allowed by allowFailure: no space"));
+    let skipped = status.steps[2].message.as_deref();
+    assert_eq!(
+        skipped,
+        Some("skipped: it runs only if b fails, and b did not fail")
+    );
+    assert_eq!(status.conditions[0].status, "True");
 }
 
 #[test]

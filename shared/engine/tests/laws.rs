@@ -21,19 +21,26 @@ const LIMIT: u32 = 2;
 const LOST_MAX: u32 = 5;
 const NAMES: [&str; STEPS] = ["a", "b", "c", "d", "e", "f"];
 
-/// A relay of the first half of the steps, and a task of each other one. Bits say which steps before it a step
-/// depends on; the highest one says that it has a retry policy.
+/// A relay of the first half of the steps, and a task of each other one. Bits say which steps before it a step waits
+/// for. The upper bits of a step say what others wait for, whether it may fail, and whether it has a retry policy.
 fn plan(dependencies: &[u8]) -> Plan<'static> {
+    let may_fail = |at: usize| dependencies[at] >> 7 == 1;
+    let kind = |from: usize| match dependencies[from] >> 5 & 3 {
+        1 if !may_fail(from) => EdgeKind::OnFailure,
+        2 => EdgeKind::OnEnd,
+        _ => EdgeKind::OnSuccess,
+    };
     let step = |at: usize| StepSpec {
         name: NAMES[at],
+        allow_failure: may_fail(at),
         edges: (0..at)
             .filter(|from| dependencies[at] >> from & 1 == 1)
             .map(|from| NamedEdge {
                 from: NAMES[from],
-                kind: EdgeKind::OnSuccess,
+                kind: kind(from),
             })
             .collect(),
-        retry: (dependencies[at] & 0x80 != 0).then(|| RetryPolicy {
+        retry: (dependencies[at] & 0x40 != 0).then(|| RetryPolicy {
             limit: LIMIT,
             on: FailureKind::ALL.to_vec(),
             ..RetryPolicy::default()
@@ -122,6 +129,7 @@ fn task_in(pod: &'static str, kind: FailureKind) -> impl Strategy<Value = TaskOb
             steps,
             held,
             hand_over: came_up.map(|came_up| HandOver {
+                ended: came_up.clone(),
                 came_up,
                 done_by: Timestamp::from_second(50).unwrap(),
             }),

@@ -16,6 +16,12 @@ pub enum Outcome {
 pub enum EdgeKind {
     /// The step that the edge comes from has completed.
     OnSuccess,
+    /// That step has run: it has completed, or it has failed and its failure is allowed.
+    OnRun,
+    /// That step has failed. A skipped step has not failed.
+    OnFailure,
+    /// That step has ended in any way.
+    OnEnd,
 }
 
 /// The state of an edge, given the outcome of the step that it comes from.
@@ -31,15 +37,28 @@ pub enum EdgeState {
 
 impl EdgeKind {
     /// All kinds.
-    pub const ALL: [Self; 1] = [Self::OnSuccess];
+    pub const ALL: [Self; 4] = [Self::OnSuccess, Self::OnRun, Self::OnFailure, Self::OnEnd];
 
     /// The state of an edge of this kind; the outcome is `None` as long as the step has not ended.
     #[must_use]
     pub const fn state(self, outcome: Option<Outcome>) -> EdgeState {
         match (self, outcome) {
             (_, None) => EdgeState::Open,
-            (Self::OnSuccess, Some(Outcome::Completed)) => EdgeState::Satisfied,
-            (Self::OnSuccess, Some(Outcome::Failed | Outcome::Skipped)) => EdgeState::Broken,
+            (Self::OnEnd, Some(_))
+            | (Self::OnSuccess | Self::OnRun, Some(Outcome::Completed))
+            | (Self::OnFailure | Self::OnRun, Some(Outcome::Failed)) => EdgeState::Satisfied,
+            (Self::OnSuccess, Some(Outcome::Failed | Outcome::Skipped))
+            | (Self::OnRun, Some(Outcome::Skipped))
+            | (Self::OnFailure, Some(Outcome::Completed | Outcome::Skipped)) => EdgeState::Broken,
+        }
+    }
+
+    /// Whether the edge holds only if the step that it comes from has run.
+    #[must_use]
+    pub const fn needs_run(self) -> bool {
+        match self {
+            Self::OnSuccess | Self::OnRun | Self::OnFailure => true,
+            Self::OnEnd => false,
         }
     }
 
@@ -47,6 +66,9 @@ impl EdgeKind {
     const fn suffix(self) -> &'static str {
         match self {
             Self::OnSuccess => "",
+            Self::OnRun => ".ran",
+            Self::OnFailure => ".failed",
+            Self::OnEnd => ".ended",
         }
     }
 }
@@ -98,9 +120,14 @@ impl fmt::Display for BrokenEdge<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let NamedEdge { from, kind } = self.0;
         match kind {
-            EdgeKind::OnSuccess => {
+            EdgeKind::OnSuccess | EdgeKind::OnRun => {
                 write!(formatter, "skipped: its dependency {from} did not complete")
             }
+            EdgeKind::OnFailure => write!(
+                formatter,
+                "skipped: it runs only if {from} fails, and {from} did not fail"
+            ),
+            EdgeKind::OnEnd => write!(formatter, "skipped: {from} did not end"),
         }
     }
 }

@@ -11,6 +11,9 @@ pub enum ResolveError {
     /// The edge comes from the step that it goes to.
     #[error("the step waits for itself")]
     ToItself,
+    /// The edge waits for a failure that is allowed, and counts as success.
+    #[error("the failure of the step is allowed")]
+    FailureAllowed,
     /// An edge is repeated.
     #[error("edge {first} is the same")]
     Repeated {
@@ -72,6 +75,36 @@ pub enum PlanError {
         edge: usize,
         /// The step that is waited for.
         from: usize,
+    },
+    /// An edge waits for a failure that is allowed, and counts as success.
+    #[error("edge {edge} to step {step} waits for an allowed failure")]
+    FailureAllowed {
+        /// The step that waits.
+        step: usize,
+        /// The edge.
+        edge: usize,
+    },
+    /// A step waits for a serial step of its own task, and not for its success. A serial step that fails ends the pod.
+    #[error("step {step} goes on after the serial step {from}, whose failure ends the pod")]
+    FailureEndsTask {
+        /// The step that waits.
+        step: usize,
+        /// The serial step.
+        from: usize,
+    },
+    /// The failure of a serial step is allowed, and other steps of its task come after it.
+    #[error("the failure of the serial step {step} is allowed, but ends the pod")]
+    AllowedFailureEndsTask {
+        /// The serial step.
+        step: usize,
+    },
+    /// A step waits for the success and for the failure of another one.
+    #[error("step {step} waits for the success and for the failure of step {of}")]
+    NeverStarts {
+        /// The step that waits.
+        step: usize,
+        /// The other one.
+        of: usize,
     },
     /// Steps of one task wait for each other.
     #[error("steps wait for each other: {0:?}")]

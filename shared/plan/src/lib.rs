@@ -5,6 +5,7 @@
 //!   inside one.
 //! - [`RetryPolicy`] decides whether a failed step is attempted again, and when.
 //! - [`StepNames`] resolves edges, which are written by the names of steps.
+//! - [`contradictions`] finds steps that never start.
 //! - [`Graph`] orders steps or tasks, finds cycles and reduces the edges transitively.
 //! - [`Plan`] is the validated plan of a Workplan: its tasks, and when each may start.
 //!
@@ -23,6 +24,8 @@ mod readiness;
 mod retry;
 
 #[cfg(feature = "std")]
+mod contradiction;
+#[cfg(feature = "std")]
 mod cycles;
 #[cfg(feature = "std")]
 mod error;
@@ -39,6 +42,8 @@ pub use edge::{BrokenEdge, Edge, EdgeKind, EdgeState, NamedEdge, Outcome};
 pub use readiness::{Readiness, readiness};
 pub use retry::{Backoff, FailureKind, RetryPolicy};
 
+#[cfg(feature = "std")]
+pub use contradiction::{Contradiction, contradictions};
 #[cfg(feature = "std")]
 pub use cycles::{Cycle, describe_cycle};
 #[cfg(feature = "std")]

@@ -10,6 +10,7 @@ use crate::error::ResolveError;
 pub struct StepNames<'a> {
     names: Vec<&'a str>,
     first: HashMap<&'a str, usize>,
+    failure_allowed: FixedBitSet,
 }
 
 impl<'a> FromIterator<&'a str> for StepNames<'a> {
@@ -21,11 +22,24 @@ impl<'a> FromIterator<&'a str> for StepNames<'a> {
                 first.entry(*name).or_insert(step);
             }
         }
-        Self { names, first }
+        let failure_allowed = FixedBitSet::with_capacity(names.len());
+        Self {
+            names,
+            first,
+            failure_allowed,
+        }
     }
 }
 
 impl<'a> StepNames<'a> {
+    /// The same names, where the failure of these steps is allowed: for the steps that depend on them it counts as
+    /// success.
+    #[must_use]
+    pub fn allowing_failure(mut self, steps: impl IntoIterator<Item = usize>) -> Self {
+        self.failure_allowed.extend(steps);
+        self
+    }
+
     /// The first step of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<usize> {
@@ -60,10 +74,25 @@ impl<'a> StepNames<'a> {
             }
             match from {
                 Some(_) if name == self.names[to] => Err(ResolveError::ToItself),
-                Some(from) => Ok(Edge { from, to, kind }),
+                Some(from) => self.resolved(Edge { from, to, kind }),
                 None => Err(ResolveError::Unknown),
             }
         })
+    }
+}
+
+impl StepNames<'_> {
+    /// The edge as it holds if the failure of the step that it comes from may be allowed.
+    fn resolved(&self, edge: Edge) -> Result<Edge, ResolveError> {
+        match edge.kind {
+            _ if !self.failure_allowed.contains(edge.from) => Ok(edge),
+            EdgeKind::OnSuccess | EdgeKind::OnRun => Ok(Edge {
+                kind: EdgeKind::OnRun,
+                ..edge
+            }),
+            EdgeKind::OnEnd => Ok(edge),
+            EdgeKind::OnFailure => Err(ResolveError::FailureAllowed),
+        }
     }
 }
 
@@ -124,6 +153,21 @@ mod tests {
             repeated(1),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn allowed_failure_counts_as_success() {
+        let names: StepNames = ["a", "b"].into_iter().collect();
+        let names = names.allowing_failure([0]);
+        let edges = ["a", "a.ended", "a.failed"].map(NamedEdge::parse);
+        let resolved = names.resolve(1, edges.into_iter());
+        let kinds: Vec<_> = resolved.map(|it| it.map(|edge| edge.kind)).collect();
+        let expected = [
+            Ok(EdgeKind::OnRun),
+            Ok(EdgeKind::OnEnd),
+            Err(ResolveError::FailureAllowed),
+        ];
+        assert_eq!(kinds, expected);
     }
 
     #[test]

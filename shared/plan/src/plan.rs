@@ -2,8 +2,9 @@ use std::ops::Range;
 
 use fixedbitset::FixedBitSet;
 
+use crate::contradiction::{Contradiction, contradictions, needed};
 use crate::cycles::Cycle;
-use crate::edge::{Edge, NamedEdge, Outcome};
+use crate::edge::{Edge, EdgeKind, NamedEdge, Outcome};
 use crate::error::{PlanError, ResolveError};
 use crate::graph::topological;
 use crate::names::StepNames;
@@ -38,6 +39,8 @@ pub struct StepSpec<'a> {
     pub edges: Vec<NamedEdge<&'a str>>,
     /// When it is attempted again after it has failed; never if absent.
     pub retry: Option<RetryPolicy>,
+    /// Whether its failure counts as success for the steps that depend on it, and for the plan.
+    pub allow_failure: bool,
 }
 
 /// A task as it is written.
@@ -70,6 +73,8 @@ pub struct PlanStep<'a> {
     pub task: usize,
     /// Whether it is a serial step of that task.
     pub serial: bool,
+    /// Whether its failure counts as success for the plan. For other steps the kinds of their edges say so.
+    pub allow_failure: bool,
     /// The edges to it, by the step that they come from, each once.
     pub edges: Vec<Edge>,
     /// When it is attempted again after it has failed; never if absent.
@@ -103,17 +108,19 @@ impl<'a> Plan<'a> {
             plan.steps[step].retry = written.retry;
         }
         plan.refuse_cycles()?;
+        plan.refuse_contradictions()?;
         Ok(plan)
     }
 
     fn push(&mut self, written: &TaskSpec<'a>) {
         let task = self.tasks.len();
-        let serial = written.serial.iter().map(|step| (step.name, true));
-        let parallel = written.parallel.iter().map(|step| (step.name, false));
-        let steps = serial.chain(parallel).map(|(name, serial)| PlanStep {
-            name,
+        let serial = written.serial.iter().map(|step| (step, true));
+        let parallel = written.parallel.iter().map(|step| (step, false));
+        let steps = serial.chain(parallel).map(|(step, serial)| PlanStep {
+            name: step.name,
             task,
             serial,
+            allow_failure: step.allow_failure,
             edges: Vec::new(),
             retry: None,
         });
@@ -125,7 +132,10 @@ impl<'a> Plan<'a> {
         let first = |step| Some((step, names.first_of_same_name(step)?));
         match (0..self.steps.len()).find_map(first) {
             Some((step, first)) => Err(PlanError::DuplicateName { step, first }),
-            None => Ok(names),
+            None => {
+                let steps = 0..self.steps.len();
+                Ok(names.allowing_failure(steps.filter(|&it| self.steps[it].allow_failure)))
+            }
         }
     }
 
@@ -138,6 +148,9 @@ impl<'a> Plan<'a> {
         if self.order == Order::Relay && self.steps[step].serial {
             return Err(PlanError::SerialInRelay { step });
         }
+        if self.steps[step].allow_failure && self.failure_ends_task(step) {
+            return Err(PlanError::AllowedFailureEndsTask { step });
+        }
         let mut edges = Vec::with_capacity(written.len());
         let resolved = names.resolve(step, written.iter().copied());
         for (position, resolved) in resolved.enumerate() {
@@ -149,6 +162,9 @@ impl<'a> Plan<'a> {
                 }
                 Err(ResolveError::Unknown) => return Err(PlanError::UnknownStep { step, edge }),
                 Err(ResolveError::ToItself) => return Err(PlanError::EdgeToItself { step, edge }),
+                Err(ResolveError::FailureAllowed) => {
+                    return Err(PlanError::FailureAllowed { step, edge });
+                }
                 Err(ResolveError::Repeated { .. }) => {}
             }
         }
@@ -171,6 +187,41 @@ impl<'a> Plan<'a> {
             return Err(PlanError::InLaterTask { step, edge, from });
         }
         Ok(())
+    }
+
+    /// Whether a step is serial and not the last of its task: where it fails, its pod ends without the steps after it.
+    fn failure_ends_task(&self, step: usize) -> bool {
+        let steps = &self.tasks[self.steps[step].task];
+        self.steps[step].serial && step + 1 < steps.end
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), PlanError> {
+        let edges: Vec<Edge> = self.edges().collect();
+        if edges.iter().all(|edge| edge.kind == EdgeKind::OnSuccess) {
+            return Ok(());
+        }
+        let mut predecessors = vec![Vec::new(); self.steps.len()];
+        for edge in &edges {
+            predecessors[edge.to].push(edge.from);
+        }
+        let order = topological(&predecessors).unwrap_or_default();
+        if let Some(&Contradiction { step, of }) = contradictions(&order, &edges).first() {
+            return Err(PlanError::NeverStarts { step, of });
+        }
+        let needed = needed(&order, &edges);
+        let is_lost = |edge: &&Edge| {
+            let (from, to) = (&self.steps[edge.from], &self.steps[edge.to]);
+            from.serial && from.task == to.task && !needed[edge.to].completed.contains(edge.from)
+        };
+        match edges.iter().find(is_lost) {
+            Some(&Edge { from, to: step, .. }) => Err(PlanError::FailureEndsTask { step, from }),
+            None => Ok(()),
+        }
+    }
+
+    /// The edges to all steps.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> {
+        self.steps.iter().flat_map(|step| &step.edges).copied()
     }
 
     /// Steps of different tasks can only wait for each other if their tasks do.
@@ -255,15 +306,18 @@ mod tests {
 
     use super::*;
 
-    /// Tasks in short: `"a | b:a c:a,x"` has the serial step `a` and two parallel ones with edges.
+    /// Tasks in short: `"a | b:a c!:a.failed,x"` has the serial step `a` and two parallel ones with edges, of
+    /// which one may fail.
     fn plan<'a>(order: Order, tasks: &[&'a str]) -> Result<Plan<'a>, PlanError> {
         let step = |text: &'a str| {
             let (name, edges) = text.split_once(':').unwrap_or((text, ""));
             let edges = edges.split(',').filter(|name| !name.is_empty());
+            let allowed = name.strip_suffix('!');
             StepSpec {
-                name,
+                name: allowed.unwrap_or(name),
                 edges: edges.map(NamedEdge::parse).collect(),
                 retry: None,
+                allow_failure: allowed.is_some(),
             }
         };
         let steps = |text: &'a str| text.split_whitespace().map(step).collect();
@@ -291,6 +345,11 @@ mod tests {
     #[case::itself(Order::Linear, &["a:a"], PlanError::EdgeToItself { step: 0, edge: 0 })]
     #[case::sibling(Order::Graph, &["| a b:a"], PlanError::NotEarlierInTask { step: 1, edge: 0, from: 0 })]
     #[case::later_task(Order::Linear, &["a:b", "b"], PlanError::InLaterTask { step: 0, edge: 0, from: 1 })]
+    #[case::allowed_failure(Order::Graph, &["a!", "b:a.failed"], PlanError::FailureAllowed { step: 1, edge: 0 })]
+    #[case::ended_pod(Order::Graph, &["a | b:a.ended"], PlanError::FailureEndsTask { step: 1, from: 0 })]
+    #[case::ended_pod_by_failure(Order::Linear, &["a b:a.failed"], PlanError::FailureEndsTask { step: 1, from: 0 })]
+    #[case::allowed_in_chain(Order::Linear, &["a! | b"], PlanError::AllowedFailureEndsTask { step: 0 })]
+    #[case::never(Order::Relay, &["| a b:a c:b,a.failed"], PlanError::NeverStarts { step: 2, of: 0 })]
     #[case::steps(Order::Relay, &["| a b:c c:b"], PlanError::StepCycle(vec![1, 2]))]
     #[case::tasks(Order::Graph, &["a", "| b c:d", "d:b"], PlanError::TaskCycle(vec![1, 2]))]
     fn invalid_tasks_are_refused(
@@ -299,6 +358,13 @@ mod tests {
         #[case] expected: PlanError,
     ) {
         assert_eq!(plan(order, tasks).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn dependency_on_allowed_failure_needs_run() {
+        let plan = plan(Order::Graph, &["a!", "b:a c:a.ended"]).unwrap();
+        let kinds: Vec<_> = plan.edges().map(|edge| edge.kind).collect();
+        assert_eq!(kinds, [EdgeKind::OnRun, EdgeKind::OnEnd]);
     }
 
     #[rstest]

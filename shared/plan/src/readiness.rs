@@ -51,6 +51,11 @@ mod tests {
         prop::collection::vec(outcome, 0..6)
     }
 
+    fn edges() -> impl Strategy<Value = Vec<(EdgeKind, Option<Outcome>)>> {
+        let kinds = prop::collection::vec(prop::sample::select(&EdgeKind::ALL), 6);
+        (kinds, outcomes()).prop_map(|(kinds, outcomes)| kinds.into_iter().zip(outcomes).collect())
+    }
+
     #[test]
     fn step_without_edges_starts() {
         assert_eq!(readiness([]), Readiness::Start);
@@ -74,6 +79,21 @@ mod tests {
             let open = outcomes.contains(&None);
             let lost = outcomes.iter().any(|it| matches!(it, Some(Failed | Skipped)));
             prop_assert_eq!(readiness(outcomes) == Readiness::Wait, open && !lost);
+        }
+
+        #[test]
+        fn each_kind_holds_for_its_outcomes(edges in edges()) {
+            let holds = |(kind, outcome): &(EdgeKind, Option<Outcome>)| match kind {
+                EdgeKind::OnSuccess => *outcome == Some(Completed),
+                EdgeKind::OnRun => matches!(outcome, Some(Completed | Failed)),
+                EdgeKind::OnFailure => *outcome == Some(Failed),
+                EdgeKind::OnEnd => outcome.is_some(),
+            };
+            let skips = edges.iter().any(|edge| edge.1.is_some() && !holds(edge));
+            let expected = (edges.iter().all(holds), skips);
+            let readiness = super::readiness(edges);
+            let found = (readiness == Readiness::Start, matches!(readiness, Readiness::Skip { .. }));
+            prop_assert_eq!(found, expected);
         }
 
         #[test]

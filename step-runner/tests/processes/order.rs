@@ -54,6 +54,44 @@ fn failure_skips_its_dependents_only() {
 }
 
 #[test]
+fn step_follows_the_kind_of_its_edge() {
+    let relay = Relay::of(&["good", "bad", "s", "a", "b", "c", "d", "e", "f"]);
+    let steps = [
+        relay.sh("good", &[], ":"),
+        relay.sh("bad", &[], "exit 3"),
+        relay.sh("s", &["good.failed"], ":"),
+        relay.sh("a", &["bad.failed"], ":"),
+        relay.sh("b", &["bad.ran", "good.ran"], ":"),
+        relay.sh("c", &["bad.ended", "good.ended", "s.ended"], ":"),
+        relay.sh("d", &["s.failed"], ":"),
+        relay.sh("e", &["s.ran"], ":"),
+        relay.sh("f", &["bad.failed", "a"], ":"),
+    ];
+    let skipped = i32::from(exit_code::SKIPPED);
+    let expected = [0, 3, skipped, 0, 0, 0, skipped, skipped, 0];
+    assert_eq!(steps.map(Running::code), expected);
+    assert_eq!(relay.message("s"), "good completed");
+    assert_eq!(relay.message("d"), "s was skipped");
+}
+
+#[test]
+fn broken_edge_is_observed_while_others_are_open() {
+    let relay = Relay::of(&["slow", "bad", "b", "c"]);
+    let slow = relay.held("slow", &[], ":");
+    let words = relay.words("b", &["slow", "bad"], &["true"]);
+    let at = words.iter().position(|it| it == "--needs").unwrap();
+    let mut words = words;
+    words.insert(at, "--at-once".to_owned());
+    let b = Running(crate::relay::prepared(&words).spawn().unwrap());
+    let c = relay.sh("c", &["b.ended"], ":");
+    assert_eq!(relay.sh("bad", &[], "exit 1").code(), 1);
+    assert_eq!((b.code(), c.code()), (i32::from(exit_code::SKIPPED), 0));
+    assert_eq!(relay.message("b"), "bad failed");
+    relay.release("slow");
+    assert_eq!(slow.code(), 0);
+}
+
+#[test]
 fn killed_dependency_has_failed() {
     let relay = Relay::of(&["a", "b", "c"]);
     let a = relay.held("a", &[], ":");

@@ -16,7 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
 use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
-use kubeci_compiler::{Limits, Requests, is_relay};
+use kubeci_compiler::{Limits, Requests, is_relay, read_plan};
+use kubeci_plan::{EdgeKind, NamedEdge, Plan};
 
 use crate::workspace::{Folder, workflow};
 pub use container::as_root;
@@ -134,7 +135,8 @@ fn parts(
     placement: &Placement,
     opens: bool,
 ) -> Parts {
-    let Some(task) = workplan.spec.tasks.get(task) else {
+    let tasks = &workplan.spec.tasks;
+    let Some(task) = tasks.get(task) else {
         return Parts::default();
     };
     let left = |steps: &[Step]| steps.iter().filter(|step| runs(step)).cloned().collect();
@@ -143,10 +145,35 @@ fn parts(
         parallel_steps: left(&task.parallel_steps),
     });
     if is_relay(workplan.spec.order, task) {
-        relay::parts(workplan, &left, placement, opens)
+        let plan = read_plan(workplan.spec.order, tasks).ok();
+        let waits = |step: &str| waits(plan.as_ref(), &left, step);
+        relay::parts(workplan, &left, waits, placement, opens)
     } else {
         native::parts(workplan, &left, placement, opens)
     }
+}
+
+/// How a step waits for the steps that are left of its task. The edges from others hold.
+fn waits<'a>(plan: Option<&Plan<'a>>, left: &Task, step: &str) -> relay::Waits<'a> {
+    let edges = plan.into_iter().flat_map(|plan| {
+        let mut steps = plan.steps.iter();
+        let edges = steps.find(|it| it.name == step).map(|it| &it.edges);
+        edges.into_iter().flatten().map(|edge| NamedEdge {
+            from: plan.steps[edge.from].name,
+            kind: edge.kind,
+        })
+    });
+    let is_left = |edge: &NamedEdge<&str>| left.steps().any(|step| step.name == edge.from);
+    relay::Waits {
+        needs: edges.filter(is_left).collect(),
+        at_once: plan.is_some_and(goes_on_past_skipped),
+    }
+}
+
+/// Whether steps may start because others are skipped.
+fn goes_on_past_skipped(plan: &Plan) -> bool {
+    let mut edges = plan.steps.iter().flat_map(|step| &step.edges);
+    edges.any(|edge| edge.kind == EdgeKind::OnEnd)
 }
 
 /// Whether a step may run as a user other than root, with a folder that only root can write.

@@ -11,7 +11,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
 use kubeci_api::{Step, Task, Workplan};
-use kubeci_compiler::{edges_to, relay_shares};
+use kubeci_compiler::relay_shares;
+use kubeci_plan::NamedEdge;
 
 use super::container::{as_root, container, mount, preparing, some};
 use super::{Parts, Placement};
@@ -33,14 +34,28 @@ const RELAY_SIZE: &str = "8Mi";
 /// A user that owns nothing in any image; the volumes are open to all.
 const NOBODY: i64 = 65532;
 
-pub fn parts(workplan: &Workplan, task: &Task, placement: &Placement, opens: bool) -> Parts {
+/// How a step waits for other steps of its pod.
+pub struct Waits<'a> {
+    /// The edges to it from these.
+    pub needs: Vec<NamedEdge<&'a str>>,
+    /// Whether it must observe at once that an edge is broken, because other steps go on when it is skipped.
+    pub at_once: bool,
+}
+
+pub fn parts<'a>(
+    workplan: &Workplan,
+    task: &Task,
+    waits: impl Fn(&str) -> Waits<'a>,
+    placement: &Placement,
+    opens: bool,
+) -> Parts {
     let own = preparing(task, placement.limits, true);
     let shares = relay_shares(task, placement.limits, own.as_ref());
     let containers = task.steps().zip(shares);
     let output_bytes = of_record(workplan, 1 + task.steps().count());
     let waiting = |(step, requests)| Container {
         resources: resources(step, requests),
-        ..waiting(workplan, task, step, output_bytes)
+        ..waiting(workplan, step, &waits(&step.name), output_bytes)
     };
     let installer = Container {
         resources: own,
@@ -106,10 +121,10 @@ fn held_until_installed() -> Lifecycle {
 }
 
 /// The container of a step as it was written, with the step runner in front of its command.
-fn waiting(workplan: &Workplan, task: &Task, step: &Step, output_bytes: usize) -> Container {
+fn waiting(workplan: &Workplan, step: &Step, waits: &Waits, output_bytes: usize) -> Container {
     let mut container = container(workplan, step);
     let late = container.working_dir.take_if(|dir| is_shared(step, dir));
-    let runner = runner(task, step, late, output_bytes);
+    let runner = runner(step, waits, late, output_bytes);
     let command = container.command.replace(runner);
     let words = command.into_iter().chain(container.args.take()).flatten();
     container.args = Some(words.collect());
@@ -140,10 +155,9 @@ fn is_shared(step: &Step, dir: &str) -> bool {
     mounts.any(|mount| Path::new(dir).starts_with(mount))
 }
 
-fn runner(task: &Task, step: &Step, dir: Option<String>, output_bytes: usize) -> Vec<String> {
-    let is_here = |name: &str| task.steps().any(|other| other.name == name);
-    let needs = edges_to(step).filter(|edge| is_here(edge.from));
-    let needs: Vec<String> = needs.map(|edge| edge.to_string()).collect();
+fn runner(step: &Step, waits: &Waits, dir: Option<String>, output_bytes: usize) -> Vec<String> {
+    let needs: Vec<String> = waits.needs.iter().map(ToString::to_string).collect();
+    let at_once = waits.at_once && needs.len() > 1;
     let needs = (!needs.is_empty()).then(|| ["--needs".to_owned(), needs.join(",")]);
     // The kubelet expands variables in a command, and none in a working directory.
     let dir = dir.map(|dir| ["--dir".to_owned(), dir.replace('$', "$$")]);
@@ -152,6 +166,7 @@ fn runner(task: &Task, step: &Step, dir: Option<String>, output_bytes: usize) ->
     run.map(Into::into)
         .into_iter()
         .chain(needs.into_iter().flatten())
+        .chain(at_once.then(|| "--at-once".to_owned()))
         .chain(dir.into_iter().flatten())
         .chain(outputs)
         .chain(["--".to_owned()])
@@ -298,6 +313,21 @@ mod tests {
         );
         let install = words(spec.containers[0].args.as_ref());
         assert!(install.ends_with("--relay /.kubeci/relay a b"), "{install}");
+    }
+
+    #[test]
+    fn edges_are_passed_with_their_kinds() {
+        let plan = workplan_of(relay(&[
+            "| a! b:x c:x.failed d:b,c.ended,a e:x.ended,d",
+            "| x",
+        ]));
+        let spec = spec(&plan, |step| step.name != "c" && step.name != "x");
+        let needs = |at: usize| {
+            let command = words(spec.containers[at + 1].command.as_ref());
+            let needs = command.split_once(" --needs ").map_or("", |(_, rest)| rest);
+            needs.trim_end_matches("--").trim_end().to_owned()
+        };
+        assert_eq!([0, 1, 2, 3].map(needs), ["", "", "a.ran,b --at-once", "d"]);
     }
 
     #[test]

@@ -107,7 +107,8 @@ pub fn is_blocked(state: &ContainerState) -> bool {
 /// Whether a reason concerns one container, not its whole pod.
 #[must_use]
 pub fn is_of_container(reason: &str) -> bool {
-    let mut of_container = CURABLE.iter().chain(&OF_IMAGE).chain(&HOPELESS);
+    let of_container = CURABLE.iter().chain(&OF_IMAGE).chain(&HOPELESS);
+    let mut of_container = of_container.chain(&[Cause::END_NOT_OBSERVED]);
     of_container.any(|known| *known == reason)
 }
 

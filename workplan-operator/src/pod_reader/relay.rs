@@ -47,10 +47,14 @@ pub fn hand_over(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Option<
     if pod.is_quiet() {
         return None;
     }
-    let has_come_up = |name: &str| container(pod, name).is_some_and(|it| came_up(&it.state));
-    let came_up = steps.iter().filter(|(_, step)| has_come_up(step.name()));
+    let of = |is: fn(&ContainerState) -> bool| {
+        let is = |name: &str| container(pod, name).is_some_and(|it| is(&it.state));
+        let steps = steps.iter().filter(|(_, step)| is(step.name()));
+        steps.map(|(at, _)| at).collect()
+    };
     Some(HandOver {
-        came_up: came_up.map(|(at, _)| at).collect(),
+        came_up: of(came_up),
+        ended: of(|state| matches!(state, ContainerState::Ended(_))),
         done_by: pod.last_progress().unwrap_or(now) + HAND_OVER_MAX,
     })
 }

@@ -44,7 +44,7 @@ impl fmt::Display for Apart {
 #[must_use]
 pub fn relay_apart(tasks: &[Task]) -> BTreeMap<String, Apart> {
     let steps: Vec<Step> = tasks.iter().flat_map(Task::steps).cloned().collect();
-    let apart = check::graph(&steps).map(|graph| apart(&graph, &steps));
+    let apart = check::graph(&steps).map(|checked| apart(&checked.graph, &steps));
     let named = steps.into_iter().zip(apart.unwrap_or_default());
     named
         .filter_map(|(step, apart)| Some((step.name, apart?)))

@@ -15,22 +15,31 @@ use kubeci_plan::Graph;
 use petgraph::unionfind::UnionFind;
 
 use crate::partition;
+use crate::relay::groups::largest_exact;
 
 /// Cuts sets of one graph.
 pub(crate) struct Cutter<'a> {
     graph: &'a Graph,
     limit: usize,
-    /// What would be the pods for `Pods`, which are exact for `Relay` too, and so is each run of steps of one.
+    /// What would be the pods for `Pods` if each step followed its only parent, and so are runs of steps of one; the largest
+    /// exact parts of these.
     chains: Vec<FixedBitSet>,
 }
 
 impl<'a> Cutter<'a> {
-    pub fn new(graph: &'a Graph, limit: usize, apart: impl Fn(usize) -> bool) -> Self {
+    pub fn new(graph: &'a Graph, limit: usize, apart: impl Fn(usize) -> bool + Copy) -> Self {
         let mut chains = Vec::new();
-        for pod in partition::pods(graph, apart, |_| false) {
+        let only_parent = |parents: &Vec<usize>| match parents.as_slice() {
+            &[parent] if !apart(parent) => Some(parent),
+            _ => None,
+        };
+        let followed: Vec<_> = graph.parents.iter().map(only_parent).collect();
+        for pod in partition::pods(graph, &followed, apart) {
             let steps: Vec<usize> = pod.steps().collect();
-            let runs = steps.chunks(limit);
-            chains.extend(runs.map(|run| graph.set(run.iter().copied())));
+            let runs = steps
+                .chunks(limit)
+                .map(|run| graph.set(run.iter().copied()));
+            chains.extend(runs.flat_map(|run| largest_exact(graph, run)));
         }
         Self {
             graph,

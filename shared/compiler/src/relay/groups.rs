@@ -1,12 +1,14 @@
 //! Which steps can share a relay pod.
 //!
 //! A relay pod starts when all that its steps depend on outside it is done; inside, each step starts by
-//! itself. Call a set of steps *exact* if all its steps have the same ancestors outside it: then, and only
-//! then, none of them waits for a step that is not its ancestor. (A path from outside into the set enters by
-//! an edge from outside, so an ancestor outside of one step is waited for by the pod, and so must be one of
-//! all. The same shows that no path leaves the set and comes back.)
+//! itself. Call a set of steps *exact* if all its steps have the same ancestors outside it, which have surely ended
+//! when the step starts: then none of them waits for a step that may still run when it can start. If all edges wait
+//! for steps that have run, it is so only then. (A path from outside into the set enters by an edge from outside, so
+//! an ancestor outside of one step is waited for by the pod, and so must be one of all. The same shows that no path
+//! leaves the set and comes back.) A step that comes after the mere end of another one has fewer ancestors, and may
+//! so be set apart from one that depends on the same step.
 //!
-//! - Exact pods never wait in a circle: each step of a pod would then be its own ancestor.
+//! - Exact pods never wait in a circle: each step of a pod would then come before itself.
 //! - The union of two exact sets that share a step is exact: the ancestors of a step of either, less both
 //!   sets, are those of the shared step, less both sets.
 //!

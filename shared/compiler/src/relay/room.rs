@@ -10,7 +10,7 @@ use kubeci_api::{Step, Task};
 use crate::limits::{self, Limits};
 use crate::peak::widest;
 use crate::quantity;
-use crate::read::graph_inside;
+use crate::read::precedence_inside;
 use crate::requests::{Requests, is_handed_on, quantities};
 
 /// How the containers of a relay pod request the resources of the pod.
@@ -37,7 +37,7 @@ impl fmt::Display for Room {
 pub fn relay_pod_requests(task: &Task) -> Option<Requests> {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
     let sum = sum(&steps);
-    let together = widest(&graph_inside(task), &steps);
+    let together = widest(&precedence_inside(task), &steps);
     let of_pod = |resource: &str| {
         let requests = if is_handed_on(resource) {
             &together

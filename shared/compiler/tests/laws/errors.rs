@@ -2,6 +2,7 @@ use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, Volume, VolumeMou
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::{PodSettings, Step, WorkflowSpec};
 use kubeci_compiler::{Settings, compile_workflow};
+use kubeci_plan::{EdgeKind, NamedEdge};
 use rstest::rstest;
 
 fn step(name: &str, dependency: &[&str]) -> Step {
@@ -46,6 +47,24 @@ fn setting(variable: &str) -> Step {
     }
 }
 
+/// A step with these edges, such as `"a,b.failed"`.
+fn waiting(name: &str, edges: &str, allow_failure: bool) -> Step {
+    let edges = edges.split(',').filter(|it| !it.is_empty());
+    let mut step = Step {
+        allow_failure,
+        ..step(name, &[])
+    };
+    for edge in edges.map(NamedEdge::parse) {
+        let list = match edge.kind {
+            EdgeKind::OnSuccess | EdgeKind::OnRun => &mut step.dependency,
+            EdgeKind::OnFailure => &mut step.on_failure,
+            EdgeKind::OnEnd => &mut step.after,
+        };
+        list.push(edge.from.to_owned());
+    }
+    step
+}
+
 fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
     let volume = |&name: &&str| Volume {
         name: name.to_owned(),
@@ -82,7 +101,14 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
 #[case::unknown(vec![step("build", &[]), step("test", &["lint"])], &[r#"spec.steps[1].dependency[0] (step "test"): there is no step "lint"; use the name of a step of this Workflow"#])]
 #[case::empty_dependency(vec![step("build", &[""])], &[r#"spec.steps[0].dependency[0] (step "build"): there is no step ""; use the name of a step of this Workflow"#])]
 #[case::twice(vec![step("a", &[]), step("b", &[]), step("c", &["a", "b", "a"])], &[r#"spec.steps[2].dependency[2] (step "c"): "a" is already in spec.steps[2].dependency[0]; remove it here"#])]
-#[case::itself(vec![step("a", &[]), step("b", &["a", "b"])], &[r#"spec.steps[1].dependency[1] (step "b"): the step depends on itself, so it would never start; remove its own name from its dependencies"#])]
+#[case::itself(vec![step("a", &[]), step("b", &["a", "b"])], &[r#"spec.steps[1].dependency[1] (step "b"): the step waits for itself, so it would never start; remove its own name here"#])]
+#[case::own_failure(vec![waiting("a", "a.failed", false)], &[r#"spec.steps[0].onFailure[0] (step "a"): the step waits for itself, so it would never start; remove its own name here"#])]
+#[case::unknown_end(vec![step("build", &[]), waiting("a", "build,biuld.ended", false)], &[r#"spec.steps[1].after[0] (step "a"): there is no step "biuld"; did you mean "build"?"#])]
+#[case::twice_after(vec![step("a", &[]), waiting("b", "a,a.ended,a.ended", false)], &[r#"spec.steps[1].after[1] (step "b"): "a" is already in spec.steps[1].after[0]; remove it here"#])]
+#[case::allowed_failure(vec![waiting("a", "", true), waiting("b", "a.failed", false)], &[r#"spec.steps[1].onFailure[0] (step "b"): "a" has `allowFailure: true`, so its failure counts as completion and this step would never start; use `after`, or remove `allowFailure` from "a""#])]
+#[case::contradiction(vec![step("a", &[]), waiting("b", "a,a.failed", false)], &[r#"spec.steps[1].onFailure[0] (step "b"): the step waits for "a" to complete and to fail, so it would never start; remove one of both, or use `after` to run it in any case"#])]
+#[case::contradiction_through_others(vec![step("a", &[]), waiting("b", "a.failed", false), waiting("c", "a,b", false)], &[r#"spec.steps[2].dependency[0] (step "c"): the step waits for "a" to complete and to fail, directly or through other steps, so it would never start; remove one of both, or use `after` to run it in any case"#])]
+#[case::cycle_through_failure(vec![waiting("a", "b.ended", false), waiting("b", "a.failed", false)], &[r#"spec.steps[0].after[0] (step "a"): the steps wait for each other, so none would ever start: a needs b, b needs a; remove one of these dependencies"#])]
 #[case::cycle_of_two(vec![step("a", &["b"]), step("b", &["a"])], &[r#"spec.steps[0].dependency[0] (step "a"): the steps wait for each other, so none would ever start: a needs b, b needs a; remove one of these dependencies"#])]
 #[case::shortest_cycle(
     vec![step("a", &["b"]), step("b", &["c"]), step("c", &["a", "d"]), step("d", &["c"]), step("after", &["a"])],

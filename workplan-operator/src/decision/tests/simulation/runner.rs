@@ -1,4 +1,5 @@
-//! A model of the step runners of relay pods: each waits for its dependencies in order, as the real one does.
+//! A model of the step runners of relay pods: each waits for its dependencies in order, or for all at once, as the real
+//! one does.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ use crate::pod_builder::RUNNER;
 #[derive(Debug)]
 pub struct Runner {
     needs: Vec<(EdgeKind, String)>,
+    /// Whether it observes their ends in any order.
+    at_once: bool,
     up: Timestamp,
     state: State,
 }
@@ -52,6 +55,7 @@ impl Runners {
             let needs = needs.map(NamedEdge::parse);
             let runner = Runner {
                 needs: needs.map(|it| (it.kind, it.from.to_owned())).collect(),
+                at_once: command.iter().any(|word| word == "--at-once"),
                 up: Timestamp::UNIX_EPOCH,
                 state: State::Absent,
             };
@@ -137,10 +141,11 @@ impl Runners {
     }
 
     fn readiness(&self, step: &str) -> Readiness {
+        let runner = &self.0[step];
         let mut known = true;
-        let needs = self.0[step].needs.iter().map(|(kind, need)| {
+        let needs = runner.needs.iter().map(|(kind, need)| {
             let outcome = match &self.0[need].state {
-                State::Ended(outcome, _) if known => Some(*outcome),
+                State::Ended(outcome, _) if known || runner.at_once => Some(*outcome),
                 _ => None,
             };
             known &= outcome.is_some();
