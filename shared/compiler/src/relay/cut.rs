@@ -207,22 +207,37 @@ fn parts_in_series(graph: &Graph, group: &FixedBitSet) -> Vec<FixedBitSet> {
     parts
 }
 
-/// Each step by itself: for each step that ends something, what it needs and no other needed, then it.
+/// Each step by itself: for each step that ends something, what comes before it and no other, then it.
 fn single_steps(graph: &Graph, group: &FixedBitSet) -> Vec<FixedBitSet> {
+    let before = before_in(graph, group);
     let mut ends = group.clone();
-    for step in group.ones() {
-        ends.difference_with(&graph.ancestors[step]);
-    }
+    before
+        .values()
+        .for_each(|before| ends.difference_with(before));
     let mut left = group.clone();
     let mut parts = Vec::new();
     for end in in_order(graph, &ends) {
-        let mut needed = graph.ancestors[end].clone();
+        let mut needed = before[&end].clone();
         needed.insert(end);
         needed.intersect_with(&left);
         left.difference_with(&needed);
         parts.extend(in_order(graph, &needed).map(|step| graph.set([step])));
     }
     parts
+}
+
+/// For each step of a set those of the set that come before it, directly or through others.
+fn before_in(graph: &Graph, group: &FixedBitSet) -> HashMap<usize, FixedBitSet> {
+    let mut before: HashMap<usize, FixedBitSet> = HashMap::new();
+    for step in in_order(graph, group) {
+        let mut of_step = graph.set([]);
+        for parent in graph.parents[step].iter().filter(|it| group.contains(**it)) {
+            of_step.insert(*parent);
+            of_step.union_with(&before[parent]);
+        }
+        before.insert(step, of_step);
+    }
+    before
 }
 
 fn in_order(graph: &Graph, set: &FixedBitSet) -> impl Iterator<Item = usize> {

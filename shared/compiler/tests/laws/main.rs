@@ -5,11 +5,14 @@ mod document;
 mod errors;
 mod exact;
 mod graphs;
+mod kinds;
 mod minimal;
 mod order;
 mod peak;
 #[path = "../reference/outcomes.rs"]
 mod reference;
+#[path = "../reference/kinds.rs"]
+mod reference_kinds;
 mod relay;
 mod simulation;
 mod stable;

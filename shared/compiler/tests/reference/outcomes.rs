@@ -9,16 +9,22 @@ pub fn outcomes(steps: &[Step], fails: impl Fn(&Step) -> bool) -> BTreeMap<Strin
     let mut outcomes = BTreeMap::new();
     while outcomes.len() < steps.len() {
         for step in steps {
-            let dependencies = step
-                .dependency
-                .iter()
-                .map(|name| outcomes.get(name).copied());
-            let Some(dependencies) = dependencies.collect::<Option<Vec<_>>>() else {
+            let waits_for = [&step.dependency, &step.on_failure, &step.after];
+            let mut waits_for = waits_for.into_iter().flatten();
+            if !waits_for.all(|name| outcomes.contains_key(name)) {
                 continue;
+            }
+            let failure_allowed = |name: &String| {
+                let mut steps = steps.iter();
+                steps.any(|step| step.name == *name && step.allow_failure)
             };
-            let runs = dependencies
-                .iter()
-                .all(|&phase| phase == StepPhase::Completed);
+            let succeeded = |name: &String| match outcomes[name] {
+                StepPhase::Completed => true,
+                StepPhase::Failed => failure_allowed(name),
+                _ => false,
+            };
+            let failed = |name: &String| outcomes[name] == StepPhase::Failed;
+            let runs = step.dependency.iter().all(succeeded) && step.on_failure.iter().all(failed);
             let phase = match (runs, fails(step)) {
                 (false, _) => StepPhase::Skipped,
                 (true, true) => StepPhase::Failed,

@@ -21,7 +21,7 @@ fn plan(steps: &[Step]) -> Plan {
     plan_within(steps, 500)
 }
 
-fn plan_within(steps: &[Step], containers: usize) -> Plan {
+pub fn plan_within(steps: &[Step], containers: usize) -> Plan {
     compile_relay(steps, NonZeroUsize::new(containers).unwrap()).unwrap()
 }
 

@@ -1,0 +1,108 @@
+use fixedbitset::FixedBitSet;
+use kubeci_api::Step;
+use kubeci_compiler::compile;
+use kubeci_plan::Graph;
+use proptest::prelude::*;
+
+use super::{graph, graphs};
+use crate::relay::plan_within;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn law_2_plan_has_fewest_pods_and_waiting_steps(steps in graphs(1..=8)) {
+        let plan = compile(&steps).unwrap();
+        let going_on = plan.tasks.iter().map(|task| match task.serial_steps.len() {
+            0 => 0,
+            serial => serial - 1 + task.parallel_steps.len(),
+        });
+        let graph = graph(&steps);
+        let best = best(steps.len(), |pod| going_on_in(&steps, &graph, pod));
+        prop_assert_eq!((plan.tasks.len(), going_on.sum::<usize>()), best);
+    }
+
+    #[test]
+    fn law_2_relay_has_fewest_pods(steps in graphs(1..=8)) {
+        let graph = graph(&steps);
+        let best = best(steps.len(), |pod| is_relay(&steps, &graph, pod).then_some(0));
+        prop_assert_eq!(plan_within(&steps, 100).tasks.len(), best.0);
+    }
+}
+
+/// The fewest pods over all ways to cut the steps into exact ones, and then the most steps that go on in a pod.
+fn best(steps: usize, going_on_in: impl Fn(&[usize]) -> Option<usize>) -> (usize, usize) {
+    let all = (1_usize << steps) - 1;
+    let members = |pod: usize| (0..steps).filter(move |step| pod >> step & 1 == 1);
+    let pods = (0..=all).map(|pod| going_on_in(&members(pod).collect::<Vec<_>>()));
+    let pods: Vec<Option<usize>> = pods.collect();
+    let mut best: Vec<Option<(usize, usize)>> = vec![None; all + 1];
+    best[0] = Some((0, 0));
+    for steps in 1..=all {
+        let lowest = steps & steps.wrapping_neg();
+        let ways = (1..=steps).filter(|pod| pod & steps == *pod && pod & lowest != 0);
+        best[steps] = ways
+            .filter_map(|pod| {
+                let (rest, on) = (best[steps & !pod]?, pods[pod]?);
+                Some((rest.0 + 1, rest.1 + on))
+            })
+            .min_by_key(|&(pods, on)| (pods, std::cmp::Reverse(on)));
+    }
+    best[all].unwrap()
+}
+
+/// How many steps of a pod follow another one in it, at the most; none if the pod cannot be exact.
+fn going_on_in(steps: &[Step], graph: &Graph, pod: &[usize]) -> Option<usize> {
+    if pod.len() > 1 && pod.iter().any(|&step| steps[step].isolate) {
+        return None;
+    }
+    let follows = |step: usize, other: usize| {
+        let (step, from) = ((step, &steps[step]), &steps[other]);
+        let may_end_the_pod = from.allow_failure || from.isolate || step.1.isolate;
+        graph.parents[step.0] == [other]
+            && step.1.dependency.contains(&from.name)
+            && !may_end_the_pod
+    };
+    let are_siblings = pod
+        .windows(2)
+        .all(|pair| graph.parents[pair[0]] == graph.parents[pair[1]]);
+    let heads = pod.iter().filter_map(|&head| {
+        let rest: Vec<usize> = pod.iter().copied().filter(|&it| it != head).collect();
+        chain_from(head, &rest, &follows)
+    });
+    heads.chain(are_siblings.then_some(0)).max()
+}
+
+/// How many steps follow in a pod whose chain goes on with this step.
+fn chain_from(
+    last: usize,
+    rest: &[usize],
+    follows: &impl Fn(usize, usize) -> bool,
+) -> Option<usize> {
+    if rest.is_empty() {
+        return None;
+    }
+    let ends_here = rest.iter().all(|&step| follows(step, last));
+    let next = rest
+        .iter()
+        .filter(|&&step| follows(step, last))
+        .filter_map(|&step| {
+            let rest: Vec<usize> = rest.iter().copied().filter(|&it| it != step).collect();
+            Some(1 + chain_from(step, &rest, follows)?)
+        });
+    next.chain(ends_here.then_some(rest.len())).max()
+}
+
+/// Whether steps have the same ancestors outside their pod.
+pub fn is_relay(steps: &[Step], graph: &Graph, pod: &[usize]) -> bool {
+    let is_apart = |&step: &usize| steps[step].isolate || steps[step].commands.is_empty();
+    let outside = |step: usize| {
+        let mut outside: FixedBitSet = graph.ancestors[step].clone();
+        pod.iter().for_each(|&inside| outside.remove(inside));
+        outside
+    };
+    let are_equal = pod
+        .windows(2)
+        .all(|pair| outside(pair[0]) == outside(pair[1]));
+    pod.len() == 1 || are_equal && !pod.iter().any(is_apart)
+}

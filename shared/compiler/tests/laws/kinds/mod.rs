@@ -1,0 +1,81 @@
+//! The laws as they hold for edges of all kinds and allowed failures.
+
+use std::ops::RangeInclusive;
+
+use kubeci_api::Step;
+use kubeci_compiler::{compile, edges_to};
+use kubeci_plan::{Edge, EdgeKind, Graph};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::graphs::{graphs_to_relay, index};
+use crate::relay::plan_within;
+
+mod minimal;
+mod run;
+
+use run::{alone, run};
+
+/// Graphs with edges of all kinds.
+fn graphs(sizes: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
+    let dice = vec(any::<u8>(), *sizes.end());
+    (graphs_to_relay(sizes), dice).prop_map(|(mut steps, dice)| {
+        crate::reference_kinds::with_kinds(&mut steps, &dice);
+        steps
+    })
+}
+
+/// The edges between steps, as they hold if failures are allowed.
+fn edges(steps: &[Step]) -> Vec<Edge> {
+    let place = |name: &str| steps.iter().position(|step| step.name == name).unwrap();
+    let of_step = |(to, step): (usize, &Step)| {
+        let edges = edges_to(step).map(|edge| {
+            let from = place(edge.from);
+            let kind = match edge.kind {
+                EdgeKind::OnSuccess if steps[from].allow_failure => EdgeKind::OnRun,
+                kind => kind,
+            };
+            Edge { from, to, kind }
+        });
+        edges.collect::<Vec<_>>()
+    };
+    steps.iter().enumerate().flat_map(of_step).collect()
+}
+
+fn graph(steps: &[Step]) -> Graph {
+    Graph::of_steps(steps.len(), edges(steps)).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn law_1_steps_of_pods_start_at_once(
+        steps in prop_oneof![20 => graphs(1..=10), 1 => graphs(50..=100)],
+        durations in vec(0..1000_u64, 100),
+        fails in vec(any::<bool>(), 100),
+    ) {
+        let plan = compile(&steps).unwrap();
+        let ends = |step: &Step| (durations[index(step)], fails[index(step)]);
+        prop_assert_eq!(run(&steps, plan.order, &plan.tasks, ends), alone(&steps, ends));
+    }
+
+    #[test]
+    fn law_1_steps_of_relay_start_at_once(
+        (steps, containers) in prop_oneof![
+            20 => (graphs(1..=10), 1..=6_usize),
+            1 => (graphs(50..=100), 20..=100_usize),
+        ],
+        durations in vec(0..1000_u64, 100),
+        fails in vec(any::<bool>(), 100),
+    ) {
+        let plan = plan_within(&steps, containers);
+        let graph = graph(&steps);
+        for task in &plan.tasks {
+            let pod: Vec<usize> = task.steps().map(index).collect();
+            prop_assert!(minimal::is_relay(&steps, &graph, &pod), "{:?}", pod);
+        }
+        let ends = |step: &Step| (durations[index(step)], fails[index(step)]);
+        prop_assert_eq!(run(&steps, plan.order, &plan.tasks, ends), alone(&steps, ends));
+    }
+}
