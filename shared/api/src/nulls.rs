@@ -14,9 +14,10 @@ use serde_json::json;
 const TRIGGER: &[&str] = &["spec", "triggers"];
 const SELECTOR: &[&str] = &["spec", "triggers", "selector"];
 const STEP: &[&str] = &["spec", "steps"];
+const STEP_NAMES: &str = "names of steps; for none, leave the field out or write []";
 
 /// The parent, the field, and the text that the API server prints as the supported value.
-const NOT_NULL: [(&[&str], &str, &str); 6] = [
+const NOT_NULL: [(&[&str], &str, &str); 8] = [
     (
         TRIGGER,
         "name",
@@ -42,11 +43,9 @@ const NOT_NULL: [(&[&str], &str, &str); 6] = [
         "matchExpressions",
         "expressions; for none, leave the field out",
     ),
-    (
-        STEP,
-        "dependency",
-        "names of steps; for none, leave the field out or write []",
-    ),
+    (STEP, "dependency", STEP_NAMES),
+    (STEP, "onFailure", STEP_NAMES),
+    (STEP, "after", STEP_NAMES),
 ];
 
 /// Maps of labels in which a null value would remove a label.

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use jiff::Timestamp;
 use kubeci_api::StepPhase;
 use kubeci_plan::{Edge, EdgeState, Readiness};
@@ -23,8 +25,7 @@ impl Steps<'_> {
         let range = self.plan.tasks[task].clone();
         let is_late = hand_over.done_by <= now;
         let is_left = |at: &usize| self.steps[*at].is_open() && observed.held.contains(at);
-        let is_unpublished = |at: usize| self.is_lost(at) && !hand_over.publishes(at);
-        let mut stuck: Vec<bool> = range.clone().map(is_unpublished).collect();
+        let mut stuck = self.unpublished(task, hand_over, observed);
         let mut changed = true;
         while changed {
             changed = false;
@@ -60,17 +61,51 @@ impl Steps<'_> {
         if step.phase() != StepPhase::Pending || self.readiness(at) != Readiness::Start {
             return None;
         }
+        let unpublished = self.unpublished(task, hand_over, observed);
+        let range = &self.plan.tasks[task];
         let edges = self.plan.steps[at].edges.iter().map(|edge| edge.from);
-        let mut inside = edges.filter(|from| self.plan.tasks[task].contains(from));
-        let from = inside.find(|&from| {
-            observed.held.contains(&from) && self.is_lost(from) && !hand_over.publishes(from)
-        })?;
+        let mut inside = edges.filter(|from| range.contains(from));
+        let from = inside.find(|&from| unpublished[from - range.start])?;
         let from = self.steps[from].name();
         let message = format!(
             "the step waits in its pod for the end of {from}, which cannot be observed there because a container of the \
              pod did not start; correct the step that did not start, or set `isolate: true` on {from}"
         );
         Some(Cause::new(Cause::END_NOT_OBSERVED, message))
+    }
+
+    /// For each step of a task whether it has ended without publishing its end, and never will: its container did not start,
+    /// or waits for the end of such a step.
+    fn unpublished(
+        &self,
+        task: usize,
+        hand_over: &HandOver,
+        observed: &TaskObservation,
+    ) -> Vec<bool> {
+        let range = self.plan.tasks[task].clone();
+        let is_lost = |at: &usize| self.is_lost(*at) && observed.held.contains(at);
+        let never_came_up = |at: usize| is_lost(&at) && !hand_over.came_up.contains(&at);
+        let mut unpublished: Vec<bool> = range.clone().map(never_came_up).collect();
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for at in range.clone().filter(is_lost) {
+                let is_stuck =
+                    !hand_over.ended.contains(&at) && self.waits_for_ever(at, &range, &unpublished);
+                changed |= is_stuck && !unpublished[at - range.start];
+                unpublished[at - range.start] |= is_stuck;
+            }
+        }
+        unpublished
+    }
+
+    /// Whether a step runner waits for an end that is not published, and observes no broken edge.
+    fn waits_for_ever(&self, at: usize, range: &Range<usize>, unpublished: &[bool]) -> bool {
+        let edges = self.plan.steps[at].edges.iter();
+        let mut inside = edges.filter(|edge| range.contains(&edge.from));
+        let is_unpublished = |edge: &Edge| unpublished[edge.from - range.start];
+        inside.clone().any(is_unpublished)
+            && !inside.any(|edge| !is_unpublished(edge) && self.state(edge) == EdgeState::Broken)
     }
 
     /// Whether a step has failed or is skipped.
@@ -83,12 +118,5 @@ impl Steps<'_> {
 
     fn state(&self, edge: &Edge) -> EdgeState {
         edge.kind.state(self.steps[edge.from].outcome())
-    }
-}
-
-impl HandOver {
-    /// Whether an ended step has published its end. It has not if its container did not start, or waits for ever.
-    fn publishes(&self, at: usize) -> bool {
-        self.came_up.contains(&at) && self.ended.contains(&at)
     }
 }

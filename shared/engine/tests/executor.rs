@@ -138,7 +138,10 @@ fn failure_edge_runs_and_plan_still_fails() {
     assert_eq!(steps.ready_tasks(|task| task == 0, time(9)), [2]);
     ends_so_far[2] = Some(ends("c", 0));
     steps.settle(&observed(ends_so_far.clone()), time(3));
-    assert_eq!(steps.ready_tasks(|task| [0, 2].contains(&task), time(9)), [3]);
+    assert_eq!(
+        steps.ready_tasks(|task| [0, 2].contains(&task), time(9)),
+        [3]
+    );
     ends_so_far[3] = Some(ends("d", 0));
     steps.settle(&observed(ends_so_far), time(4));
     let status = status(&steps, None);

@@ -62,6 +62,75 @@ async fn failing_step(#[values(Pods, Relay)] execution: Execution) {
     .await;
 }
 
+fn assert_phases(plan: &Workplan, expected: &[(&str, StepPhase)]) {
+    for (name, phase) in expected {
+        assert_eq!(step(plan, name).phase, *phase, "{name}: {:?}", plan.status);
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn edges(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-edges", async |test| {
+        let plan = run(test, "edges", "edges", Phase::Failed).await;
+        let expected = [
+            ("build", StepPhase::Completed),
+            ("test", StepPhase::Failed),
+            ("publish", StepPhase::Skipped),
+            ("report", StepPhase::Completed),
+            ("roll-back", StepPhase::Skipped),
+            ("clean-up", StepPhase::Completed),
+        ];
+        assert_phases(&plan, &expected);
+        let log = test.log_of(&plan, "report").await;
+        assert_eq!(log, "expected 4, found 5\n");
+        let skipped = step(&plan, "roll-back").message;
+        let why = "skipped: it runs only if publish fails, and publish did not fail";
+        assert_eq!(skipped.as_deref(), Some(why));
+        let status = plan.status.unwrap_or_default();
+        assert_eq!(status.summary.as_deref(), Some("test: exit code 3"));
+        assert_eq!(status.progress.as_deref(), Some("3/6"));
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn allow_failure(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-allow", async |test| {
+        let plan = run(test, "allow-failure", "allow-failure", Phase::Completed).await;
+        let expected = [("lint", StepPhase::Failed), ("test", StepPhase::Completed)];
+        assert_phases(&plan, &expected);
+        let note = step(&plan, "lint").message.unwrap_or_default();
+        assert!(note.starts_with("allowed by allowFailure"), "{note}");
+        let status = plan.status.unwrap_or_default();
+        assert_eq!((status.reason, status.summary), (None, None));
+        assert_eq!(status.progress.as_deref(), Some("2/2"));
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn independent_branches(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-branches", async |test| {
+        let folder = "independent-branches";
+        let plan = run(test, folder, folder, Phase::Failed).await;
+        let expected = [
+            ("riscv64", StepPhase::Failed),
+            ("test-riscv64", StepPhase::Skipped),
+            ("test-arm64", StepPhase::Completed),
+            ("test-amd64", StepPhase::Completed),
+            ("summary", StepPhase::Completed),
+        ];
+        assert_phases(&plan, &expected);
+        let log = test.log_of(&plan, "summary").await;
+        assert_eq!(log, "amd64\narm64\n");
+    })
+    .await;
+}
+
+/// Its kind is the whole cluster's, so one after the other.
 #[rstest]
 #[tokio::test]
 async fn outputs(#[values(Pods, Relay)] execution: Execution) {

@@ -38,9 +38,12 @@ async fn null_that_widens_is_refused() {
             )
         };
         let mut cases: Vec<_> = IN_TRIGGERS.iter().map(of_trigger).collect();
-        let steps = "[{name: a, image: alpine}, {name: b, image: alpine, dependency: null}]";
-        let dependency = workflow("widens", steps, WATCHED);
-        cases.push((dependency, "spec.steps[1].dependency".to_owned()));
+        for field in ["dependency", "onFailure", "after"] {
+            let steps =
+                format!("[{{name: a, image: alpine}}, {{name: b, image: alpine, {field}: null}}]");
+            let edge = workflow("widens", &steps, WATCHED);
+            cases.push((edge, format!("spec.steps[1].{field}")));
+        }
         let node = workflow("widens", ONE_STEP, WATCHED) + "  nodeSelector: {disk: null}\n";
         cases.push((node, "spec.nodeSelector".to_owned()));
 

@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::decision::tests::fixtures;
 
 #[rstest]
 #[case::no_image("wait:ImagePullBackOff", "ImagePullBackOff")]
@@ -104,4 +105,35 @@ fn deadlocked_step_runners_get_half_a_minute() {
     let late = decided(&after(workplan, &early), &state);
     assert_eq!(phases(&late.status), "fs");
     assert_eq!(late.actions, [Action::DeletePod(0)]);
+}
+
+#[test]
+fn step_fails_that_cannot_observe_an_end() {
+    let workplan = plan(&["| a b:a c:a.failed d:b.ended e:c.failed x"]);
+    let mut pod = pod(0, "| a=128 b=run c=run d=run e=run x=run");
+    cannot_start(&mut pod, "a", ("StartError", 128));
+    let decision = decided(&workplan, &observed([(0, pod.clone())]));
+    assert_eq!(phases(&decision.status), "fpfpfr");
+    let c = &decision.status.steps[2];
+    assert_eq!(c.reason.as_deref(), Some("EndNotObserved"));
+    assert_eq!(c.started_at, None);
+    assert!(sentence(&decision.status, "c").contains("for the end of a,"));
+    assert_eq!(summary(&decision), "a: StartError");
+
+    pod.containers.last_mut().unwrap().state = fixtures::container("x=0", false).state;
+    let workplan = after(workplan, &decision);
+    let decision = decided(&workplan, &observed([(0, pod)]));
+    assert_eq!(phases(&decision.status), "fsfffc");
+    assert_eq!(decision.actions, [Action::DeletePod(0)]);
+}
+
+#[test]
+fn running_step_goes_on_after_a_failure_long_ago() {
+    let workplan = plan(&["| a b:a.failed c:b"]);
+    let failed = [("a", "failed started=0.100000 ended=0.500000 exit=1")];
+    let mut state = observed([(0, with_records("| a=1 b=run c=run", &failed))]);
+    state.now = "2026-01-01T01:00:00Z".parse().unwrap();
+    let decision = decided(&workplan, &state);
+    assert_eq!(phases(&decision.status), "frp");
+    assert_eq!(decision.actions, []);
 }

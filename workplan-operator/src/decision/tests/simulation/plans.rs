@@ -9,6 +9,8 @@ use kubeci_api::{Backoff, Order, Retry, RetryOn, Step, Task, Workplan, Workspace
 use kubeci_compiler::{compile, compile_relay};
 use proptest::prelude::*;
 
+use super::kinds::with_kinds;
+use crate::plan::validate;
 use crate::testing::{step, workplan};
 
 /// The fates of the steps, by name.
@@ -106,7 +108,9 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
     let tasks = prop::collection::vec(task, 1..5);
     let order = prop::sample::select(&[Order::Linear, Order::Graph, Order::Relay]);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (tasks, order, flags).prop_map(|(tasks, order, (reversed, empty_dir, has_sidecar))| {
+    let kinds = prop::collection::vec(any::<u8>(), 0..24);
+    (tasks, order, flags, kinds).prop_map(|(tasks, order, flags, kinds)| {
+        let (reversed, empty_dir, has_sidecar) = flags;
         // In a relay the step runner repeats failures; it is not modelled.
         let failures = match order {
             Order::Relay => &[RetryOn::Infrastructure, RetryOn::OomKilled][..],
@@ -120,6 +124,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
             Order::Relay => relay(&tasks, failures, reversed),
             Order::Linear | Order::Graph => build(&tasks, order, failures, reversed),
         };
+        add_kinds(&mut scenario, &kinds);
         scenario.has_sidecar = has_sidecar;
         with_folder(scenario, empty_dir)
     })
@@ -135,8 +140,9 @@ pub struct Compiled {
 
 pub fn compiled() -> impl Strategy<Value = Compiled> {
     let dice = prop::collection::vec((any::<StepDice>(), 0..12_u8), 1..9);
-    (dice, any::<bool>(), 1..9_usize, any::<bool>()).prop_map(
-        |(dice, reversed, containers, empty_dir)| {
+    let kinds = prop::collection::vec(any::<u8>(), 0..9);
+    (dice, any::<bool>(), 1..9_usize, any::<bool>(), kinds).prop_map(
+        |(dice, reversed, containers, empty_dir, kinds)| {
             let failures = &[RetryOn::Infrastructure, RetryOn::OomKilled];
             let mut fates = Fates::new();
             let mut steps: Vec<Step> = Vec::new();
@@ -148,6 +154,11 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
                     step.commands = vec!["run".into()];
                 }
                 steps.push(step);
+            }
+            with_kinds(&mut steps, &kinds);
+            if steps.iter().any(goes_on_after_failure) {
+                // In a relay pod nobody observes that a container has not started.
+                fates.values_mut().for_each(|fate| fate.outcome.start());
             }
             if reversed {
                 steps.reverse();
@@ -165,6 +176,35 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
             }
         },
     )
+}
+
+impl Outcome {
+    fn start(&mut self) {
+        if matches!(self, Self::HasNoImage | Self::CannotStart) {
+            *self = Self::Fails;
+        }
+    }
+}
+
+fn goes_on_after_failure(step: &Step) -> bool {
+    step.allow_failure || !step.on_failure.is_empty() || !step.after.is_empty()
+}
+
+/// Makes edges ones of other kinds, where the plan is then valid.
+fn add_kinds(scenario: &mut Scenario, dice: &[u8]) {
+    let mut spec = scenario.workplan.spec.clone();
+    let mut steps: Vec<Step> = spec.tasks.iter().flat_map(Task::steps).cloned().collect();
+    with_kinds(&mut steps, dice);
+    let mut steps = steps.into_iter();
+    for task in &mut spec.tasks {
+        let written = task.serial_steps.iter_mut().chain(&mut task.parallel_steps);
+        written
+            .zip(&mut steps)
+            .for_each(|(step, changed)| *step = changed);
+    }
+    if validate(&spec).is_ok() {
+        scenario.workplan.spec = spec;
+    }
 }
 
 fn scenario_of(order: Order, tasks: Vec<Task>, fates: Fates) -> Scenario {
