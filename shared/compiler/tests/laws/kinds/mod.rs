@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use kubeci_api::Step;
-use kubeci_compiler::{compile, edges_to};
+use kubeci_compiler::{Plan, compile, edges_to, read_plan};
 use kubeci_plan::{Edge, EdgeKind, Graph};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use crate::relay::plan_within;
 mod minimal;
 mod run;
 
-use run::{alone, run};
+use run::{Run, alone, run};
 
 /// Graphs with edges of all kinds.
 fn graphs(sizes: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
@@ -46,6 +46,21 @@ fn graph(steps: &[Step]) -> Graph {
     Graph::of_steps(steps.len(), edges(steps)).unwrap()
 }
 
+/// Whether no step starts before the tasks have ended that come surely before its own.
+fn follows_precedence(plan: &Plan, run: &Run) -> bool {
+    let spans = |task: usize| plan.tasks[task].steps().map(|step| run[&step.name]);
+    let ended = |task: usize| spans(task).map(|span| span.end).max();
+    let started = |task: usize| spans(task).filter_map(|span| span.start).min();
+    let precedence = read_plan(plan.order, &plan.tasks).unwrap().precedence();
+    let mut pairs = precedence.ancestors.iter().enumerate();
+    pairs.all(|(task, before)| {
+        let start = started(task);
+        before
+            .ones()
+            .all(|before| start.is_none() || ended(before) <= start)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -57,7 +72,9 @@ proptest! {
     ) {
         let plan = compile(&steps).unwrap();
         let ends = |step: &Step| (durations[index(step)], fails[index(step)]);
-        prop_assert_eq!(run(&steps, plan.order, &plan.tasks, ends), alone(&steps, ends));
+        let run = run(&steps, plan.order, &plan.tasks, ends);
+        prop_assert!(follows_precedence(&plan, &run));
+        prop_assert_eq!(run, alone(&steps, ends));
     }
 
     #[test]
@@ -76,6 +93,8 @@ proptest! {
             prop_assert!(minimal::is_relay(&steps, &graph, &pod), "{:?}", pod);
         }
         let ends = |step: &Step| (durations[index(step)], fails[index(step)]);
-        prop_assert_eq!(run(&steps, plan.order, &plan.tasks, ends), alone(&steps, ends));
+        let run = run(&steps, plan.order, &plan.tasks, ends);
+        prop_assert!(follows_precedence(&plan, &run));
+        prop_assert_eq!(run, alone(&steps, ends));
     }
 }

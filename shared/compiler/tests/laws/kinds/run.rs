@@ -10,8 +10,8 @@ use super::edges;
 /// When a step started, if it did, when it ended or was skipped, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    start: Option<u64>,
-    end: u64,
+    pub start: Option<u64>,
+    pub end: u64,
     outcome: Outcome,
 }
 
