@@ -36,7 +36,7 @@ use kubeci_plan::Graph;
 pub use error::{CompileError, Problem};
 pub use limits::{Limits, Need, pod_requests};
 pub use peak::{first_pod_requests, widest_moment};
-pub use read::{edge_field, edges_to, field_of, is_relay, read_plan, retry_policy};
+pub use read::{edge_field, edges_to, is_relay, read_plan, retry_policy};
 pub use relay::{Apart, Room, relay_apart, relay_pod_requests, relay_room, relay_shares};
 pub use requests::Requests;
 pub use settings::Settings;

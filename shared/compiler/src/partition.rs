@@ -222,7 +222,7 @@ impl<'a> Siblings<'a> {
         let mut pods = Pods {
             going_on: graph.set([]),
             behind: vec![Vec::new(); plans.len()],
-            pods: Vec::new(),
+            made: Vec::new(),
         };
         for (parents, siblings) in &self.of_parents {
             if parents.len() != 1 {
@@ -234,7 +234,7 @@ impl<'a> Siblings<'a> {
             self.divide(&rest, plans, &mut pods);
         }
         pods.add_chains();
-        pods.pods
+        pods.made
     }
 
     /// Adds what comes behind a step in its pod. Returns the other children.
@@ -314,12 +314,12 @@ struct Pods {
     going_on: FixedBitSet,
     /// For each step that goes on, what comes behind it in its pod.
     behind: Vec<Vec<usize>>,
-    pods: Vec<Pod>,
+    made: Vec<Pod>,
 }
 
 impl Pods {
     fn add(&mut self, parallel: Vec<usize>) {
-        self.pods.push(Pod {
+        self.made.push(Pod {
             chain: Vec::new(),
             parallel,
         });
@@ -333,7 +333,7 @@ impl Pods {
             .for_each(|&step| heads.remove(step));
         for head in heads.ones() {
             let pod = self.chain_from(head);
-            self.pods.push(pod);
+            self.made.push(pod);
         }
     }
 

@@ -31,8 +31,7 @@ pub fn edge_field(step: &Step, position: usize) -> String {
 }
 
 /// The field that has an edge of this kind.
-#[must_use]
-pub const fn field_of(kind: EdgeKind) -> &'static str {
+const fn field_of(kind: EdgeKind) -> &'static str {
     match kind {
         EdgeKind::OnSuccess | EdgeKind::OnRun => "dependency",
         EdgeKind::OnFailure => "onFailure",

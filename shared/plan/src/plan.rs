@@ -130,13 +130,11 @@ impl<'a> Plan<'a> {
     fn names(&self) -> Result<StepNames<'a>, PlanError> {
         let names: StepNames = self.steps.iter().map(|step| step.name).collect();
         let first = |step| Some((step, names.first_of_same_name(step)?));
-        match (0..self.steps.len()).find_map(first) {
-            Some((step, first)) => Err(PlanError::DuplicateName { step, first }),
-            None => {
-                let steps = 0..self.steps.len();
-                Ok(names.allowing_failure(steps.filter(|&it| self.steps[it].allow_failure)))
-            }
+        if let Some((step, first)) = (0..self.steps.len()).find_map(first) {
+            return Err(PlanError::DuplicateName { step, first });
         }
+        let steps = 0..self.steps.len();
+        Ok(names.allowing_failure(steps.filter(|&it| self.steps[it].allow_failure)))
     }
 
     fn edges_to(

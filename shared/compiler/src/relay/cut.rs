@@ -211,9 +211,9 @@ fn parts_in_series(graph: &Graph, group: &FixedBitSet) -> Vec<FixedBitSet> {
 fn single_steps(graph: &Graph, group: &FixedBitSet) -> Vec<FixedBitSet> {
     let before = before_in(graph, group);
     let mut ends = group.clone();
-    before
-        .values()
-        .for_each(|before| ends.difference_with(before));
+    for before in before.values() {
+        ends.difference_with(before);
+    }
     let mut left = group.clone();
     let mut parts = Vec::new();
     for end in in_order(graph, &ends) {

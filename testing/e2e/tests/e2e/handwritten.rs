@@ -1,8 +1,8 @@
 //! Workplans that nobody compiled.
 
 use kube::ResourceExt;
-use kubeci_api::Phase;
-use kubeci_e2e::{Inspector, create, workspace_of};
+use kubeci_api::{Phase, StepPhase};
+use kubeci_e2e::{Inspector, create, step, workspace_of};
 use rstest::rstest;
 
 /// A Workplan with the spec's fields before the tasks in YAML's flow style, as the tasks are.
@@ -81,6 +81,61 @@ async fn relay_steps_may_be_in_any_order() {
         test.create(&plan("by-hand", "order: Relay", &tasks)).await;
         test.ends("by-hand", Phase::Completed).await;
         assert_eq!(test.log("by-hand-0", "last").await, "a\nb\nc\n");
+        test.cleaned("by-hand").await;
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn edges_of_all_kinds_hold(#[values("Graph", "Relay")] order: &str) {
+    kubeci_e2e::run("edges", async |test| {
+        let shell = |name: &str, line: &str, edges: &str| {
+            format!(
+                "{{name: {name}, image: alpine, commands: [sh, -c], args: ['{line}'], {edges}}}"
+            )
+        };
+        let first = [
+            shell("fails", "exit 3", ""),
+            shell("may-fail", "exit 4", "allowFailure: true"),
+        ];
+        let second = [
+            shell(
+                "handles",
+                "true",
+                "dependency: [may-fail], onFailure: [fails]",
+            ),
+            shell("depends", "true", "dependency: [may-fail, fails]"),
+            shell("comes-after", "true", "after: [may-fail, fails]"),
+        ];
+        let last = shell("last", "true", "after: [depends], dependency: [handles]");
+        let tasks = format!(
+            "[{{ParallelSteps: [{}]}}, {{ParallelSteps: [{}]}}, {{ParallelSteps: [{last}]}}]",
+            first.join(", "),
+            second.join(", ")
+        );
+        test.create(&plan("by-hand", &format!("order: {order}"), &tasks))
+            .await;
+        let ended = test.ends("by-hand", Phase::Failed).await;
+        let expected = [
+            ("fails", StepPhase::Failed),
+            ("may-fail", StepPhase::Failed),
+            ("handles", StepPhase::Completed),
+            ("depends", StepPhase::Skipped),
+            ("comes-after", StepPhase::Completed),
+            ("last", StepPhase::Completed),
+        ];
+        for (name, phase) in expected {
+            assert_eq!(
+                step(&ended, name).phase,
+                phase,
+                "{name}: {:?}",
+                ended.status
+            );
+        }
+        let status = ended.status.unwrap_or_default();
+        assert_eq!(status.summary.as_deref(), Some("fails: exit code 3"));
+        assert_eq!(status.progress.as_deref(), Some("4/6"));
         test.cleaned("by-hand").await;
     })
     .await;

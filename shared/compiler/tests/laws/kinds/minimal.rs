@@ -98,7 +98,9 @@ pub fn is_relay(steps: &[Step], graph: &Graph, pod: &[usize]) -> bool {
     let is_apart = |&step: &usize| steps[step].isolate || steps[step].commands.is_empty();
     let outside = |step: usize| {
         let mut outside: FixedBitSet = graph.ancestors[step].clone();
-        pod.iter().for_each(|&inside| outside.remove(inside));
+        for &inside in pod {
+            outside.remove(inside);
+        }
         outside
     };
     let are_equal = pod
