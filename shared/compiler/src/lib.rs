@@ -1,7 +1,7 @@
 //! The compiler of kubeci: a Workflow's steps become tasks, each of which is one pod.
 //!
-//! Two laws hold for every plan. It is *exact*: a step starts once all it depends on is done, and never
-//! waits for a step that it does not depend on, directly or through others. It is *minimal*: no other
+//! Two laws hold for every plan. It is *exact*: a step starts once all its edges hold, and never waits for a
+//! step that may still run then. It is *minimal*: no other
 //! exact plan of the same steps has fewer pods, of those that are executed the same way (and, for `Relay`,
 //! whose pods need not be cut for having too many containers).
 //!
