@@ -23,5 +23,5 @@ pub use node::{Inspector, Shell, workspace_path};
 pub use operators::{DISRUPTIVE, Operator};
 pub use outage::Component;
 pub use pods::{PodHistory, workspace_of};
-pub use test::{Test, client, run, run_as, run_in_default};
+pub use test::{Test, client, run, run_alone, run_as, run_in_default};
 pub use workplans::{all_in, assert_in_order, duration_between, status_text, step};

@@ -182,6 +182,47 @@ impl Operator {
         self.scale(client, REPLICAS).await;
     }
 
+    /// Sets an environment variable of all replicas or removes it, and waits until all of them have it and one leads.
+    pub async fn set_variable(self, client: &Client, name: &str, value: Option<&str>) {
+        let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
+        let variable = match value {
+            Some(value) => json!({"name": name, "value": value}),
+            None => json!({"name": name, "$patch": "delete"}),
+        };
+        let container = json!({"name": "operator", "env": [variable]});
+        let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        let params = PatchParams::default();
+        let patched = deployments
+            .patch(self.name(), &params, &Patch::Strategic(patch))
+            .await;
+        let generation = patched.expect("a Deployment").metadata.generation;
+        eventually(
+            &format!("{} has {name}={value:?}", self.name()),
+            async || {
+                let deployment = deployments.get(self.name()).await;
+                let deployment = deployment.map_err(|error| error.to_string())?;
+                let status = deployment.status.unwrap_or_default();
+                let replicas = i32::try_from(REPLICAS).ok();
+                let rolled_out = status.observed_generation >= generation
+                    && status.updated_replicas == replicas
+                    && status.available_replicas == replicas
+                    && self.pods(client).await.len() == REPLICAS;
+                if rolled_out {
+                    Ok(())
+                } else {
+                    Err(format!("{status:?}"))
+                }
+            },
+        )
+        .await;
+        let pods = self.pods(client).await;
+        self.lease_when(client, "has a current holder", |lease| {
+            let holder = lease.holder_identity.as_ref()?;
+            pods.iter().find(|pod| pod.name_any() == *holder).map(drop)
+        })
+        .await;
+    }
+
     async fn scale(self, client: &Client, replicas: usize) {
         let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));

@@ -10,8 +10,9 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use kubeci_api::{Execution, Workflow, Workplan};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::sync::RwLock;
 
-use crate::{apply, create, eventually, manifests, outside, step};
+use crate::{Operator, apply, create, eventually, manifests, outside, step};
 
 /// The kubeconfig of the cluster under test.
 ///
@@ -36,6 +37,9 @@ pub async fn client() -> Client {
     Client::try_from(config).expect("a client")
 }
 
+/// Held by each test while it runs, and by one that runs alone.
+static RUNNING: RwLock<()> = RwLock::const_new(());
+
 /// One test: a namespace of its own in the cluster.
 #[derive(Clone)]
 pub struct Test {
@@ -51,6 +55,7 @@ pub struct Test {
 /// # Panics
 /// When the body does.
 pub async fn run(name: &str, body: impl AsyncFnOnce(&Test)) {
+    let _running = RUNNING.read().await;
     run_in(Test::new(name, None).await, body).await;
 }
 
@@ -59,7 +64,29 @@ pub async fn run(name: &str, body: impl AsyncFnOnce(&Test)) {
 /// # Panics
 /// When the body does.
 pub async fn run_as(execution: Execution, name: &str, body: impl AsyncFnOnce(&Test)) {
+    let _running = RUNNING.read().await;
     run_in(Test::new(name, Some(execution)).await, body).await;
+}
+
+/// As [`run_as`], while no other test runs and an operator has this environment variable.
+///
+/// # Panics
+/// When the body does.
+pub async fn run_alone(
+    execution: Execution,
+    name: &str,
+    (operator, variable, value): (Operator, &str, &str),
+    body: impl AsyncFnOnce(&Test),
+) {
+    let _alone = RUNNING.write().await;
+    let test = Test::new(name, Some(execution)).await;
+    let client = test.client.clone();
+    operator.set_variable(&client, variable, Some(value)).await;
+    let outcome = AssertUnwindSafe(run_in(test, body)).catch_unwind().await;
+    operator.set_variable(&client, variable, None).await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 async fn run_in(test: Test, body: impl AsyncFnOnce(&Test)) {
@@ -78,6 +105,7 @@ async fn run_in(test: Test, body: impl AsyncFnOnce(&Test)) {
 /// # Panics
 /// When the body does.
 pub async fn run_in_default(body: impl AsyncFnOnce(&Test)) {
+    let _running = RUNNING.read().await;
     let test = Test {
         client: client().await,
         namespace: "default".to_owned(),

@@ -48,7 +48,7 @@ pub struct AdmissionQueue {
 #[derive(Debug, Default)]
 struct Namespace {
     running: Usage,
-    /// The number of the last admission here, or of the last one before its first Workplan.
+    /// The number of the last admission here. A new namespace is before the one that was served last.
     served: u64,
     /// By arrival.
     waiting: VecDeque<(Arrival, WorkplanKey)>,
@@ -132,7 +132,7 @@ impl AdmissionQueue {
             workplans: 1,
             pods: self.caps.pods_of(pods),
         };
-        let served = self.served;
+        let served = self.served.saturating_sub(1);
         let new = || Namespace {
             served,
             ..Namespace::default()

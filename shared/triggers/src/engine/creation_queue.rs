@@ -32,9 +32,9 @@ impl CreationQueue {
         self.last_event
     }
 
-    /// The number of the last Workplan that was requested.
-    pub fn served(&self) -> u64 {
-        self.served
+    /// The number of a new Workflow: before the one that was served last.
+    pub fn served_before(&self) -> u64 {
+        self.served.saturating_sub(1)
     }
 }
 

@@ -275,7 +275,7 @@ impl Engine {
         let links = index.map(WorkplanIndex::take_links).unwrap_or_default();
         let state = self.workflows.entry(uid.clone());
         let state = state.or_insert_with(|| WorkflowState::new(reference));
-        state.served = self.creation_queue.served();
+        state.served = self.creation_queue.served_before();
         state.load_status(&mut workflow, links, self.workplans.get(&key));
         state.update(workflow, &self.settings);
     }
