@@ -169,6 +169,17 @@ impl Steps<'_> {
         self.halt = Halt::recorded(prior, control, self);
     }
 
+    /// Whether a step of a task has reached its time limit.
+    #[must_use]
+    pub fn has_timed_out(&self, task: usize) -> bool {
+        let timed_out = |cause: &Cause| cause.reason == TIMEOUT;
+        let mut steps = self.of_task(task).iter();
+        steps.any(|step| match step.state() {
+            State::Stopping { cause, .. } | State::Failed(cause) => timed_out(cause),
+            _ => false,
+        })
+    }
+
     /// Whether the plan ends before all its steps have ended.
     #[must_use]
     pub fn is_halted(&self) -> bool {

@@ -253,16 +253,16 @@ impl Step {
         }
     }
 
-    /// Ends the attempt with a failure. In a plan that ends, a step that did not run is skipped, and one that has been
-    /// started meanwhile was stopped.
+    /// Ends the attempt with a failure. A step that did not run is skipped if an edge to it is broken, or the plan ends.
+    /// A step that was started while the plan ended was stopped.
     fn end_unless_skipped(&mut self, cause: &Cause, run: &Run, edges: &Edges, rules: &RetryRules) {
         let seemed_to_run = self.is_stopping() && run.start == Start::Never;
         let is_pending = matches!(self.state, State::Pending(_));
-        let cause = match &edges.halt {
-            Some(halt) if seemed_to_run || is_pending && !run.has_started() => {
-                return self.skip(halt.skipped());
-            }
-            Some(halt) if is_pending => halt.stopped(),
+        let has_not_run = seemed_to_run || is_pending && !run.has_started();
+        let cause = match (&edges.readiness, &edges.halt) {
+            (StepReadiness::Skip(message), _) if has_not_run => return self.skip(message.clone()),
+            (_, Some(halt)) if has_not_run => return self.skip(halt.skipped()),
+            (_, Some(halt)) if is_pending => halt.stopped(),
             _ => cause.clone(),
         };
         let cause = self.stopped_before(run).unwrap_or(cause);

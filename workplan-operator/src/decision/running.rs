@@ -150,7 +150,7 @@ fn suspended() -> Cause {
 /// Stops and deletes pods. Returns none if the pods must be listed first.
 fn ended_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> Option<Vec<Action>> {
     let mut actions = deleted_pods(plan, &steps.status(), state);
-    for action in stopped_pods(steps, state) {
+    for action in stopped_pods(plan, steps, state) {
         if state.certainty == Certainty::Watched && matches!(action, Action::DeletePod(_)) {
             return None;
         }

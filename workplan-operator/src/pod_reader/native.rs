@@ -8,7 +8,7 @@ use kubeci_engine::{Observation, Place, Run, Start};
 
 use super::task_steps::TaskSteps;
 use super::{cause, container, outputs};
-use crate::observed::{ContainerKind, ObservedContainer, ObservedPod, PodPhase};
+use crate::observed::{ContainerKind, ContainerState, ObservedContainer, ObservedPod, PodPhase};
 use crate::output_bounds::of_message;
 
 /// What is observed of the containers and of the pod's phase.
@@ -45,8 +45,8 @@ pub fn observe_containers(
         let Some((at, step)) = steps.find(&container.name) else {
             continue;
         };
-        let has_failed = step.phase() == StepPhase::Failed || step.has_left(&pod.name);
-        if is_init(container) && has_failed {
+        let has_failed = step.phase() == StepPhase::Failed && !has_succeeded(container);
+        if is_init(container) && (has_failed || step.has_left(&pod.name)) {
             failed = Some((at, &container.name));
         }
         if !step.is_open() {
@@ -69,6 +69,11 @@ pub fn observe_containers(
         observed.push((at, observation));
     }
     observed
+}
+
+/// Whether the kubelet starts the next container. The step may have failed nevertheless, at its time limit.
+fn has_succeeded(container: &ObservedContainer) -> bool {
+    matches!(&container.state, ContainerState::Ended(end) if end.exit_code == 0)
 }
 
 fn is_init(container: &ObservedContainer) -> bool {

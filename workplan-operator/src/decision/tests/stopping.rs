@@ -100,6 +100,31 @@ fn recorded_stop_is_continued(#[case] containers: &str, #[case] actions: &[Actio
     assert_eq!(next.status.steps[0].reason.as_deref(), Some("Timeout"));
 }
 
+/// The kubelet may start the next container before it receives the stop.
+#[test]
+fn step_after_a_stopped_one_is_held_until_the_pod_ends() {
+    let plan = timed(workplan(Order::Linear, &["a b:a |"]), "a", 10);
+    let stops = decided(&plan, &listed(12, [(0, pod(0, "a=run b |"))]));
+    let plan = after(plan, &stops);
+    let held = decided(&plan, &listed(14, [(0, ends("a=0 b |"))]));
+    assert_eq!(
+        (phases(&held.status).as_str(), held.actions.as_slice()),
+        ("fp", &[Action::StopPod(0)][..])
+    );
+    let plan = after(plan, &held);
+    let never = decided(&plan, &listed(15, [(0, stopped(ends("a=0 b |")))]));
+    assert_eq!(
+        (phases(&never.status).as_str(), summary(&never)),
+        ("fs", "a: Timeout")
+    );
+    let started = decided(&plan, &listed(15, [(0, stopped(ends("a=0 b=137 |")))]));
+    assert_eq!(
+        (phases(&started.status).as_str(), summary(&started)),
+        ("ff", "a: Timeout")
+    );
+    assert_eq!(started.status.steps[1].reason.as_deref(), Some("Stopped"));
+}
+
 #[test]
 fn step_that_ended_in_time_is_not_stopped() {
     let plan = timed(workplan(Order::Linear, &["a"]), "a", 10);

@@ -22,7 +22,7 @@ use super::*;
 use crate::plan::validate;
 use cluster::{Cluster, Event};
 use operator::{Obstacles, Operator};
-use plans::{Scenario, compiled, limited, scenario};
+use plans::{Fate, Outcome, Scenario, compiled, limited, scenario};
 
 struct Simulation {
     workplan: Workplan,
@@ -195,6 +195,31 @@ impl Simulation {
     }
 }
 
+/// The results of the steps, if those that reached their time limit fail.
+fn expected_with_timeouts(scenario: &Scenario, steps: &[StepStatus]) -> Vec<StepPhase> {
+    let mut reference = scenario.clone();
+    let timed_out = steps
+        .iter()
+        .filter(|it| it.reason.as_deref() == Some("Timeout"));
+    for step in timed_out {
+        let fate = Fate {
+            outcome: Outcome::Fails,
+            recovers_after: usize::MAX,
+            limit: 0,
+            losses: 0,
+        };
+        reference.fates.insert(step.name.clone(), fate);
+    }
+    let phases = expected::phases(&reference);
+    steps.iter().map(|step| phases[&step.name]).collect()
+}
+
+/// Whether something else than the steps may end the plan.
+fn ends_early(spec: &kubeci_api::WorkplanSpec) -> bool {
+    let has_limit = spec.timeout.is_some() || spec.pending_timeout.is_some();
+    spec.cancel || spec.fail_fast || has_limit
+}
+
 /// The results of the steps of a plan without disturbances, in any order of events.
 fn undisturbed(scenario: &Scenario, dice: &[u32]) -> BTreeMap<String, StepPhase> {
     let mut simulation = Simulation::new(scenario);
@@ -265,6 +290,13 @@ proptest! {
             }
             let exceeded = step.reason.as_deref() == Some("DeadlineExceeded");
             prop_assert!(!exceeded, "the engine knows why {} was stopped", name);
+        }
+        if !disturbed && !ends_early(&simulation.workplan.spec) {
+            for (step, phase) in simulation.steps().iter().zip(expected_with_timeouts(&scenario, simulation.steps())) {
+                // The kubelet may start the next container before it receives the stop of the one before.
+                let stopped = step.reason.as_deref() == Some("Stopped");
+                prop_assert!(step.phase == phase || stopped, "{phase:?}: {step:?}");
+            }
         }
         let status = simulation.workplan.status.as_ref().unwrap();
         let cancelled = status.phase == Some(Phase::Cancelled);
