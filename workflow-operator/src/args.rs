@@ -39,7 +39,7 @@ pub struct Args {
     )]
     history_succeeded: usize,
 
-    /// How many failed Workplans are kept of a Workflow without spec.history.failed.
+    /// How many failed and cancelled Workplans are kept of a Workflow without spec.history.failed.
     #[arg(
         long,
         value_name = "COUNT",

@@ -91,10 +91,11 @@ impl<'a> Written<'a> {
 
     /// Outside a relay, a step is stopped at its time limit with its pod.
     fn refuse_shared_timeouts(&self, plan: &Plan) -> Result<(), InvalidPlan> {
-        let shares = |task: usize| !plan.is_relay(task) && self.0[task].parallel_steps.len() > 1;
+        let has_siblings =
+            |task: usize| !plan.is_relay(task) && self.0[task].parallel_steps.len() > 1;
         let mut steps = self.steps().zip(&plan.steps);
         let shared = steps.position(|(step, planned)| {
-            step.timeout.is_some() && !planned.serial && shares(planned.task)
+            step.timeout.is_some() && !planned.serial && has_siblings(planned.task)
         });
         match shared {
             Some(at) => Err(self.at(at, "timeout", SHARED_TIMEOUT.into())),

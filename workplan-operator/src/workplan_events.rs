@@ -6,7 +6,7 @@ use kubeci_api::{Phase, Workplan, WorkplanStatus};
 use kubeci_controller::{EventRecorder, Warning};
 
 use crate::admission::QUEUED;
-use crate::decision::RELAYED;
+use crate::decision::{RELAYED, SUSPENDED};
 
 /// Reasons to wait that usually end without intervention.
 const TRANSIENT: [&str; 11] = [
@@ -66,9 +66,8 @@ fn new_problems<'a>(
         .conditions
         .iter()
         .filter(move |condition| match condition.type_.as_str() {
-            // The steps of a plan without a relay run, each in its own pod.
-            RELAYED => false,
-            "Suspended" => false,
+            // The steps of a plan without a relay run, each in its own pod. A user has suspended it.
+            RELAYED | SUSPENDED => false,
             "Succeeded" => failed || (waits(condition) && is_new(condition)),
             _ => condition.status == "False" && is_new(condition),
         })

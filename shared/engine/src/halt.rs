@@ -198,10 +198,10 @@ impl Steps<'_> {
         for (at, step) in self.steps.iter().enumerate() {
             let limit = control.step_timeouts.get(at).copied().flatten();
             let started = step.attempt.started;
-            if let (State::Running, Some(limit), Some(started)) = (&step.state, limit, started) {
-                if let Some(end) = reached(started, limit, now, waiting) {
-                    due.steps.push((at, limit, end));
-                }
+            if let (State::Running, Some(limit), Some(started)) = (&step.state, limit, started)
+                && let Some(end) = reached(started, limit, now, waiting)
+            {
+                due.steps.push((at, limit, end));
             }
         }
         if self.halt.is_none() && self.steps.iter().any(Step::is_open) {

@@ -14,6 +14,7 @@ use crate::waiting::Waiting;
 
 /// The steps of a plan.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_field_names)] // a plan's steps, beside the plan
 pub struct Steps<'a> {
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) steps: Vec<Step>,

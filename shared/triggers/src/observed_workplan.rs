@@ -180,6 +180,23 @@ mod tests {
     }
 
     #[rstest]
+    #[case(Phase::Running, None)]
+    #[case(Phase::Completed, Some(WorkplanOutcome::Succeeded))]
+    #[case(Phase::Failed, Some(WorkplanOutcome::Failed))]
+    #[case(Phase::Cancelled, Some(WorkplanOutcome::Failed))]
+    fn cancelled_workplan_counts_as_failed(
+        #[case] phase: Phase,
+        #[case] outcome: Option<WorkplanOutcome>,
+    ) {
+        let workplan = observed(&json!({})).unwrap();
+        let state = WorkplanState {
+            phase,
+            ..workplan.state
+        };
+        assert_eq!(state.outcome(), outcome);
+    }
+
+    #[rstest]
     #[case("1", Some(1))]
     #[case("9223372036854775807", Some(i64::MAX))]
     #[case("9223372036854775808", None)]

@@ -11,7 +11,8 @@ const CLEANED: &str = "WorkspaceCleaned";
 /// Whether steps share relay pods. `False` is no problem.
 pub const RELAYED: &str = "Relayed";
 const PODS_ENDED: &str = "PodsEnded";
-const SUSPENDED: &str = "Suspended";
+/// Whether no pod is created. Either value is no problem.
+pub const SUSPENDED: &str = "Suspended";
 
 pub fn cleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, message: &str) {
     set_condition(status, CLEANED, "True", reason, message, now);

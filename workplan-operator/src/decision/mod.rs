@@ -19,6 +19,6 @@ mod workplan;
 mod tests;
 
 pub use action::{Action, Decision};
-pub use conditions::RELAYED;
+pub use conditions::{RELAYED, SUSPENDED};
 pub use decide::decide;
 pub use workplan::holds_folder;

@@ -15,7 +15,7 @@ pub fn stopped_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> Vec<Ac
             && !pod.is_quiet()
             && ends_now(plan, steps, **task)
     });
-    let stops = pods.filter_map(|(task, pod)| {
+    let actions = pods.filter_map(|(task, pod)| {
         if !has_started(steps.of_task(*task), pod) {
             Some(Action::DeletePod(*task))
         } else if pod.stopped {
@@ -24,7 +24,7 @@ pub fn stopped_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> Vec<Ac
             Some(Action::StopPod(*task))
         }
     });
-    stops.collect()
+    actions.collect()
 }
 
 /// Also if the step at its time limit has just ended: otherwise the kubelet would start the next one.

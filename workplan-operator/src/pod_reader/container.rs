@@ -22,13 +22,13 @@ pub fn observe(container: &ObservedContainer, pod: &ObservedPod, now: Timestamp)
             Observation::Completed(run(place, end, Some(0)))
         }
         // If the container was stopped, its exit code is not that of its step.
-        ContainerState::Ended(end) => match cause::of_removal(pod) {
-            Some(removal) => Observation::Failed(removal, run(place, end, None)),
-            None => {
-                let cause = cause::of_stop(pod).unwrap_or_else(|| cause::of_end(end));
-                Observation::Failed(cause, run(place, end, Some(end.exit_code)))
-            }
-        },
+        ContainerState::Ended(end) => {
+            let removal = cause::of_removal(pod);
+            let exit_code = Some(end.exit_code).filter(|_| removal.is_none());
+            let cause = removal.or_else(|| cause::of_stop(pod));
+            let cause = cause.unwrap_or_else(|| cause::of_end(end));
+            Observation::Failed(cause, run(place, end, exit_code))
+        }
         ContainerState::Waiting { .. } if pod.has_ended() => Observation::Waiting,
         ContainerState::Waiting { .. } if pod.deleting => removed(place, pod),
         ContainerState::Waiting { .. } => match blocked(container, pod, now) {
