@@ -177,10 +177,10 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
+    use kubeci_plan::FailureKind::{Failure, Infrastructure, OomKilled, Timeout};
     use rstest::rstest;
 
     use super::*;
-    use FailureKind::{Failure, Infrastructure, OomKilled, Timeout};
 
     fn time(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
