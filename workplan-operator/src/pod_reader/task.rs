@@ -82,7 +82,7 @@ impl Reader<'_> {
         let mut observed = self.pod(task, pod);
         let last = self.state.pods.get(&task).unwrap_or(pod);
         if last.name != pod.name {
-            observed = self.earlier_pod(pod, observed.steps);
+            observed = self.earlier_pod(pod, last, observed.steps);
         }
         if last.owner == Owner::Workplan {
             self.add_held(task, last, &mut observed);
@@ -138,17 +138,22 @@ impl Reader<'_> {
         }
     }
 
-    /// A pod with a later one: it only counts for the steps that have run in it. The others start in the later pod.
+    /// A pod with a later one: it only counts for the steps that have run in it, or that no later pod has.
     fn earlier_pod(
         &self,
         pod: &ObservedPod,
+        last: &ObservedPod,
         mut steps: Vec<(usize, Observation)>,
     ) -> TaskObservation {
         steps.retain(|(at, observation)| {
-            let step = self.steps.all().get(*at);
-            match step.and_then(|step| step.attempt().executor()) {
+            let Some(step) = self.steps.all().get(*at) else {
+                return false;
+            };
+            let pods = last.earlier.iter().chain([last]);
+            let mut later = pods.skip_while(|it| it.name != pod.name).skip(1);
+            match step.attempt().executor() {
                 Some(executor) => executor == pod.name,
-                None => has_run(observation),
+                None => has_run(observation) || !later.any(|it| it.has(step.name())),
             }
         });
         TaskObservation {
