@@ -52,6 +52,8 @@ impl Steps<'_> {
         let is_completion =
             |(_, it): &(usize, Observation)| matches!(it, Observation::Completed(_));
         let has_completed = |step: &Step| step.state == State::Completed;
+        let loses_folder = is_folder_in_executor
+            && (self.steps.iter().any(has_completed) || observations.clone().any(is_completion));
         RetryRules {
             executor,
             is_untouched: !has_started
@@ -59,10 +61,7 @@ impl Steps<'_> {
                     .clone()
                     .any(|(at, it)| self.has_started(*at, it)),
             repeats_in_place: self.plan.is_relay(task),
-            loses_folder: is_folder_in_executor
-                && (self.steps.iter().any(has_completed)
-                    || observations.clone().any(is_completion)),
-            plan_ends: self.is_halted(),
+            is_last: self.is_halted() || loses_folder,
             ..RetryRules::never(now)
         }
     }

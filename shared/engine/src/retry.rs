@@ -22,10 +22,9 @@ pub(crate) struct RetryRules<'a> {
     pub is_untouched: bool,
     /// Whether the executor itself repeats a step that fails or takes too long.
     pub repeats_in_place: bool,
-    /// Whether a new executor has no access to what completed steps have written.
-    pub loses_folder: bool,
-    /// Whether the plan ends before all its steps have ended.
-    pub plan_ends: bool,
+    /// Whether the attempt is the last one: a new executor has no access to what completed steps have written, or the
+    /// plan ends.
+    pub is_last: bool,
     /// The time.
     pub now: Timestamp,
 }
@@ -49,15 +48,14 @@ impl<'a> RetryRules<'a> {
             executor: None,
             is_untouched: false,
             repeats_in_place: false,
-            loses_folder: false,
-            plan_ends: false,
+            is_last: false,
             now,
         }
     }
 
     /// The pause before the next attempt, or `None` if the step has failed.
     fn pause(&self, step: &Step, cause: &Cause) -> Option<Duration> {
-        if self.executor.is_none() || self.loses_folder || self.plan_ends {
+        if self.executor.is_none() || self.is_last {
             return None;
         }
         let (kind, lost) = (cause.kind, step.lost_attempts());
@@ -205,8 +203,7 @@ mod tests {
             executor: Some("plan-0"),
             is_untouched: false,
             repeats_in_place: false,
-            loses_folder: false,
-            plan_ends: false,
+            is_last: false,
             now: time(100),
         }
     }
@@ -310,20 +307,10 @@ mod tests {
     }
 
     #[test]
-    fn lost_folder_is_final() {
+    fn last_attempt_is_final() {
         let policy = policy(&FailureKind::ALL);
         let rules = RetryRules {
-            loses_folder: true,
-            ..rules(Some(&policy))
-        };
-        assert!(!failed(ran(1), Failure, &rules).is_open());
-    }
-
-    #[test]
-    fn step_of_a_plan_that_ends_is_not_repeated() {
-        let policy = policy(&FailureKind::ALL);
-        let rules = RetryRules {
-            plan_ends: true,
+            is_last: true,
             ..rules(Some(&policy))
         };
         assert!(!failed(ran(1), Failure, &rules).is_open());

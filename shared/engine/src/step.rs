@@ -231,13 +231,7 @@ impl Step {
             }
             Observation::Standby(standby) => self.stand_by(standby, edges),
             Observation::Running { place, start } => self.run(place, *start, edges),
-            Observation::Completed(run) => match self.stopped_before(run) {
-                Some(cause) => self.end_failed(cause, run, edges, rules),
-                None => {
-                    self.end(run, edges);
-                    self.state = State::Completed;
-                }
-            },
+            Observation::Completed(run) => self.complete(run, edges, rules),
             Observation::Failed(cause, run) => self.end_unless_skipped(cause, run, edges, rules),
             Observation::NotStarted { cause, run, .. } => match (&edges.readiness, &edges.halt) {
                 (StepReadiness::Skip(message), _) => self.skip(message.clone()),
@@ -251,6 +245,15 @@ impl Step {
                 self.block(cause);
             }
         }
+    }
+
+    /// Ends the attempt. A step that was stopped has failed, whatever its exit code is.
+    fn complete(&mut self, run: &Run, edges: &Edges, rules: &RetryRules) {
+        if let Some(cause) = self.stopped_before(run) {
+            return self.end_failed(cause, run, edges, rules);
+        }
+        self.end(run, edges);
+        self.state = State::Completed;
     }
 
     /// Ends the attempt with a failure. A step that did not run is skipped if an edge to it is broken, or the plan ends.

@@ -158,7 +158,9 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
             with_kinds(&mut steps, &kinds);
             if steps.iter().any(goes_on_after_failure) {
                 // In a relay pod nobody observes that a container has not started.
-                fates.values_mut().for_each(|fate| fate.outcome.start());
+                for fate in fates.values_mut() {
+                    fate.outcome.start();
+                }
             }
             if reversed {
                 steps.reverse();
