@@ -25,7 +25,7 @@ impl Steps<'_> {
         let range = self.plan.tasks[task].clone();
         let is_late = hand_over.done_by <= now;
         let is_left = |at: &usize| self.steps[*at].is_open() && observed.held.contains(at);
-        let mut stuck = self.unpublished(task, hand_over, observed);
+        let mut stuck = self.unpublished(task, hand_over);
         let mut changed = true;
         while changed {
             changed = false;
@@ -61,7 +61,7 @@ impl Steps<'_> {
         if step.phase() != StepPhase::Pending || self.readiness(at) != Readiness::Start {
             return None;
         }
-        let unpublished = self.unpublished(task, hand_over, observed);
+        let unpublished = self.unpublished(task, hand_over);
         let range = &self.plan.tasks[task];
         let edges = self.plan.steps[at].edges.iter().map(|edge| edge.from);
         let mut inside = edges.filter(|from| range.contains(from));
@@ -76,14 +76,9 @@ impl Steps<'_> {
 
     /// For each step of a task whether it has ended without publishing its end, and never will: its container did not start,
     /// or waits for the end of such a step.
-    fn unpublished(
-        &self,
-        task: usize,
-        hand_over: &HandOver,
-        observed: &TaskObservation,
-    ) -> Vec<bool> {
+    fn unpublished(&self, task: usize, hand_over: &HandOver) -> Vec<bool> {
         let range = self.plan.tasks[task].clone();
-        let is_lost = |at: &usize| self.is_lost(*at) && observed.held.contains(at);
+        let is_lost = |at: &usize| self.is_lost(*at) && hand_over.members.contains(at);
         let never_came_up = |at: usize| is_lost(&at) && !hand_over.came_up.contains(&at);
         let mut unpublished: Vec<bool> = range.clone().map(never_came_up).collect();
         let mut changed = true;

@@ -164,6 +164,8 @@ pub struct TaskObservation {
 /// How the steps of a relay task observe the end of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOver {
+    /// The steps that have containers in the pod.
+    pub members: BTreeSet<usize>,
     /// The steps whose containers have started. Other steps never publish their end.
     pub came_up: BTreeSet<usize>,
     /// The steps whose containers have ended.

@@ -129,6 +129,7 @@ fn task_in(pod: &'static str, kind: FailureKind) -> impl Strategy<Value = TaskOb
             steps,
             held,
             hand_over: came_up.map(|came_up| HandOver {
+                members: came_up.clone(),
                 ended: came_up.clone(),
                 came_up,
                 done_by: Timestamp::from_second(50).unwrap(),

@@ -53,6 +53,7 @@ pub fn hand_over(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Option<
         steps.map(|(at, _)| at).collect()
     };
     Some(HandOver {
+        members: of(|_| true),
         came_up: of(came_up),
         ended: of(|state| matches!(state, ContainerState::Ended(_))),
         done_by: pod.last_progress().unwrap_or(now) + HAND_OVER_MAX,
