@@ -19,9 +19,11 @@
 
 extern crate alloc;
 
+mod duration_text;
 mod edge;
 mod readiness;
 mod retry;
+mod retry_text;
 
 #[cfg(feature = "std")]
 mod contradiction;
@@ -38,9 +40,11 @@ mod plan;
 #[cfg(feature = "std")]
 mod precedence;
 
+pub use duration_text::{DurationText, NotADuration};
 pub use edge::{BrokenEdge, Edge, EdgeKind, EdgeState, NamedEdge, Outcome};
 pub use readiness::{Readiness, readiness};
 pub use retry::{Backoff, FailureKind, RetryPolicy};
+pub use retry_text::NotARetryPolicy;
 
 #[cfg(feature = "std")]
 pub use contradiction::{Contradiction, contradictions};
