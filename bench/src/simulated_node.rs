@@ -187,6 +187,7 @@ fn message(pod: &Pod, of_relay_step: bool) -> String {
             message: String::new(),
             outputs: Some(step_runner::outputs::Outputs::default()),
         },
+        earlier: Vec::new(),
     };
     record.to_string()
 }

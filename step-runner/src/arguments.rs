@@ -1,16 +1,23 @@
+#[cfg(test)]
+mod tests;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use kubeci_plan::NamedEdge;
+use kubeci_plan::{DurationText, NamedEdge, RetryPolicy};
 
 use crate::error::Error;
-use crate::record::{HEAD_BYTES, MAX_BYTES};
+use crate::record::{HEAD_BYTES, MAX_ATTEMPTS, MAX_BYTES};
 
 /// The default of the most bytes of the outputs.
 const OUTPUT_BYTES: usize = MAX_BYTES - HEAD_BYTES - 2;
 
 /// The default file of a container's termination message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// The default of Kubernetes for the time between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(30);
 
 pub const HELP: &str = "\
 Runs the command of a step in a kubeci relay pod: waits for the dependencies of
@@ -26,7 +33,7 @@ Usage:
       Ends when the pod is prepared. It is the postStart hook of the first
       container: the kubelet starts the other containers after it has ended.
 
-  step-runner run --relay DIR --step NAME [--needs STEP,...] [--at-once] [--dir DIR] -- COMMAND [ARG...]
+  step-runner run --relay DIR --step NAME [OPTIONS] -- COMMAND [ARG...]
       Runs COMMAND when all needed steps have ended as needed. The volume of the
       relay is mounted read-only at DIR, and its subPath NAME writable at DIR/NAME.
 
@@ -41,6 +48,11 @@ Options:
                              one after the other
       --dir DIR              The working directory of the command, an absolute path;
                              created if it is missing when the command starts
+      --timeout DURATION     How long the command may run, such as 90s or 1500ms; after
+                             that it gets SIGTERM
+      --grace DURATION       The time from that SIGTERM to SIGKILL [default: 30s]
+      --retry POLICY         When a failed command is started again, such as
+                             limit=3,initial=1s,factor=2,max=300s,on=Failure+Timeout
       --output-bytes BYTES   The most bytes of the outputs of the command
                              [default: 3984]
       --termination-log FILE The file from which the kubelet reads the result
@@ -52,6 +64,7 @@ Exit codes of run:
   that of COMMAND, or 128 and the number of the signal that ended it;
   77   skipped: a needed step ended otherwise, or a signal stopped the wait
   123  COMMAND completed, and its outputs are too large or malformed
+  124  COMMAND ran longer than the timeout
   125  step-runner itself failed; its message says what to do
   126  COMMAND cannot be executed, or its working directory cannot be used
   127  COMMAND was not found
@@ -63,7 +76,7 @@ pub enum Arguments {
     Version,
     Install(Install),
     Installed { relay: PathBuf },
-    Run(Run),
+    Run(Box<Run>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -83,11 +96,24 @@ pub struct Run {
     pub at_once: bool,
     /// The command's working directory; absent: the runner's own.
     pub dir: Option<PathBuf>,
+    /// How long the command may run; absent: as long as it likes.
+    pub limit: Option<TimeLimit>,
+    /// When a failed command is started again.
+    pub retry: RetryPolicy,
     pub termination_log: PathBuf,
     /// The most bytes of the outputs.
     pub output_bytes: usize,
     pub program: OsString,
     pub args: Vec<OsString>,
+}
+
+/// How long a command may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimit {
+    /// From its start to SIGTERM.
+    pub timeout: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub grace: Duration,
 }
 
 /// Reads the command line, without the program's own name.
@@ -141,6 +167,7 @@ fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Er
 fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let (mut relay, mut step, mut needs, mut dir) = (None, None, OsString::new(), None);
     let mut at_once = false;
+    let (mut timeout, mut grace, mut retry) = (None, GRACE, RetryPolicy::default());
     let mut termination_log = OsString::from(TERMINATION_LOG);
     let mut output_bytes = OUTPUT_BYTES;
     while let Some(word) = words.next() {
@@ -151,6 +178,9 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
             Some("--needs") => needs = value(words, "--needs")?,
             Some("--at-once") => at_once = true,
             Some("--dir") => dir = Some(absolute(value(words, "--dir")?)?),
+            Some("--timeout") => timeout = Some(duration(words, "--timeout")?),
+            Some("--grace") => grace = duration(words, "--grace")?,
+            Some("--retry") => retry = policy(words)?,
             Some("--output-bytes") => output_bytes = number(&value(words, "--output-bytes")?)?,
             Some("--termination-log") => termination_log = value(words, "--termination-log")?,
             Some("--") => break,
@@ -158,17 +188,19 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
         }
     }
     let step = step_name(&required(step, "--step")?)?;
-    Ok(Arguments::Run(Run {
+    Ok(Arguments::Run(Box::new(Run {
         relay: required(relay, "--relay")?.into(),
         needs: edges(&needs, &step)?,
         at_once,
         dir,
         step,
+        limit: timeout.map(|timeout| TimeLimit { timeout, grace }),
+        retry,
         termination_log: termination_log.into(),
         output_bytes,
         program: required(words.next(), "a command after --")?,
         args: words.collect(),
-    }))
+    })))
 }
 
 fn value(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<OsString, Error> {
@@ -198,6 +230,25 @@ fn absolute(path: OsString) -> Result<PathBuf, Error> {
         "the working directory '{}' is not an absolute path",
         path.display()
     ))
+}
+
+fn duration(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<Duration, Error> {
+    let text = value(words, of)?;
+    match text.to_string_lossy().parse() {
+        Ok(DurationText(duration)) => Ok(duration),
+        Err(error) => usage(format!("{of} {}: {error}", text.display())),
+    }
+}
+
+fn policy(words: &mut impl Iterator<Item = OsString>) -> Result<RetryPolicy, Error> {
+    let text = value(words, "--retry")?;
+    match text.to_string_lossy().parse::<RetryPolicy>() {
+        Ok(policy) if policy.limit < MAX_ATTEMPTS => Ok(policy),
+        Ok(_) => usage(format!(
+            "--retry: the limit must be less than {MAX_ATTEMPTS}"
+        )),
+        Err(error) => usage(format!("--retry: {error}")),
+    }
 }
 
 /// The text forms of edges, with commas between them.
@@ -235,103 +286,4 @@ fn step_name(name: &OsStr) -> Result<String, Error> {
 
 fn usage<T>(problem: String) -> Result<T, Error> {
     Err(Error::Usage(problem))
-}
-
-#[cfg(test)]
-mod tests {
-    use kubeci_plan::EdgeKind;
-
-    use super::*;
-
-    fn parsed(line: &str) -> Result<Arguments, String> {
-        parse(line.split(' ').map(OsString::from)).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn command_keeps_words_like_our_options() {
-        let line = "run --step b --relay /r --needs a,c -- sh --step -- x";
-        let Ok(Arguments::Run(run)) = parsed(line) else {
-            panic!("{line}")
-        };
-        let needs: Vec<String> = run.needs.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            (run.step.as_str(), needs),
-            ("b", vec!["a".to_owned(), "c".to_owned()])
-        );
-        assert_eq!(
-            (run.program, run.args),
-            ("sh".into(), vec!["--step".into(), "--".into(), "x".into()])
-        );
-        assert_eq!(run.termination_log, PathBuf::from(TERMINATION_LOG));
-        assert!(HELP.contains(&format!("[default: {}]", run.output_bytes)));
-    }
-
-    #[test]
-    fn needs_have_kinds() {
-        let line = "run --step c --relay /r --needs a.failed,b.ended --at-once -- x";
-        let Ok(Arguments::Run(run)) = parsed(line) else {
-            panic!("{line}")
-        };
-        let kinds: Vec<_> = run
-            .needs
-            .iter()
-            .map(|it| (it.from.as_str(), it.kind))
-            .collect();
-        let expected = [("a", EdgeKind::OnFailure), ("b", EdgeKind::OnEnd)];
-        assert_eq!((kinds, run.at_once), (expected.to_vec(), true));
-    }
-
-    #[test]
-    fn needs_may_be_empty() {
-        let Ok(Arguments::Run(run)) = parsed("run --step b --relay /r --needs  -- x") else {
-            panic!()
-        };
-        assert_eq!(run.needs, []);
-    }
-
-    #[test]
-    fn error_names_the_wrong_word() {
-        let wrong = [
-            ("", "expected install, installed or run"),
-            ("go", "expected install, installed or run, not 'go'"),
-            ("run --relay /r -- x", "--step is missing"),
-            ("run --step b -- x", "--relay is missing"),
-            ("run --step b --relay /r", "a command after -- is missing"),
-            (
-                "run --step b --relay /r --",
-                "a command after -- is missing",
-            ),
-            ("run --step b --relay", "--relay needs a value"),
-            (
-                "run --step ../b --relay /r -- x",
-                "'../b' is not the name of a step",
-            ),
-            (
-                "run --step b --relay /r --needs a,.absent -- x",
-                "'.absent' is not the name of a step",
-            ),
-            (
-                "run --step b --relay /r --needs a,b -- x",
-                "the step b cannot need itself",
-            ),
-            ("run --step b --relay /r sh", "unknown argument 'sh'"),
-            (
-                "run --step b --relay /r --dir src -- x",
-                "the working directory 'src' is not an absolute path",
-            ),
-            (
-                "run --step b --relay /r --output-bytes 1Ki -- x",
-                "'1Ki' is not a number of bytes",
-            ),
-            ("install --relay /r a", "--bin is missing"),
-            (
-                "install --bin /b --relay /r --force a",
-                "'--force' is not the name of a step",
-            ),
-        ];
-        for (line, message) in wrong {
-            let said = parsed(line).unwrap_err();
-            assert!(said.starts_with(message), "{line}: {said}");
-        }
-    }
 }

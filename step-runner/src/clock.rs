@@ -60,6 +60,7 @@ mod tests {
         let record = Record {
             up: clock.up,
             stage,
+            earlier: Vec::new(),
         };
         assert!(record.started_at().unwrap() >= record.up);
         assert!(record.ended_at() >= record.started_at());

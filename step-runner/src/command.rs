@@ -2,11 +2,16 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd;
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, wait};
 
 use crate::arguments::Run;
 use crate::error::Error;
@@ -21,13 +26,17 @@ pub struct NotStarted {
 }
 
 /// Starts the command of the step with the environment of the runner and the name of the file for its outputs. The
-/// command has been executed when this returns.
+/// command has been executed when this returns. If it may have to be killed with what it started, it leads a process
+/// group of its own.
 pub fn start(run: &Run, outputs: &Path) -> Result<Pid, NotStarted> {
     if let Some(dir) = &run.dir {
         enter(dir)?;
     }
     let mut command = Command::new(&run.program);
     command.args(&run.args).env(VARIABLE, outputs);
+    if run.limit.is_some() || run.retry.limit > 0 {
+        command.process_group(0);
+    }
     let child = command.spawn();
     let child = child.map_err(|error| not_started(&run.program, &error))?;
     Ok(Pid::from_child(&child))
@@ -55,6 +64,37 @@ pub fn reap(command: Pid) -> Result<Exit, Error> {
             Some((pid, status)) if pid == command => return Ok(exit(status)),
             _ => {}
         }
+    }
+}
+
+/// How often and in what intervals [`reap_rest`] waits for killed processes.
+const REAPS: usize = 4;
+const REAP_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Kills what a command has started: all processes of the container if the runner is its first one, otherwise the
+/// command's process group. Other processes with the same process ids may belong to other containers.
+pub fn kill_rest(command: Pid) {
+    let is_first = getpid().is_init();
+    let all = if is_first {
+        -1
+    } else {
+        -command.as_raw_nonzero().get()
+    };
+    let _ = kill(unistd::Pid::from_raw(all), Signal::SIGKILL);
+}
+
+/// Reaps killed processes, so that the next attempt finds their ports and locks free. A process that the kernel cannot
+/// end now, or that the runner may not kill, is not waited for.
+pub fn reap_rest() {
+    for _ in 0..REAPS {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+        thread::sleep(REAP_INTERVAL);
     }
 }
 

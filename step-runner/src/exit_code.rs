@@ -5,6 +5,8 @@
 pub const SKIPPED: u8 = 77;
 /// The command completed, and its outputs were refused.
 pub const OUTPUT_REFUSED: u8 = 123;
+/// The command ran longer than its time limit; the code is that of `timeout`.
+pub const TIMED_OUT: u8 = 124;
 /// The runner itself failed; the code is that of `env` and `timeout`.
 pub const RUNNER_FAILED: u8 = 125;
 /// The command was found and cannot be executed; the code is that of shells.

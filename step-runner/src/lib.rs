@@ -50,6 +50,15 @@
 //! SIGCHLD and SIGPIPE in any case, have their default in the command. As the first process of its container the
 //! runner reaps orphans. It exits as the command did; [`exit_code`] lists the exceptions.
 //!
+//! # Time limits and attempts
+//! A time limit counts from the command's start. When it is over, the command gets SIGTERM and, after a grace, SIGKILL.
+//! A failed or timed out command may be started again in place, as a [`kubeci_plan::RetryPolicy`] says. Meanwhile the
+//! step's record stays locked, so that the other steps wait for the last attempt. What an attempt has left running is
+//! killed before the next one: all processes of the container if the runner is its first process, otherwise the process
+//! group of the command. A signal that would end the command ends the pause between attempts; after such a signal there
+//! is no other attempt. If the container uses too much memory, the kernel kills it with its runner, which then cannot
+//! start another attempt.
+//!
 //! # Times
 //! The time of day is read once, when the runner starts. All other times are counted from it by a clock that cannot
 //! be set, so that no step ends before it starts.
@@ -57,18 +66,22 @@
 
 mod arguments;
 mod at_once;
+mod attempts;
 mod clock;
 mod command;
 mod dependency;
 mod error;
 mod install;
 mod lock;
+mod log;
 mod output_file;
 mod publish;
 mod relay;
 mod signals;
 mod status;
+mod supervised;
 mod supervisor;
+mod time_limit;
 
 pub mod exit_code;
 pub mod outputs;

@@ -1,6 +1,6 @@
 //! The file to which a command writes its outputs.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -16,6 +16,16 @@ pub fn create(path: &Path) -> Result<(), Error> {
     let file = File::create_new(path).map_err(Error::io("create", path))?;
     file.set_permissions(Permissions::from_mode(0o666))
         .map_err(Error::io("set the mode of", path))
+}
+
+/// Creates the file for another attempt, in place of the one that the attempt before has written, or has removed.
+pub fn create_again(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path)(error))
+        }
+        _ => create(path),
+    }
 }
 
 /// The outputs of a command that has completed.

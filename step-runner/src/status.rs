@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::outputs::Outputs;
 use crate::publish::{Published, remove_mark};
-use crate::record::{End, HEAD_BYTES, MAX_BYTES, Record, Stage};
+use crate::record::{EarlierAttempt, End, HEAD_BYTES, MAX_BYTES, Record, Stage};
 use crate::relay::Relay;
 
 /// Writes the step's status: into its record for the steps that wait for it, into the termination log for the kubelet.
@@ -20,9 +20,12 @@ pub struct StatusWriter {
     published: Option<Published>,
     /// The most bytes of the outputs.
     output_bytes: usize,
+    /// The attempts before the current one.
+    earlier: Vec<EarlierAttempt>,
 }
 
-/// The end of a step.
+/// The end of a step, or of an attempt.
+#[derive(Clone)]
 pub struct StepResult {
     pub end: End,
     /// Why; empty if the step's own message has the reason.
@@ -52,6 +55,7 @@ impl StatusWriter {
             written: String::new(),
             published: None,
             output_bytes: run.output_bytes,
+            earlier: Vec::new(),
         };
         status.write(&status.record(Stage::Waiting));
         status
@@ -59,6 +63,16 @@ impl StatusWriter {
 
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The number of the current attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        u32::try_from(self.earlier.len() + 1).unwrap_or(u32::MAX)
+    }
+
+    /// Adds an attempt that failed. The stages after that are those of the next attempt.
+    pub fn add_earlier(&mut self, attempt: EarlierAttempt) {
+        self.earlier.push(attempt);
     }
 
     /// Publishes the record: the other steps see that this one's container is up.
@@ -97,26 +111,40 @@ impl StatusWriter {
         published.unwrap_or(Ok(()))
     }
 
-    /// Shortens the message of a step with outputs, because the kubelet would cut the outputs.
+    /// Shortens the message of a step with outputs, and leaves out details of its earlier attempts, because the kubelet
+    /// would cut the outputs.
     fn shorten(&self, record: &mut Record) {
-        let over = record.to_string().len();
-        let over = over.saturating_sub(HEAD_BYTES + self.output_bytes);
-        if let Stage::Ended {
-            message,
-            outputs: Some(outputs),
-            ..
-        } = &mut record.stage
-            && !outputs.is_empty()
-        {
-            let length = message.len().saturating_sub(over);
-            message.truncate(message.floor_char_boundary(length));
+        let over = self.bytes_over(record);
+        match &mut record.stage {
+            Stage::Ended {
+                message,
+                outputs: Some(outputs),
+                ..
+            } if !outputs.is_empty() => {
+                let length = message.len().saturating_sub(over);
+                message.truncate(message.floor_char_boundary(length));
+            }
+            _ => return,
         }
+        for at in (0..record.earlier.len()).rev() {
+            if self.bytes_over(record) == 0 {
+                return;
+            }
+            record.earlier[at] = None;
+        }
+    }
+
+    /// How many bytes a record with outputs has too many.
+    fn bytes_over(&self, record: &Record) -> usize {
+        let bytes = record.to_string().len();
+        bytes.saturating_sub(HEAD_BYTES + self.output_bytes)
     }
 
     fn record(&self, stage: Stage) -> Record {
         Record {
             up: self.clock.up,
             stage,
+            earlier: self.earlier.iter().copied().map(Some).collect(),
         }
     }
 

@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use jiff::SignedDuration;
 use kubeci_plan::FailureKind;
 
 /// Why a step or a Workplan is in its state.
@@ -18,6 +21,9 @@ impl Cause {
     /// The reason for a step of a relay pod that cannot observe the end of a step that it waits for.
     pub const END_NOT_OBSERVED: &str = "EndNotObserved";
 
+    /// The reason for a step or a plan that ran longer than its time limit.
+    pub(crate) const TIMEOUT: &str = "Timeout";
+
     /// A cause, which is a [`FailureKind::Failure`] if it ends a step.
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -25,6 +31,14 @@ impl Cause {
             message: message.into(),
             kind: FailureKind::Failure,
         }
+    }
+
+    /// The cause of a step that ran longer than its time limit.
+    #[must_use]
+    pub fn timeout(limit: Duration) -> Self {
+        let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+        let message = format!("the step ran longer than its timeout of {limit:#}");
+        Self::new(Self::TIMEOUT, message).of_kind(FailureKind::Timeout)
     }
 
     /// The cause as one of another kind.

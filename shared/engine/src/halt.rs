@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kubeci_api::{StepPhase, WorkplanStatus};
-use kubeci_plan::FailureKind;
 
 use crate::cause::Cause;
 use crate::observation::PlanObservation;
@@ -11,7 +10,6 @@ use crate::steps::Steps;
 use crate::waiting::{Waiting, without_outlook};
 
 const CANCELLED: &str = "Cancelled";
-const TIMEOUT: &str = "Timeout";
 const PENDING_TIMEOUT: &str = "PendingTimeout";
 
 /// The reason for a step that was stopped for another reason than its own time limit.
@@ -114,7 +112,7 @@ impl Halt {
         let limit = control.timeout.unwrap_or_default();
         let halt = match prior.reason.as_deref() {
             Some(CANCELLED) if control.cancel => Self::cancelled(),
-            Some(TIMEOUT) if control.timeout.is_some() => Self::timeout(limit, ""),
+            Some(Cause::TIMEOUT) if control.timeout.is_some() => Self::timeout(limit, ""),
             Some(PENDING_TIMEOUT) => Self::pending_timeout(control.pending_timeout, ""),
             _ => return Self::of_failure(control, steps),
         };
@@ -142,7 +140,7 @@ impl Halt {
     pub(crate) fn cause(&self, waiting: Option<&Cause>) -> Option<Cause> {
         let reason = match self.kind {
             Kind::Cancelled => CANCELLED,
-            Kind::Timeout => TIMEOUT,
+            Kind::Timeout => Cause::TIMEOUT,
             Kind::PendingTimeout => PENDING_TIMEOUT,
             Kind::FailFast => return None,
         };
@@ -172,7 +170,7 @@ impl Steps<'_> {
     /// Whether a step of a task has reached its time limit.
     #[must_use]
     pub fn has_timed_out(&self, task: usize) -> bool {
-        let timed_out = |cause: &Cause| cause.reason == TIMEOUT;
+        let timed_out = |cause: &Cause| cause.reason == Cause::TIMEOUT;
         let mut steps = self.of_task(task).iter();
         steps.any(|step| match step.state() {
             State::Stopping { cause, .. } | State::Failed(cause) => timed_out(cause),
@@ -223,9 +221,8 @@ impl Steps<'_> {
         if let Some(halt) = Halt::of_failure(control, self) {
             return Some(halt);
         }
-        let earlier = |step: &Step| step.earlier.first().map(|(attempt, _)| attempt.started);
-        let started = |step: &Step| earlier(step).unwrap_or(step.attempt.started);
-        let started = self.steps.iter().filter_map(started).min();
+        let attempts = self.steps.iter().flat_map(Step::attempts);
+        let started = attempts.filter_map(|attempt| attempt.started).min();
         if let (Some(limit), Some(started)) = (control.timeout, started) {
             let end = reached(started, limit, now, waiting);
             return end.map(|_| Halt::timeout(limit, &self.waited_for(waiting, prior)));
@@ -267,9 +264,7 @@ impl Steps<'_> {
     /// Begins to stop what ends now. The next [`Steps::settle`] skips the steps that do not start any more.
     pub fn stop(&mut self, due: Due) {
         for (at, limit, end) in due.steps {
-            let message = format!("the step ran longer than its timeout of {limit:#}");
-            let cause = Cause::new(TIMEOUT, message).of_kind(FailureKind::Timeout);
-            self.steps[at].stop(cause, end);
+            self.steps[at].stop(Cause::timeout(limit.unsigned_abs()), end);
         }
         if due.halt.is_some() {
             self.halt = due.halt;

@@ -36,8 +36,10 @@ pub use cause::Cause;
 pub use conditions::{is_condition, set_condition};
 pub use halt::{Control, Due, STOPPED};
 pub use observation::{
-    HandOver, Lost, Observation, Place, PlanObservation, Run, Standby, Start, TaskObservation,
+    HandOver, Lost, Observation, Place, PlanObservation, Repeated, Run, Standby, Start,
+    TaskObservation,
 };
+pub use retry::failed_attempts;
 pub use status::{
     Derivation, Executor, SUCCEEDED, deleting_status, derive_status, invalid_status, queued_status,
 };

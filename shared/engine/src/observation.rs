@@ -105,6 +105,8 @@ pub struct Run {
     pub exit_code: Option<i32>,
     /// Its outputs.
     pub outputs: BTreeMap<String, String>,
+    /// The attempts before, which failed and which the executor has repeated itself, in the same place.
+    pub repeated: Vec<Repeated>,
 }
 
 impl Run {
@@ -112,6 +114,19 @@ impl Run {
     pub(crate) fn has_started(&self) -> bool {
         matches!(self.start, Start::At(_) | Start::AtTurn { .. })
     }
+}
+
+/// An attempt of a step that failed and that the executor has repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeated {
+    /// When it started, if it did and that is known.
+    pub started: Option<Timestamp>,
+    /// When it ended, if that is known.
+    pub ended: Option<Timestamp>,
+    /// Its exit code, if that is known.
+    pub exit_code: Option<i32>,
+    /// Why it failed.
+    pub cause: Cause,
 }
 
 /// When a step started.

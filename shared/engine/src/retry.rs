@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kubeci_api::StepPhase;
+use kubeci_api::{StepPhase, StepStatus};
 use kubeci_plan::{Backoff, FailureKind, PlanStep, RetryPolicy};
 
 use crate::cause::Cause;
@@ -171,6 +171,13 @@ impl Step {
             .any(|it| is_there(it) && it.started.is_some())
             || has_started && is_there(&self.attempt)
     }
+}
+
+/// The number of failed attempts of a recorded step that count for the limit of its policy.
+#[must_use]
+pub fn failed_attempts(recorded: &StepStatus) -> u32 {
+    let step = Step::read(&recorded.name, Some(recorded));
+    step.attempt_number() - 1 - step.lost_attempts()
 }
 
 #[cfg(test)]

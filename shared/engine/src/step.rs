@@ -6,7 +6,7 @@ use kubeci_plan::Outcome;
 
 use crate::cause::Cause;
 use crate::halt::{Halt, rounded_up};
-use crate::observation::{Lost, Observation, Place, Run, Standby, Start};
+use crate::observation::{Lost, Observation, Place, Repeated, Run, Standby, Start};
 use crate::retry::RetryRules;
 
 /// The state machine of one step.
@@ -331,8 +331,12 @@ impl Step {
         }
     }
 
-    /// Ends the attempt.
+    /// Ends the attempt, after those that the executor has repeated.
     fn end(&mut self, run: &Run, edges: &Edges) {
+        let repeated = run.repeated.iter();
+        let repeated =
+            repeated.map(|attempt| (repeated_in(&run.place, attempt), attempt.cause.clone()));
+        self.earlier.extend(repeated);
         self.attempt = Attempt {
             place: Some(run.place.clone()),
             started: self.started(run.start, edges),
@@ -387,6 +391,15 @@ fn ended_before(ended: Option<Timestamp>, time: Timestamp) -> bool {
     ended.is_some_and(|ended| rounded_up(ended) <= time)
 }
 
+fn repeated_in(place: &Place, attempt: &Repeated) -> Attempt {
+    Attempt {
+        place: Some(place.clone()),
+        started: attempt.started,
+        ended: attempt.ended,
+        exit_code: attempt.exit_code,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -411,6 +424,7 @@ mod tests {
             ended: Some(time(3)),
             exit_code: Some(1),
             outputs: [("found".to_owned(), "3".to_owned())].into(),
+            repeated: Vec::new(),
         }
     }
 
@@ -588,6 +602,36 @@ mod tests {
         assert_eq!(step.state(), &State::Failed(Cause::new("Error", expected)));
         assert_eq!(step.failure(), None);
         assert!(step.counts_as_completed());
+    }
+
+    #[test]
+    fn repeated_attempts_come_before_the_last() {
+        let repeated = |started| Repeated {
+            started: Some(time(started)),
+            ended: Some(time(started + 1)),
+            exit_code: Some(7),
+            cause: cause(),
+        };
+        let last = Run {
+            start: Start::At(time(8)),
+            repeated: vec![repeated(2), repeated(5)],
+            ..run()
+        };
+        let step = observed(&[(Observation::Completed(last), start())]);
+        assert_eq!(step.attempt_number(), 3);
+        assert_eq!(step.attempt().started, Some(time(8)));
+        assert_eq!(step.outputs(), &run().outputs);
+        let status = step.status();
+        let numbers: Vec<_> = status.attempts.iter().map(|it| it.number).collect();
+        let codes: Vec<_> = status.attempts.iter().map(|it| it.exit_code).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert_eq!(codes, [Some(7), Some(7), Some(1)]);
+        assert!(
+            status
+                .attempts
+                .iter()
+                .all(|it| it.pod.as_deref() == Some("plan-0"))
+        );
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn run(step: &str, exit_code: i32) -> Run {
         ended: Some(time(2)),
         exit_code: Some(exit_code),
         outputs: BTreeMap::new(),
+        repeated: Vec::new(),
     }
 }
 

@@ -68,6 +68,7 @@ fn any_observation(pod: &'static str, kind: FailureKind) -> impl Strategy<Value 
         ended: Some(time(2)),
         exit_code: Some(1),
         outputs: BTreeMap::new(),
+        repeated: Vec::new(),
     };
     let cause = || Cause::new("Error", "no").of_kind(kind);
     let up = Standby::Up {
@@ -271,6 +272,7 @@ proptest! {
                 ended: None,
                 exit_code: None,
                 outputs: BTreeMap::new(),
+                repeated: Vec::new(),
             };
             let ends_well = ends[at];
             let observation = if ends_well {

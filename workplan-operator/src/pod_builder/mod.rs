@@ -8,6 +8,8 @@ mod native;
 mod relay;
 mod room;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     Affinity, Container, EmptyDirVolumeSource, HostPathVolumeSource, NodeAffinity, NodeSelector,
     NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Volume,
@@ -17,6 +19,7 @@ use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
 use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
 use kubeci_compiler::{Limits, Requests, is_relay, read_plan};
+use kubeci_engine::failed_attempts;
 use kubeci_plan::{EdgeKind, NamedEdge, Plan};
 
 use crate::workspace::{Folder, workflow};
@@ -145,6 +148,7 @@ fn parts(
         parallel_steps: left(&task.parallel_steps),
     });
     if is_relay(workplan.spec.order, task) {
+        let left = with_retries_left(left, workplan);
         let plan = read_plan(workplan.spec.order, tasks).ok();
         let waits = |step: &str| waits(plan.as_ref(), &left, step);
         relay::parts(workplan, &left, waits, placement, opens)
@@ -174,6 +178,21 @@ fn waits<'a>(plan: Option<&Plan<'a>>, left: &Task, step: &str) -> relay::Waits<'
 fn goes_on_past_skipped(plan: &Plan) -> bool {
     let mut edges = plan.steps.iter().flat_map(|step| &step.edges);
     edges.any(|edge| edge.kind == EdgeKind::OnEnd)
+}
+
+/// The steps of a task, each with the retries that the attempts in earlier pods have left of its `retry`.
+fn with_retries_left(mut task: Task, workplan: &Workplan) -> Task {
+    let recorded = workplan.status.iter().flat_map(|status| &status.steps);
+    let failed: BTreeMap<&str, u32> = recorded
+        .map(|step| (step.name.as_str(), failed_attempts(step)))
+        .collect();
+    for step in task.serial_steps.iter_mut().chain(&mut task.parallel_steps) {
+        let failed = failed.get(step.name.as_str()).copied().unwrap_or_default();
+        if let Some(retry) = &mut step.retry {
+            retry.limit = retry.limit.saturating_sub(failed);
+        }
+    }
+    task
 }
 
 /// Whether a step may run as a user other than root, with a folder that only root can write.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EmptyDirVolumeSource, ExecAction, Lifecycle, LifecycleHandler,
@@ -11,8 +12,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
 use kubeci_api::{Step, Task, Workplan};
-use kubeci_compiler::relay_shares;
-use kubeci_plan::NamedEdge;
+use kubeci_compiler::{relay_shares, retry_policy};
+use kubeci_plan::{DurationText, FailureKind, NamedEdge, RetryPolicy};
 
 use super::container::{as_root, container, mount, preparing, some};
 use super::{Parts, Placement};
@@ -30,6 +31,9 @@ const BIN_SIZE: &str = "32Mi";
 /// waits for a disk.
 const RELAY_PATH: &str = "/.kubeci/relay";
 const RELAY_SIZE: &str = "8Mi";
+
+/// The time from SIGTERM to SIGKILL: the pod has the default of Kubernetes for `terminationGracePeriodSeconds`.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// A user that owns nothing in any image; the volumes are open to all.
 const NOBODY: i64 = 65532;
@@ -168,9 +172,31 @@ fn runner(step: &Step, waits: &Waits, dir: Option<String>, output_bytes: usize) 
         .chain(needs.into_iter().flatten())
         .chain(at_once.then(|| "--at-once".to_owned()))
         .chain(dir.into_iter().flatten())
+        .chain(time_limit(step).into_iter().flatten())
+        .chain(retries(step).into_iter().flatten())
         .chain(outputs)
         .chain(["--".to_owned()])
         .collect()
+}
+
+fn time_limit(step: &Step) -> Option<[String; 4]> {
+    let timeout = DurationText(step.timeout?.into()).to_string();
+    let grace = DurationText(GRACE).to_string();
+    Some(["--timeout".into(), timeout, "--grace".into(), grace])
+}
+
+/// The attempts that the step runner makes itself. After any other failure the container has ended, and with it the
+/// step runner.
+fn retries(step: &Step) -> Option<[String; 2]> {
+    const IN_PLACE: [FailureKind; 2] = [FailureKind::Failure, FailureKind::Timeout];
+    let policy = retry_policy(step)?;
+    let on: Vec<_> = IN_PLACE
+        .into_iter()
+        .filter(|kind| policy.on.contains(kind))
+        .collect();
+    let policy = RetryPolicy { on, ..policy };
+    let retries = policy.limit > 0 && !policy.on.is_empty();
+    retries.then(|| ["--retry".to_owned(), policy.to_string()])
 }
 
 /// The step's limits, with the requests that its container has in the pod.
@@ -300,6 +326,51 @@ mod tests {
             "{command}"
         );
         assert_eq!(container.working_dir.is_none(), late.is_some());
+    }
+
+    #[test]
+    fn step_runner_gets_time_limit_and_retries() {
+        let mut plan = workplan_of(relay(&["| a b:a c"]));
+        let steps = &mut plan.spec.tasks[0].parallel_steps;
+        steps[1].timeout = Some(Duration::from_secs(90).into());
+        let retry = json!({"limit": 2, "backoff": {"initial": "500ms"}, "exitCodes": [75]});
+        steps[1].retry = serde_json::from_value(retry).unwrap();
+        let others = json!({"limit": 2, "on": ["OOMKilled", "Infrastructure"]});
+        steps[2].retry = serde_json::from_value(others).unwrap();
+        let spec = spec(&plan, |_| true);
+        let command = |at: usize| words(spec.containers[at].command.as_ref());
+        let expected = "--needs a --timeout 90s --grace 30s \
+            --retry limit=2,initial=500ms,factor=2,max=300s,on=Failure+Timeout,codes=75 --output-bytes 2960 --";
+        assert!(command(2).ends_with(expected), "{}", command(2));
+        assert!(
+            command(3).ends_with("--step c --output-bytes 2960 --"),
+            "{}",
+            command(3)
+        );
+    }
+
+    #[rstest]
+    #[case::first_pod(json!([]), Some("limit=2,"))]
+    #[case::second_pod(json!([{"number": 1}, {"number": 2}]), Some("limit=1,"))]
+    #[case::last_pod(json!([{"number": 1}, {"number": 2}, {"number": 3}]), None)]
+    fn retries_in_later_pods_are_those_left(
+        #[case] attempts: serde_json::Value,
+        #[case] expected: Option<&str>,
+    ) {
+        let mut plan = workplan_of(relay(&["| a b"]));
+        let retry = serde_json::from_value(json!({"limit": 2})).unwrap();
+        plan.spec.tasks[0].parallel_steps[0].retry = Some(retry);
+        let step = json!({"name": "a", "phase": "pending", "attempts": attempts});
+        plan.status = serde_json::from_value(json!({"steps": [step]})).unwrap();
+        let spec = spec(&plan, |_| true);
+        let command = words(spec.containers[1].command.as_ref());
+        let policy = command.split_once("--retry ").map(|(_, policy)| policy);
+        assert_eq!(policy.is_some(), expected.is_some(), "{command}");
+        assert!(
+            policy
+                .unwrap_or_default()
+                .starts_with(expected.unwrap_or_default())
+        );
     }
 
     #[test]

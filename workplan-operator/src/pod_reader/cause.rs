@@ -1,5 +1,6 @@
 //! Why the steps of a pod failed.
 
+use kube::core::Duration;
 use kubeci_api::names::RUNNER_CONTAINER;
 use kubeci_engine::{Cause, STOPPED};
 use kubeci_plan::FailureKind;
@@ -38,6 +39,26 @@ pub fn of_stop(pod: &ObservedPod) -> Option<Cause> {
 
 fn is_stopped(pod: &ObservedPod) -> bool {
     pod.stopped && pod.reason.as_deref() == Some("DeadlineExceeded")
+}
+
+/// Why a command failed that its step runner stopped after its time limit.
+#[must_use]
+pub fn of_timeout(limit: Duration, message: &str) -> Cause {
+    let cause = Cause::timeout(limit.into());
+    match tail(message).as_str() {
+        "" => cause,
+        log => Cause {
+            message: format!("{}: {log}", cause.message),
+            ..cause
+        },
+    }
+}
+
+/// Why an attempt failed whose details are not known.
+#[must_use]
+pub fn of_cut_attempt() -> Cause {
+    let message = "the attempt failed; its times and exit code did not fit into the termination message of its container";
+    Cause::new("RecordCut", message)
 }
 
 /// Why the containers of a pod are stopped before their steps have ended; none if they are not.

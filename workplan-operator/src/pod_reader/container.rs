@@ -73,6 +73,7 @@ fn run(place: Place, end: &Ended, exit_code: Option<i32>) -> Run {
         ended: end.finished,
         exit_code,
         outputs: BTreeMap::new(),
+        repeated: Vec::new(),
     }
 }
 
@@ -83,6 +84,7 @@ fn never_started(place: Place) -> Run {
         ended: None,
         exit_code: None,
         outputs: BTreeMap::new(),
+        repeated: Vec::new(),
     }
 }
 

@@ -99,6 +99,7 @@ fn with_phase(
         ended: Some(now),
         exit_code,
         outputs: BTreeMap::new(),
+        repeated: Vec::new(),
     };
     match pod.phase {
         PodPhase::Pending | PodPhase::Running => {}

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use jiff::{SignedDuration, Timestamp};
-use kubeci_engine::{Cause, HandOver, Observation, Run, Standby, Start};
+use kubeci_api::{Step, Task};
+use kubeci_engine::{Cause, HandOver, Observation, Repeated, Run, Standby, Start};
 use step_runner::exit_code;
 use step_runner::outputs::Refusal;
-use step_runner::record::{End, Record, Stage};
+use step_runner::record::{AttemptFailure, EarlierAttempt, End, Record, Stage};
 
 use super::blocked::Blocked;
 use super::container::{place, removed};
@@ -33,11 +34,20 @@ const SKIPPED: i32 = exit_code::SKIPPED as i32;
 /// The exit code of a step runner that refused the outputs of its step.
 const OUTPUT_REFUSED: i32 = exit_code::OUTPUT_REFUSED as i32;
 
-pub fn observe(steps: TaskSteps, pod: &ObservedPod, now: Timestamp) -> Vec<(usize, Observation)> {
-    let open = steps.iter().filter(|(_, step)| step.is_open());
-    let observed = open.filter_map(|(at, step)| {
-        let container = container(pod, step.name())?;
-        Some((at, observe_container(container, pod, now)))
+/// The exit code of a step runner whose command ran longer than its time limit.
+const TIMED_OUT: i32 = exit_code::TIMED_OUT as i32;
+
+pub fn observe(
+    steps: TaskSteps,
+    task: &Task,
+    pod: &ObservedPod,
+    now: Timestamp,
+) -> Vec<(usize, Observation)> {
+    let steps = steps.iter().zip(task.steps());
+    let open = steps.filter(|((_, step), _)| step.is_open());
+    let observed = open.filter_map(|((at, _), step)| {
+        let container = container(pod, &step.name)?;
+        Some((at, observe_container(container, step, pod, now)))
     });
     observed.collect()
 }
@@ -66,11 +76,15 @@ fn container<'a>(pod: &'a ObservedPod, step: &str) -> Option<&'a ObservedContain
 
 fn observe_container(
     container: &ObservedContainer,
+    step: &Step,
     pod: &ObservedPod,
     now: Timestamp,
 ) -> Observation {
     if let ContainerState::Ended(end) = &container.state {
-        return observe_end(container, end, pod);
+        let record = end.message.parse::<Record>().ok();
+        let repeated = record.as_ref().map(|record| repeated(record, step));
+        let observation = observe_end(container, step, end, record.as_ref(), pod);
+        return with_attempts(observation, repeated.unwrap_or_default());
     }
     if pod.has_ended() {
         return observe_pod_end(container, pod, now);
@@ -120,24 +134,28 @@ fn observe_pod_end(
 
 /// An ended container. A step can write anything into its own termination message, so the record counts only as far
 /// as the container's exit code allows.
-fn observe_end(container: &ObservedContainer, end: &Ended, pod: &ObservedPod) -> Observation {
-    let record = end.message.parse::<Record>().ok();
-    let times = Times::of(record.as_ref(), end);
+fn observe_end(
+    container: &ObservedContainer,
+    step: &Step,
+    end: &Ended,
+    record: Option<&Record>,
+    pod: &ObservedPod,
+) -> Observation {
+    let times = Times::of(record, end);
     if end.exit_code == 0 {
-        return with_outputs(record.as_ref(), completed(container, pod, times));
+        return with_outputs(record, completed(container, pod, times));
     }
     let end = Ended {
-        message: record
-            .as_ref()
-            .map_or(end.message.as_str(), message)
-            .to_owned(),
+        message: record.map_or(end.message.as_str(), message).to_owned(),
         ..end.clone()
     };
     let removal = cause::of_removal(pod);
     let exit_code = Some(end.exit_code).filter(|_| removal.is_none());
-    let cause = removal.or_else(|| cause::of_stop(pod));
-    let cause = cause.unwrap_or_else(|| cause::of_end(&end));
-    if never_started(record.as_ref(), &end) {
+    let cause = removal
+        .or_else(|| timeout(record, &end, step))
+        .or_else(|| cause::of_stop(pod))
+        .unwrap_or_else(|| cause::of_end(&end));
+    if never_started(record, &end) {
         let times = Times {
             ended: times.ended,
             ..Times::default()
@@ -150,12 +168,13 @@ fn observe_end(container: &ObservedContainer, end: &Ended, pod: &ObservedPod) ->
         ended: times.ended,
         exit_code,
         outputs: BTreeMap::new(),
+        repeated: Vec::new(),
     };
-    match record.as_ref().and_then(refusal) {
+    match record.and_then(refusal) {
         Some(refusal) if exit_code == Some(OUTPUT_REFUSED) => {
             refused(outputs::refused(refusal, &end.message), run)
         }
-        _ => with_outputs(record.as_ref(), Observation::Failed(cause, run)),
+        _ => with_outputs(record, Observation::Failed(cause, run)),
     }
 }
 
@@ -194,6 +213,66 @@ fn refused(cause: Cause, run: Run) -> Observation {
     Observation::Failed(cause, Run { exit_code, ..run })
 }
 
+/// The cause of a step whose command ran longer than its time limit; none if it did not.
+fn timeout(record: Option<&Record>, end: &Ended, step: &Step) -> Option<Cause> {
+    let Stage::Ended {
+        end: End::TimedOut { .. },
+        ..
+    } = record?.stage
+    else {
+        return None;
+    };
+    let limit = step.timeout.filter(|_| end.exit_code == TIMED_OUT)?;
+    Some(cause::of_timeout(limit, &end.message))
+}
+
+/// The attempts that the step runner has repeated. A step can forge them, so there are no more than its `retry` allows.
+fn repeated(record: &Record, step: &Step) -> Vec<Repeated> {
+    let limit = step.retry.as_ref().map_or(0, |retry| retry.limit);
+    let limit = usize::try_from(limit).unwrap_or_default();
+    let attempts = record.earlier.iter().take(limit);
+    attempts
+        .map(|attempt| match attempt {
+            Some(attempt) => repeated_attempt(attempt, record, step),
+            None => Repeated {
+                started: None,
+                ended: None,
+                exit_code: None,
+                cause: cause::of_cut_attempt(),
+            },
+        })
+        .collect()
+}
+
+fn repeated_attempt(attempt: &EarlierAttempt, record: &Record, step: &Step) -> Repeated {
+    let time = |since_up| Timestamp::try_from(record.at(since_up)?).ok();
+    let error = || Cause::new(Cause::ERROR, "");
+    let (exit_code, cause) = match attempt.failure {
+        AttemptFailure::Exit(code) => (code.into(), error()),
+        AttemptFailure::Output(refusal) => (0, outputs::refused(refusal, "")),
+        AttemptFailure::Timeout => {
+            let cause = step.timeout.map(|limit| cause::of_timeout(limit, ""));
+            (TIMED_OUT, cause.unwrap_or_else(error))
+        }
+    };
+    Repeated {
+        started: attempt.started.and_then(time),
+        ended: time(attempt.ended),
+        exit_code: Some(exit_code),
+        cause,
+    }
+}
+
+fn with_attempts(mut observation: Observation, repeated: Vec<Repeated>) -> Observation {
+    if let Observation::Completed(run)
+    | Observation::Failed(_, run)
+    | Observation::NotStarted { run, .. } = &mut observation
+    {
+        run.repeated = repeated;
+    }
+    observation
+}
+
 fn completed(container: &ObservedContainer, pod: &ObservedPod, times: Times) -> Observation {
     Observation::Completed(Run {
         place: place(container, pod),
@@ -201,6 +280,7 @@ fn completed(container: &ObservedContainer, pod: &ObservedPod, times: Times) -> 
         ended: times.ended,
         exit_code: Some(0),
         outputs: BTreeMap::new(),
+        repeated: Vec::new(),
     })
 }
 
@@ -220,6 +300,7 @@ fn not_started(
             ended: times.ended,
             exit_code,
             outputs: BTreeMap::new(),
+            repeated: Vec::new(),
         },
         came_up: came_up(&container.state),
     }
@@ -265,7 +346,7 @@ fn never_started(record: Option<&Record>, end: &Ended) -> bool {
         Some(Stage::Ended { end, .. }) => match end {
             End::Skipped => true,
             End::Failed { started, .. } => started.is_none(),
-            End::Completed { .. } | End::OutputRefused { .. } => false,
+            End::Completed { .. } | End::OutputRefused { .. } | End::TimedOut { .. } => false,
         },
     }
 }

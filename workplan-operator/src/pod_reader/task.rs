@@ -181,7 +181,10 @@ impl Reader<'_> {
             }
             Some(Unprepared::Waits) => observed.steps = held_steps(steps),
             Some(Unprepared::Removed(cause)) => observed.steps = removed_steps(steps, pod, &cause),
-            None if is_relay => observed.steps = relay::observe(steps, pod, now),
+            None if is_relay => {
+                let task = &self.workplan.spec.tasks[task];
+                observed.steps = relay::observe(steps, task, pod, now);
+            }
             None => observed.steps = native::observe(self.workplan, steps, pod, now),
         }
         if self.steps.goes_on_after(task, &pod.name) {

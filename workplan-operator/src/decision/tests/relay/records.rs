@@ -112,3 +112,95 @@ fn record_counts_as_far_as_exit_code_allows(
     assert_eq!(step.finished_at, ended.map(time));
     assert_eq!(step.exit_code, exit_code.parse().ok());
 }
+
+/// A relay of `a` and `b`, in which `a` has a time limit and two retries, and has left this record.
+fn limited(exit_code: i32, record: &str) -> WorkplanStatus {
+    let mut plan = plan(&["| a b"]);
+    let step = &mut plan.spec.tasks[0].parallel_steps[0];
+    step.timeout = Some(std::time::Duration::from_secs(90).into());
+    step.retry = serde_json::from_value(serde_json::json!({"limit": 2})).unwrap();
+    let pod = with_records(&format!("| a={exit_code} b=run"), &[("a", record)]);
+    decided(&plan, &observed([(0, pod)])).status
+}
+
+#[rstest]
+#[case::timed_out(
+    124,
+    "timeout started=1.500000 ended=2.250000 signal=15",
+    "Timeout: the step ran longer than its timeout of 1m 30s"
+)]
+#[case::with_its_own_message(
+    124,
+    "timeout started=1.500000 ended=2.250000 signal=15: at 40 %",
+    "Timeout: the step ran longer than its timeout of 1m 30s: at 40 %"
+)]
+#[case::same_exit_code(
+    124,
+    "failed started=1.500000 ended=2.250000 exit=124",
+    "exit code 124"
+)]
+#[case::lies_to_have_timed_out(
+    1,
+    "timeout started=1.500000 ended=2.250000 signal=15",
+    "exit code 1"
+)]
+fn timeout_has_its_limit_in_the_message(
+    #[case] exit_code: i32,
+    #[case] record: &str,
+    #[case] message: &str,
+) {
+    let status = limited(exit_code, record);
+    assert_eq!(sentence(&status, "a"), message);
+    let step = step(&status, "a");
+    assert_eq!(
+        (step.started_at.clone(), step.exit_code),
+        (Some(time("02.5")), Some(exit_code))
+    );
+}
+
+/// Number, start, end, exit code and reason.
+fn attempts(status: &WorkplanStatus) -> Vec<(u32, Option<MicroTime>, Option<i32>, Option<&str>)> {
+    let attempts = step(status, "a").attempts.iter();
+    let parts = attempts.map(|it| {
+        (
+            it.number,
+            it.started_at.clone(),
+            it.exit_code,
+            it.reason.as_deref(),
+        )
+    });
+    parts.collect()
+}
+
+#[test]
+fn attempts_of_step_runner_are_listed() {
+    let record = "completed started=3.500000 ended=4.250000 try=3 earlier=0.500/1.000/7,2.000/3.000/timeout,";
+    let status = limited(0, record);
+    let expected = [
+        (1, Some(time("01.5")), Some(7), Some("Error")),
+        (2, Some(time("03")), Some(124), Some("Timeout")),
+        (3, Some(time("04.5")), Some(0), None),
+    ];
+    assert_eq!(attempts(&status), expected);
+    assert_eq!(step(&status, "a").phase, StepPhase::Completed);
+    assert_eq!(step(&status, "a").started_at, Some(time("04.5")));
+}
+
+#[test]
+fn cut_attempts_are_counted() {
+    let record =
+        "failed started=3.500000 ended=4.250000 exit=7 try=3 earlier=0.500/1.000/7,2.000/3";
+    let status = limited(7, record);
+    let expected = [
+        (1, Some(time("01.5")), Some(7), Some("Error")),
+        (2, None, None, Some("RecordCut")),
+        (3, Some(time("04.5")), Some(7), Some("Error")),
+    ];
+    assert_eq!(attempts(&status), expected);
+}
+
+#[test]
+fn forged_attempts_are_bounded_by_the_policy() {
+    let record = "failed started=3.500000 ended=4.250000 exit=7 try=99 earlier=";
+    assert_eq!(attempts(&limited(7, record)).len(), 3);
+}

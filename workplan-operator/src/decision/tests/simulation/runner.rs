@@ -155,12 +155,7 @@ impl Runners {
     }
 
     fn report(&mut self, step: &str, end: End, now: Timestamp) {
-        let exit_code = match &end {
-            End::Completed { .. } => 0,
-            End::Failed { exit, .. } => exit.code().into(),
-            End::OutputRefused { .. } => step_runner::exit_code::OUTPUT_REFUSED.into(),
-            End::Skipped => step_runner::exit_code::SKIPPED.into(),
-        };
+        let exit_code = end.exit_code().into();
         let ended = since(self.0[step].up, now);
         let message = String::new();
         let stage = Stage::Ended {
@@ -195,6 +190,7 @@ impl Runners {
         let record = Record {
             up: runner.up.into(),
             stage,
+            earlier: Vec::new(),
         };
         let ended = Ended {
             exit_code,
