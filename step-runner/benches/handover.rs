@@ -1,15 +1,17 @@
 //! How long a chain of real steps takes to hand over: from the later of a dependency's end and the own
-//! container being up, to the start of the command. And what a runner takes while it waits.
+//! container being up, to the start of the command. And what a runner takes while it waits, and how long from the end of
+//! an attempt to the start of the next one.
 //!
 //! `cargo bench -p step-runner --target x86_64-unknown-linux-musl` measures what is shipped.
 #![allow(clippy::expect_used)] // a measurement that cannot be taken ends the run
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use step_runner::record::Record;
+use step_runner::record::{EarlierAttempt, Record};
 
 const CHAINS: usize = 10;
 const STEPS: usize = 30;
@@ -36,10 +38,45 @@ fn main() {
         waits.len(),
         spread(&waits)
     );
+    let pauses = retries(runner);
+    println!(
+        "{} attempts in place, each after the end of the one before: {}",
+        pauses.len(),
+        spread(&pauses)
+    );
     println!(
         "what the start of a process adds to that, alone: {}",
         spread(&starts())
     );
+}
+
+/// From the end of each attempt of a step that fails at once to the start of the next one, to the millisecond.
+fn retries(runner: &str) -> Vec<Duration> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let relay = folder.path().join("relay");
+    install(runner, folder.path(), &["s0".to_owned()]);
+    let mut run = Command::new(runner);
+    run.env("PATH", PATH).stderr(Stdio::null());
+    run.arg("run").arg("--relay").arg(&relay);
+    run.args([
+        "--step",
+        "s0",
+        "--retry",
+        "limit=90,on=Failure",
+        "--",
+        "false",
+    ]);
+    assert_eq!(run.status().expect("the runner").code(), Some(1));
+    let record = fs::read_to_string(relay.join("s0/record")).expect("a record");
+    let record: Record = record.parse().expect("a record");
+    let attempts: Vec<_> = record.earlier.into_iter().flatten().collect();
+    let pause = |pair: &[EarlierAttempt]| {
+        let next = pair[1].started.expect("a start");
+        next.saturating_sub(pair[0].ended)
+    };
+    let mut pauses: Vec<Duration> = attempts.windows(2).map(pause).collect();
+    pauses.sort();
+    pauses
 }
 
 /// What no runner can save: how long a process takes to start on a machine that did something else before.
@@ -72,27 +109,28 @@ fn spread(sorted: &[Duration]) -> String {
     )
 }
 
-/// Runs a chain of steps that are all up before the first ends.
-fn chain(runner: &str) -> (Vec<Duration>, u64) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (relay, bin) = (folder.path().join("relay"), folder.path().join("bin"));
+/// Does what the first container does.
+fn install(runner: &str, folder: &Path, names: &[String]) {
+    let (relay, bin) = (folder.join("relay"), folder.join("bin"));
     fs::create_dir(&relay)
         .and_then(|()| fs::create_dir(&bin))
         .expect("a folder");
-    let names: Vec<String> = (0..STEPS).map(|at| format!("s{at}")).collect();
     let mut install = Command::new(runner);
-    install
-        .arg("install")
-        .arg("--bin")
-        .arg(&bin)
-        .arg("--relay")
-        .arg(&relay)
-        .args(&names);
+    install.arg("install").arg("--bin").arg(&bin);
+    install.arg("--relay").arg(&relay).args(names);
     let mut installing = install.spawn().expect("the runner");
     let mut installed = Command::new(runner);
     installed.arg("installed").arg("--relay").arg(&relay);
     assert!(installed.status().expect("the runner").success());
     assert!(installing.wait().expect("its end").success());
+}
+
+/// Runs a chain of steps that are all up before the first ends.
+fn chain(runner: &str) -> (Vec<Duration>, u64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (relay, bin) = (folder.path().join("relay"), folder.path().join("bin"));
+    let names: Vec<String> = (0..STEPS).map(|at| format!("s{at}")).collect();
+    install(runner, folder.path(), &names);
 
     let (gate, opened) = std::io::pipe().expect("a pipe");
     let start = |at: usize| {

@@ -91,6 +91,7 @@ impl PodCreator {
         let placement = Placement {
             node,
             number: pod_builder::number(&run.workplan, task, &decision.status.steps),
+            steps: &decision.status.steps,
             nothing_has_run: !steps.any(|step| step.phase.has_started()),
             room: first.then(room).flatten(),
             limits,

@@ -4,7 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use step_runner::exit_code;
-use step_runner::record::{AttemptFailure, EarlierAttempt, End, Exit, Record, Stage};
+use step_runner::outputs::Refusal;
+use step_runner::record::{AttemptFailure, EarlierAttempt, End, Exit, HEAD_BYTES, Record, Stage};
 
 use crate::pod::unshare;
 use crate::relay::{Relay, Running, prepared, until};
@@ -142,7 +143,7 @@ fn failed_command_starts_again_until_it_succeeds() {
             .iter()
             .all(|it| it.failure == AttemptFailure::Exit(5))
     );
-    let pause = earlier[1].started.unwrap() - earlier[0].ended;
+    let pause = earlier[1].started.unwrap().saturating_sub(earlier[0].ended);
     // The times of earlier attempts are in whole milliseconds.
     assert!(pause >= Duration::from_millis(19), "{pause:?}");
     let second = record.at(earlier[1].ended).unwrap();
@@ -160,6 +161,45 @@ fn last_attempt_decides_the_end() {
     assert_eq!(a.code(), 6);
     assert_eq!(relay.earlier("a").len(), 2);
     assert_eq!(relay.message("a"), "", "that of an earlier attempt");
+}
+
+#[test]
+fn outputs_are_those_of_the_last_attempt() {
+    let relay = Relay::of(&["a"]);
+    let script = relay.fails_before(2, "echo new=2 >> $KUBECI_OUTPUT");
+    let script = script.replace("exit 5", "{ echo old=1 >> $KUBECI_OUTPUT; exit 5; }");
+    let a = relay.with(&["--retry", "limit=1,on=Failure"], "a", &[], &script);
+    assert_eq!(a.code(), 0);
+    let expected = [("new".to_owned(), "2".to_owned())];
+    assert_eq!(relay.outputs("a"), expected.into());
+}
+
+#[test]
+fn refused_outputs_are_repeated() {
+    let relay = Relay::of(&["a"]);
+    let script = relay.fails_before(2, "rm $KUBECI_OUTPUT");
+    let script = script.replace("exit 5", "{ echo 1=2 >> $KUBECI_OUTPUT; exit 0; }");
+    let a = relay.with(&["--retry", "limit=1,on=Failure"], "a", &[], &script);
+    assert_eq!(a.code(), 0);
+    let failures: Vec<_> = relay.earlier("a").iter().map(|it| it.failure).collect();
+    assert_eq!(failures, [AttemptFailure::Output(Refusal::Invalid)]);
+}
+
+#[test]
+fn outputs_come_before_details_of_attempts() {
+    let relay = Relay::of(&["a"]);
+    let value = "x".repeat(50);
+    let script = relay.fails_before(9, &format!("echo key={value} >> $KUBECI_OUTPUT"));
+    let options = ["--output-bytes", "60", "--retry", "limit=8,on=Failure"];
+    assert_eq!(relay.with(&options, "a", &[], &script).code(), 0);
+    let message = relay.termination_message("a");
+    assert!(message.len() <= HEAD_BYTES + 60, "{message}");
+    let record: Record = message.parse().unwrap();
+    assert_eq!((record.earlier.len(), record.earlier[7]), (8, None));
+    let Stage::Ended { outputs, .. } = record.stage else {
+        panic!("{message}")
+    };
+    assert_eq!(outputs.unwrap().into_map()["key"], value);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use step_runner::record::{End, Stage};
 use crate::relay::{Relay, prepared};
 
 impl Relay {
-    fn outputs(&self, step: &str) -> BTreeMap<String, String> {
+    pub fn outputs(&self, step: &str) -> BTreeMap<String, String> {
         match self.record(step).stage {
             Stage::Ended { outputs, .. } => outputs.map(Outputs::into_map).unwrap(),
             other => panic!("{step} has not ended: {other:?}"),

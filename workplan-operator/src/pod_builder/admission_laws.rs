@@ -179,6 +179,7 @@ proptest! {
         let placement = Placement {
             number: 1,
             node: None,
+            steps: &[],
             nothing_has_run: true,
             room: first_pod_requests(order, &tasks),
             limits: &limits,

@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
-use kubeci_api::{Step, Task, Workplan, WorkspaceKind};
+use kubeci_api::{Step, StepStatus, Task, Workplan, WorkspaceKind};
 use kubeci_compiler::{Limits, Requests, is_relay, read_plan};
 use kubeci_engine::failed_attempts;
 use kubeci_plan::{EdgeKind, NamedEdge, Plan};
@@ -40,6 +40,8 @@ pub struct Placement<'a> {
     pub node: Option<&'a str>,
     /// The number of the pod among those of its task.
     pub number: u32,
+    /// The state of the steps.
+    pub steps: &'a [StepStatus],
     /// Whether no step of the plan has run yet, so that the folder may have to be opened.
     pub nothing_has_run: bool,
     /// The requests of the first pod, so that its node has room for the later pods.
@@ -148,7 +150,7 @@ fn parts(
         parallel_steps: left(&task.parallel_steps),
     });
     if is_relay(workplan.spec.order, task) {
-        let left = with_retries_left(left, workplan);
+        let left = with_retries_left(left, placement.steps);
         let plan = read_plan(workplan.spec.order, tasks).ok();
         let waits = |step: &str| waits(plan.as_ref(), &left, step);
         relay::parts(workplan, &left, waits, placement, opens)
@@ -181,8 +183,8 @@ fn goes_on_past_skipped(plan: &Plan) -> bool {
 }
 
 /// The steps of a task, each with the retries that the attempts in earlier pods have left of its `retry`.
-fn with_retries_left(mut task: Task, workplan: &Workplan) -> Task {
-    let recorded = workplan.status.iter().flat_map(|status| &status.steps);
+fn with_retries_left(mut task: Task, recorded: &[StepStatus]) -> Task {
+    let recorded = recorded.iter();
     let failed: BTreeMap<&str, u32> = recorded
         .map(|step| (step.name.as_str(), failed_attempts(step)))
         .collect();

@@ -353,6 +353,10 @@ mod tests {
     #[case::first_pod(json!([]), Some("limit=2,"))]
     #[case::second_pod(json!([{"number": 1}, {"number": 2}]), Some("limit=1,"))]
     #[case::last_pod(json!([{"number": 1}, {"number": 2}, {"number": 3}]), None)]
+    #[case::after_a_lost_pod(
+        json!([{"number": 1, "failure": "Infrastructure"}, {"number": 2}]),
+        Some("limit=2,")
+    )]
     fn retries_in_later_pods_are_those_left(
         #[case] attempts: serde_json::Value,
         #[case] expected: Option<&str>,
@@ -361,8 +365,11 @@ mod tests {
         let retry = serde_json::from_value(json!({"limit": 2})).unwrap();
         plan.spec.tasks[0].parallel_steps[0].retry = Some(retry);
         let step = json!({"name": "a", "phase": "pending", "attempts": attempts});
-        plan.status = serde_json::from_value(json!({"steps": [step]})).unwrap();
-        let spec = spec(&plan, |_| true);
+        let placement = Placement {
+            steps: &[serde_json::from_value(step).unwrap()],
+            ..FIRST
+        };
+        let spec = build(&plan, 0, |_| true, placement).spec.unwrap();
         let command = words(spec.containers[1].command.as_ref());
         let policy = command.split_once("--retry ").map(|(_, policy)| policy);
         assert_eq!(policy.is_some(), expected.is_some(), "{command}");

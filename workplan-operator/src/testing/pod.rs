@@ -11,6 +11,7 @@ static NO_LIMITS: Limits = Limits::NONE;
 pub const FIRST: Placement = Placement {
     node: None,
     number: 1,
+    steps: &[],
     nothing_has_run: true,
     room: None,
     limits: &NO_LIMITS,

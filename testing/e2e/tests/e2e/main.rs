@@ -27,6 +27,7 @@ mod placement;
 mod processes;
 mod refused_pods;
 mod relay;
+mod relay_attempts;
 mod replicas;
 mod resources;
 mod retries;

@@ -158,8 +158,10 @@ fn timeout_has_its_limit_in_the_message(
     );
 }
 
-/// Number, start, end, exit code and reason.
-fn attempts(status: &WorkplanStatus) -> Vec<(u32, Option<MicroTime>, Option<i32>, Option<&str>)> {
+/// Number, start, exit code and reason.
+type AttemptParts<'a> = (u32, Option<MicroTime>, Option<i32>, Option<&'a str>);
+
+fn attempts(status: &WorkplanStatus) -> Vec<AttemptParts<'_>> {
     let attempts = step(status, "a").attempts.iter();
     let parts = attempts.map(|it| {
         (

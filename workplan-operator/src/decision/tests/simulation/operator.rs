@@ -196,6 +196,7 @@ impl Simulation {
                 let placement = crate::pod_builder::Placement {
                     node,
                     number,
+                    steps: &status.steps,
                     nothing_has_run: !status.steps.iter().any(|step| step.phase.has_started()),
                     room: None,
                     image: "operator",

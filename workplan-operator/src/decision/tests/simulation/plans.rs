@@ -58,6 +58,16 @@ impl Fate {
         }
     }
 
+    /// How often the step may start. A pod that is gone before it was observed takes the record of the attempts in
+    /// place with it.
+    pub fn starts_max(self, order: Order) -> usize {
+        let in_place = match order {
+            Order::Relay => 1 + self.limit,
+            Order::Linear | Order::Graph => 1,
+        };
+        in_place * (1 + self.limit.max(self.losses))
+    }
+
     /// How often the step starts in a plan without disturbances.
     pub fn starts(self) -> usize {
         match self.outcome {
@@ -111,18 +121,9 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
     let kinds = prop::collection::vec(any::<u8>(), 0..24);
     (tasks, order, flags, kinds).prop_map(|(tasks, order, flags, kinds)| {
         let (reversed, empty_dir, has_sidecar) = flags;
-        // In a relay the step runner repeats failures; it is not modelled.
-        let failures = match order {
-            Order::Relay => &[RetryOn::Infrastructure, RetryOn::OomKilled][..],
-            Order::Linear | Order::Graph => &[
-                RetryOn::Infrastructure,
-                RetryOn::OomKilled,
-                RetryOn::Failure,
-            ],
-        };
         let mut scenario = match order {
-            Order::Relay => relay(&tasks, failures, reversed),
-            Order::Linear | Order::Graph => build(&tasks, order, failures, reversed),
+            Order::Relay => relay(&tasks, reversed),
+            Order::Linear | Order::Graph => build(&tasks, order, reversed),
         };
         add_kinds(&mut scenario, &kinds);
         scenario.has_sidecar = has_sidecar;
@@ -143,12 +144,11 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
     let kinds = prop::collection::vec(any::<u8>(), 0..9);
     (dice, any::<bool>(), 1..9_usize, any::<bool>(), kinds).prop_map(
         |(dice, reversed, containers, empty_dir, kinds)| {
-            let failures = &[RetryOn::Infrastructure, RetryOn::OomKilled];
             let mut fates = Fates::new();
             let mut steps: Vec<Step> = Vec::new();
             for (dice, kind) in dice {
                 let before: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
-                let mut step = build_step(dice, &before, &mut fates, failures);
+                let mut step = build_step(dice, &before, &mut fates);
                 step.isolate = kind == 0;
                 if kind != 1 {
                     step.commands = vec!["run".into()];
@@ -237,11 +237,7 @@ fn with_folder(mut scenario: Scenario, empty_dir: bool) -> Scenario {
 }
 
 /// Tasks of steps that may depend on any before them, with containers in any order.
-fn relay(
-    dice: &[(Vec<StepDice>, Vec<StepDice>)],
-    failures: &[RetryOn],
-    reversed: bool,
-) -> Scenario {
+fn relay(dice: &[(Vec<StepDice>, Vec<StepDice>)], reversed: bool) -> Scenario {
     let mut fates = Fates::new();
     let mut before: Vec<String> = Vec::new();
     let mut tasks = Vec::new();
@@ -253,7 +249,7 @@ fn relay(
         } else {
             dice
         } {
-            let mut step = build_step(dice, &before, &mut fates, failures);
+            let mut step = build_step(dice, &before, &mut fates);
             step.commands = vec!["run".into()];
             before.push(step.name.clone());
             task.parallel_steps.push(step);
@@ -269,29 +265,24 @@ fn relay(
     scenario_of(Order::Relay, tasks, fates)
 }
 
-fn build(
-    dice: &[(Vec<StepDice>, Vec<StepDice>)],
-    order: Order,
-    failures: &[RetryOn],
-    reversed: bool,
-) -> Scenario {
+fn build(dice: &[(Vec<StepDice>, Vec<StepDice>)], order: Order, reversed: bool) -> Scenario {
     let mut fates = Fates::new();
     let mut before: Vec<String> = Vec::new();
     let mut tasks = Vec::new();
     for (serial, parallel) in dice {
         let mut task = Task::default();
         for dice in serial {
-            let step = build_step(*dice, &before, &mut fates, failures);
+            let step = build_step(*dice, &before, &mut fates);
             before.push(step.name.clone());
             task.serial_steps.push(step);
         }
         for dice in parallel {
             task.parallel_steps
-                .push(build_step(*dice, &before, &mut fates, failures));
+                .push(build_step(*dice, &before, &mut fates));
         }
         if task.steps().next().is_none() {
             task.parallel_steps
-                .push(build_step((0, 0, 0), &before, &mut fates, failures));
+                .push(build_step((0, 0, 0), &before, &mut fates));
         }
         before.extend(task.parallel_steps.iter().map(|step| step.name.clone()));
         tasks.push(task);
@@ -302,12 +293,7 @@ fn build(
     scenario_of(order, tasks, fates)
 }
 
-fn build_step(
-    (needs, end, retries): StepDice,
-    before: &[String],
-    fates: &mut Fates,
-    failures: &[RetryOn],
-) -> Step {
+fn build_step((needs, end, retries): StepDice, before: &[String], fates: &mut Fates) -> Step {
     let mut step = step(&format!("s{}", fates.len()));
     let needs = before
         .iter()
@@ -322,9 +308,7 @@ fn build_step(
         232..244 => Outcome::CannotStart,
         244.. => Outcome::IsKilled,
     };
-    step.retry = retries
-        .is_multiple_of(3)
-        .then(|| retry(retries / 3, failures));
+    step.retry = retries.is_multiple_of(3).then(|| retry(retries / 3));
     let is_listed = |retry: &&Retry| match outcome {
         Outcome::IsKilled => retry.on.contains(&RetryOn::OomKilled),
         _ => retry.on.contains(&RetryOn::Failure),
@@ -342,7 +326,12 @@ fn build_step(
     step
 }
 
-fn retry(dice: u8, failures: &[RetryOn]) -> Retry {
+fn retry(dice: u8) -> Retry {
+    const FAILURES: [RetryOn; 3] = [
+        RetryOn::Infrastructure,
+        RetryOn::OomKilled,
+        RetryOn::Failure,
+    ];
     let initial = Duration::from(std::time::Duration::from_secs(20));
     Retry {
         limit: 1 + u32::from(dice) % 3,
@@ -350,7 +339,7 @@ fn retry(dice: u8, failures: &[RetryOn]) -> Retry {
             initial: Some(initial),
             ..Backoff::default()
         }),
-        on: failures[usize::from(dice.is_multiple_of(4))..].to_vec(),
+        on: FAILURES[usize::from(dice.is_multiple_of(4))..].to_vec(),
         exit_codes: Vec::new(),
     }
 }

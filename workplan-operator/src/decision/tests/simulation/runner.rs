@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
-use kubeci_plan::{EdgeKind, NamedEdge, Outcome, Readiness, readiness};
+use kubeci_plan::{EdgeKind, FailureKind, NamedEdge, Outcome, Readiness, RetryPolicy, readiness};
 use step_runner::outputs::Outputs;
-use step_runner::record::{End, Exit, Record, Stage};
+use step_runner::record::{AttemptFailure, EarlierAttempt, End, Exit, Record, Stage};
 
 use super::plans::Outcome as Fate;
 use crate::observed::Ended;
@@ -18,6 +18,9 @@ pub struct Runner {
     needs: Vec<(EdgeKind, String)>,
     /// Whether it observes their ends in any order.
     at_once: bool,
+    /// When it repeats its command.
+    retry: RetryPolicy,
+    earlier: Vec<EarlierAttempt>,
     up: Timestamp,
     state: State,
 }
@@ -50,12 +53,16 @@ impl Runners {
     pub fn of(containers: &[Container]) -> Self {
         let runner = |container: &Container| {
             let command = container.command.as_ref()?;
-            let needs = command.iter().skip_while(|word| *word != "--needs").nth(1);
-            let needs = needs.into_iter().flat_map(|list| list.split(','));
+            let option = |name: &str| command.iter().skip_while(|word| *word != name).nth(1);
+            let retry = option("--retry").map(|text| text.parse().unwrap());
+            let needs = option("--needs").into_iter();
+            let needs = needs.flat_map(|list| list.split(','));
             let needs = needs.map(NamedEdge::parse);
             let runner = Runner {
                 needs: needs.map(|it| (it.kind, it.from.to_owned())).collect(),
                 at_once: command.iter().any(|word| word == "--at-once"),
+                retry: retry.unwrap_or_default(),
+                earlier: Vec::new(),
                 up: Timestamp::UNIX_EPOCH,
                 state: State::Absent,
             };
@@ -88,6 +95,26 @@ impl Runners {
 
     pub fn start(&mut self, step: &str, now: Timestamp) {
         self.0.get_mut(step).unwrap().state = State::Running(now);
+    }
+
+    /// Starts its command again, if it has failed and the policy says so.
+    pub fn repeats(&mut self, step: &str, fate: Fate, now: Timestamp) -> bool {
+        let runner = self.0.get_mut(step).unwrap();
+        let State::Running(started) = runner.state else {
+            return false;
+        };
+        let number = 1 + u32::try_from(runner.earlier.len()).unwrap();
+        let pause = runner.retry.pause(number, FailureKind::Failure, Some(1));
+        let repeats = fate == Fate::Fails && pause.is_some();
+        if repeats {
+            runner.earlier.push(EarlierAttempt {
+                started: Some(since(runner.up, started)),
+                ended: since(runner.up, now),
+                failure: AttemptFailure::Exit(1),
+            });
+            runner.state = State::Running(now);
+        }
+        repeats
     }
 
     /// Ends by itself: the command, or the wait for it. Returns the command's exit code, if it ran.
@@ -190,7 +217,7 @@ impl Runners {
         let record = Record {
             up: runner.up.into(),
             stage,
-            earlier: Vec::new(),
+            earlier: runner.earlier.iter().copied().map(Some).collect(),
         };
         let ended = Ended {
             exit_code,

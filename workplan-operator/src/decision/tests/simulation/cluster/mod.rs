@@ -339,6 +339,12 @@ impl Cluster {
                 self.runs.entry(name.clone()).or_default().push(None);
                 return Event::Started(name);
             }
+            Turn::Ends if runners.repeats(&name, outcome.unwrap(), now) => {
+                let runs = self.runs.get_mut(&name).unwrap();
+                *runs.last_mut().unwrap() = Some(1);
+                runs.push(None);
+                return Event::Started(name);
+            }
             Turn::Ends => runners.end(&name, outcome.unwrap(), now),
             Turn::Nothing => unreachable!("it has no turn"),
         };
