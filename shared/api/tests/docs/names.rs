@@ -1,7 +1,7 @@
 //! Words of the form `StepFailed` that are no conditions and reasons of kubeci.
 
 /// Kinds, fields and values of Kubernetes, columns of `kubectl get`, actions of Events, and reasons that the
-/// operators read and do not write.
+/// operators read and do not write; values of `retry.on`.
 pub const OTHER_WORDS: &[&str] = &[
     "Active",
     "Age",
