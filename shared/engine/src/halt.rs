@@ -125,8 +125,7 @@ impl Halt {
     }
 
     fn of_failure(control: &Control, steps: &Steps) -> Option<Self> {
-        let ends_plan =
-            |step: &&Step| matches!(step.state(), State::Failed(cause) if cause.reason != STOPPED);
+        let ends_plan = |step: &&Step| step.failure().is_some_and(|cause| cause.reason != STOPPED);
         let failed = steps.steps.iter().find(ends_plan);
         let failed = failed.filter(|_| control.fail_fast)?;
         Some(Self::fail_fast(failed.name()))

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use kubeci_api::StepPhase;
-use kubeci_plan::Outcome;
+use kubeci_plan::{FailureKind, Outcome};
 
 use crate::cause::Cause;
 use crate::halt::{Halt, rounded_up};
@@ -262,10 +262,12 @@ impl Step {
         let seemed_to_run = self.is_stopping() && run.start == Start::Never;
         let is_pending = matches!(self.state, State::Pending(_));
         let has_not_run = seemed_to_run || is_pending && !run.has_started();
+        // The operator may have deleted its pod.
+        let is_lost = cause.kind == FailureKind::Infrastructure;
         let cause = match (&edges.readiness, &edges.halt) {
             (StepReadiness::Skip(message), _) if has_not_run => return self.skip(message.clone()),
             (_, Some(halt)) if has_not_run => return self.skip(halt.skipped()),
-            (_, Some(halt)) if is_pending => halt.stopped(),
+            (_, Some(halt)) if is_pending || is_lost => halt.stopped(),
             _ => cause.clone(),
         };
         let cause = self.stopped_before(run).unwrap_or(cause);

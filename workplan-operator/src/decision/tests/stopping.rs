@@ -214,6 +214,41 @@ fn plan_that_runs_has_no_pending_timeout() {
 }
 
 #[test]
+fn allowed_failure_does_not_end_the_plan() {
+    let mut plan = workplan(Order::Graph, &["| a", "| b"]);
+    plan.spec.fail_fast = true;
+    plan.spec.tasks[0].parallel_steps[0].allow_failure = true;
+    let mut b = pod(1, "| b=run");
+    b.name = "plan-1".into();
+    let goes_on = decided(&plan, &listed(20, [(0, pod(0, "| a=3")), (1, b)]));
+    assert_eq!(phases(&goes_on.status), "fr");
+    assert_eq!(goes_on.actions, []);
+}
+
+/// The API server lists a pod whose container has just started as one that has not.
+#[test]
+fn step_that_started_before_its_pod_was_deleted_was_stopped() {
+    let mut plan = workplan(Order::Graph, &["| a", "b | c:b"]);
+    plan.spec.fail_fast = true;
+    let mut b = pod(1, "b | c");
+    b.name = "plan-1".into();
+    let stops = decided(&plan, &listed(20, [(0, pod(0, "| a=3")), (1, b)]));
+    assert_eq!(stops.actions, [Action::DeletePod(1)]);
+    let plan = after(plan, &stops);
+    let mut b = pod(1, "b=run | c");
+    b.name = "plan-1".into();
+    b.deleting = true;
+    let runs = decided(&plan, &listed(21, [(0, pod(0, "| a=3")), (1, b)]));
+    let plan = after(plan, &runs);
+    let mut b = pod(1, "b=143 | c");
+    b.name = "plan-1".into();
+    b.deleting = true;
+    let ended = decided(&plan, &listed(22, [(0, pod(0, "| a=3")), (1, b)]));
+    assert_eq!(phases(&ended.status), "ffs");
+    assert_eq!(ended.status.steps[1].reason.as_deref(), Some("Stopped"));
+}
+
+#[test]
 fn first_failure_ends_a_plan_with_fail_fast() {
     let mut plan = workplan(Order::Graph, &["| a", "| b", "| c:b"]);
     plan.spec.fail_fast = true;
