@@ -255,6 +255,11 @@ mod tests {
         serde_json::from_str(&workplan.to_string()).unwrap()
     }
 
+    /// The status of a Workplan that no operator has written.
+    fn new() -> Value {
+        json!({"phase": "pending"})
+    }
+
     fn pod_of(workplan: &str) -> Pod {
         let pod = json!({"metadata": {
             "name": "pod", "namespace": "ns", "labels": {"kube.ci/workplan": workplan},
@@ -265,7 +270,7 @@ mod tests {
 
     #[test]
     fn workplans_run_one_by_one() {
-        let case = Case::listed(&[("p10", json!({})), ("p9", json!({}))]);
+        let case = Case::listed(&[("p10", new()), ("p9", new())]);
         assert_eq!(case.running(&["p9", "p10"]), [false, false], "not open");
         case.admission.open(&case.pods);
         assert_eq!(case.running(&["p9", "p10"]), [true, false]);
@@ -298,17 +303,17 @@ mod tests {
 
     #[test]
     fn deleted_workplan_leaves_the_queue() {
-        let case = Case::listed(&[("p1", json!({})), ("p2", json!({}))]);
+        let case = Case::listed(&[("p1", new()), ("p2", new())]);
         case.admission.open(&case.pods);
-        case.change("p2", &json!({}), true);
+        case.change("p2", &new(), true);
         assert_eq!(case.admission.counts().1, 0);
-        case.change("p1", &json!({}), true);
+        case.change("p1", &new(), true);
         assert_eq!(case.admission.counts().0.workplans, 1, "its pods still run");
     }
 
     #[test]
     fn read_without_status_admits_nothing() {
-        let case = Case::listed(&[("p1", json!({})), ("p2", json!({}))]);
+        let case = Case::listed(&[("p1", new()), ("p2", new())]);
         case.admission.open(&case.pods);
         let mut read = kubeci_api::Workplan::new("p2", kubeci_api::WorkplanSpec::default());
         read.metadata.uid = Some("p2".into());

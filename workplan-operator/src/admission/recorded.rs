@@ -13,11 +13,12 @@ pub enum Recorded {
 }
 
 impl Recorded {
+    /// The API server writes the phase `pending` into a new Workplan.
     pub fn of(phase: Option<Phase>, reason: Option<&str>) -> Self {
-        match phase {
-            None => Self::Nothing,
-            Some(Phase::Pending) if reason == Some(QUEUED) => Self::Queued,
-            Some(_) => Self::Admitted,
+        match (phase, reason) {
+            (None, _) | (Some(Phase::Pending), None) => Self::Nothing,
+            (Some(Phase::Pending), Some(QUEUED)) => Self::Queued,
+            (Some(_), _) => Self::Admitted,
         }
     }
 }
