@@ -130,7 +130,6 @@ async fn independent_branches(#[values(Pods, Relay)] execution: Execution) {
     .await;
 }
 
-/// Its kind is the whole cluster's, so one after the other.
 #[rstest]
 #[tokio::test]
 async fn outputs(#[values(Pods, Relay)] execution: Execution) {
