@@ -61,7 +61,8 @@ async fn refused_outputs_fail_the_step(
     run_as(execution, &format!("outputs-{name}"), async |test| {
         let all = [
             script("writes", line, &[]),
-            script("after", "true", &["writes"]),
+            // In `Pods` the node may start it before the operator has read the outputs.
+            script("after", "trap 'exit 1' TERM; sleep 60 & wait", &["writes"]),
             script("last", "true", &["after"]),
         ];
         let plan = fire(test, name, &steps(&all)).await;
