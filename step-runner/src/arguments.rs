@@ -44,6 +44,8 @@ Options:
       --needs STEP,...       The steps that must end before: STEP must complete,
                              STEP.ran complete or fail, STEP.failed fail, and
                              STEP.ended complete, fail or be skipped
+      --repeated STEP,...    The needed steps that may be attempted again in another
+                             pod: if one is killed, COMMAND is not run
       --at-once              Observe the ends of these steps in any order, instead of
                              one after the other
       --dir DIR              The working directory of the command, an absolute path;
@@ -62,7 +64,8 @@ Options:
 
 Exit codes of run:
   that of COMMAND, or 128 and the number of the signal that ended it;
-  77   skipped: a needed step ended otherwise, or a signal stopped the wait
+  77   skipped: a needed step ended otherwise, or a signal stopped the wait;
+       or postponed: a needed step may be attempted again in another pod
   123  COMMAND completed, and its outputs are too large or malformed
   124  COMMAND ran longer than the timeout
   125  step-runner itself failed; its message says what to do
@@ -92,6 +95,8 @@ pub struct Run {
     pub step: String,
     /// The edges to the step.
     pub needs: Vec<NamedEdge<String>>,
+    /// The steps that may be attempted again in another pod.
+    pub repeated: Vec<String>,
     /// Whether their ends are observed in any order.
     pub at_once: bool,
     /// The command's working directory; absent: the runner's own.
@@ -166,7 +171,7 @@ fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Er
 
 fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let (mut relay, mut step, mut needs, mut dir) = (None, None, OsString::new(), None);
-    let mut at_once = false;
+    let (mut repeated, mut at_once) = (OsString::new(), false);
     let (mut timeout, mut grace, mut retry) = (None, GRACE, RetryPolicy::default());
     let mut termination_log = OsString::from(TERMINATION_LOG);
     let mut output_bytes = OUTPUT_BYTES;
@@ -176,6 +181,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
             Some("--relay") => relay = Some(value(words, "--relay")?),
             Some("--step") => step = Some(value(words, "--step")?),
             Some("--needs") => needs = value(words, "--needs")?,
+            Some("--repeated") => repeated = value(words, "--repeated")?,
             Some("--at-once") => at_once = true,
             Some("--dir") => dir = Some(absolute(value(words, "--dir")?)?),
             Some("--timeout") => timeout = Some(duration(words, "--timeout")?),
@@ -191,6 +197,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     Ok(Arguments::Run(Box::new(Run {
         relay: required(relay, "--relay")?.into(),
         needs: edges(&needs, &step)?,
+        repeated: names(&repeated)?,
         at_once,
         dir,
         step,
@@ -251,13 +258,23 @@ fn policy(words: &mut impl Iterator<Item = OsString>) -> Result<RetryPolicy, Err
     }
 }
 
+/// The names of steps, with commas between them.
+fn names(list: &OsStr) -> Result<Vec<String>, Error> {
+    texts(list)?
+        .map(|name| step_name(OsStr::new(name)))
+        .collect()
+}
+
+fn texts(list: &OsStr) -> Result<impl Iterator<Item = &str>, Error> {
+    match list.to_str() {
+        Some(list) => Ok(list.split(',').filter(|text| !text.is_empty())),
+        None => usage(format!("'{}' is not a list of steps", list.display())),
+    }
+}
+
 /// The text forms of edges, with commas between them.
 fn edges(list: &OsStr, own: &str) -> Result<Vec<NamedEdge<String>>, Error> {
-    let Some(list) = list.to_str() else {
-        return usage(format!("'{}' is not a list of steps", list.display()));
-    };
-    let texts = list.split(',').filter(|text| !text.is_empty());
-    let edges: Vec<_> = texts.map(edge).collect::<Result<_, _>>()?;
+    let edges: Vec<_> = texts(list)?.map(edge).collect::<Result<_, _>>()?;
     if edges.iter().any(|edge| edge.from == own) {
         return usage(format!("the step {own} cannot need itself"));
     }

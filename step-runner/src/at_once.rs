@@ -4,8 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use kubeci_plan::NamedEdge;
-
+use crate::arguments::Run;
 use crate::dependency::{self, Ended};
 use crate::error::Error;
 use crate::relay::Relay;
@@ -15,14 +14,15 @@ const STACK_BYTES: usize = 128 << 10;
 
 type End = (usize, Result<Ended, Error>);
 
-/// Starts to observe the steps that the edges come from. Only one lock can be waited for at a time, so each of them has
+/// Starts to observe the steps that a step needs. Only one lock can be waited for at a time, so each of them has
 /// a thread.
-pub fn ends(relay: &Relay<'_>, needs: &[NamedEdge<String>]) -> Result<Receiver<End>, Error> {
+pub fn ends(relay: &Relay<'_>, run: &Run) -> Result<Receiver<End>, Error> {
     let (ended, ends) = channel();
-    for (position, need) in needs.iter().enumerate() {
+    for (position, need) in run.needs.iter().enumerate() {
+        let is_repeated = run.repeated.contains(&need.from);
         let (ended, relay, from) = (ended.clone(), relay.0.to_owned(), need.from.clone());
         let wait = move || {
-            let end = dependency::ended(&Relay(&relay), &from, |_| {});
+            let end = dependency::ended(&Relay(&relay), &from, is_repeated, |_| {});
             // Nobody receives it if the step is already skipped.
             let _ = ended.send((position, end));
         };

@@ -153,7 +153,7 @@ fn pause_after(attempt: &Attempt, held: &Supervised, policy: &RetryPolicy) -> Op
         End::OutputRefused { .. } => (FailureKind::Failure, 0),
         end @ End::Failed { .. } => (FailureKind::Failure, end.exit_code()),
         end @ End::TimedOut { .. } => (FailureKind::Timeout, end.exit_code()),
-        End::Completed { .. } | End::Skipped => return None,
+        End::Completed { .. } | End::Skipped | End::Postponed => return None,
     };
     let is_stopped = matches!(&held.state, State::Running(running) if running.is_stopped);
     let pause = policy.pause(held.status.attempt(), kind, Some(exit_code.into()));

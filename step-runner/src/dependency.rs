@@ -9,14 +9,15 @@ use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 
 use crate::error::Error;
 use crate::lock;
-use crate::record::{MAX_BYTES, Record};
+use crate::record::{End, MAX_BYTES, Record, Stage};
 use crate::relay::Relay;
 
 /// How a step that others wait for ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    pub outcome: Outcome,
-    /// The outcome in words, to follow the step's name.
+    /// Absent if the step goes on in another pod, or may do so.
+    pub outcome: Option<Outcome>,
+    /// The end in words, to follow the step's name.
     pub how: String,
 }
 
@@ -34,13 +35,19 @@ pub enum Until {
 const FIRST_POLL: Duration = Duration::from_millis(1);
 const LONGEST_POLL: Duration = Duration::from_millis(64);
 
-/// Waits until a step has ended. Calls back with what it waits for.
-pub fn ended(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<Ended, Error> {
+/// Waits until a step has ended. Calls back with what it waits for. A repeated step may go on in another pod if it was
+/// killed, or ended without a result.
+pub fn ended(
+    relay: &Relay<'_>,
+    step: &str,
+    is_repeated: bool,
+    waits: impl Fn(Until),
+) -> Result<Ended, Error> {
     match record(relay, step, &waits)? {
         Ok(record) => {
             waits(Until::Ended);
             lock::shared(&record).map_err(Error::io("lock", relay.record(step)))?;
-            Ok(read(&record))
+            Ok(read(&record, is_repeated))
         }
         Err(error) => Ok(failed(format!("has no record in the relay ({error})"))),
     }
@@ -77,33 +84,42 @@ fn open(relay: &Relay<'_>, step: &str) -> io::Result<File> {
     }
 }
 
-fn read(file: &File) -> Ended {
+fn read(file: &File, is_repeated: bool) -> Ended {
     let mut block = vec![0; MAX_BYTES];
     let length = file.read_at(&mut block, 0).unwrap_or_default();
     let text = String::from_utf8_lossy(&block[..length]);
-    let outcome = text
-        .parse()
-        .ok()
-        .and_then(|record: Record| record.outcome());
-    let how = match outcome {
-        Some(Outcome::Completed) => "completed",
-        Some(Outcome::Failed) => "failed",
-        Some(Outcome::Skipped) => "was skipped",
-        None => {
+    let stage = text.parse().ok().map(|record: Record| record.stage);
+    let (outcome, how) = match stage {
+        Some(Stage::Ended { end, .. }) if is_repeated && was_killed(&end) => {
+            (None, "was killed and may be attempted again")
+        }
+        Some(Stage::Ended { end, .. }) => match end.outcome() {
+            Some(Outcome::Completed) => (Some(Outcome::Completed), "completed"),
+            Some(Outcome::Failed) => (Some(Outcome::Failed), "failed"),
+            Some(Outcome::Skipped) => (Some(Outcome::Skipped), "was skipped"),
+            None => (None, "was postponed"),
+        },
+        _ if is_repeated => (None, "ended without a result and may be attempted again"),
+        _ => {
             return failed(
                 "ended without a result, for example because it used too much memory".into(),
             );
         }
     };
-    Ended {
-        outcome: outcome.unwrap_or(Outcome::Failed),
-        how: how.into(),
-    }
+    let how = how.into();
+    Ended { outcome, how }
+}
+
+/// Whether a command was killed, for example because it used too much memory, where the kernel does not kill its step
+/// runner with it.
+fn was_killed(end: &End) -> bool {
+    const KILLED: u8 = 128 + 9;
+    matches!(end, End::Failed { exit, .. } if exit.code() == KILLED)
 }
 
 fn failed(how: String) -> Ended {
     Ended {
-        outcome: Outcome::Failed,
+        outcome: Some(Outcome::Failed),
         how,
     }
 }

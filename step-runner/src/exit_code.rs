@@ -1,7 +1,7 @@
 //! The exit codes of the runner's own. All others are those of the command, or 128 and the signal that killed it.
 //! A command may exit with these codes too; the step's record tells them apart.
 
-/// The step was skipped; the code is that of test runners.
+/// The step was skipped or postponed; the code is that of test runners.
 pub const SKIPPED: u8 = 77;
 /// The command completed, and its outputs were refused.
 pub const OUTPUT_REFUSED: u8 = 123;

@@ -31,6 +31,10 @@
 //! started and its record was removed, which is a failure. [`kubeci_plan::readiness`] decides what the runner does
 //! next.
 //!
+//! A step that was killed, or whose record has no end, may be attempted again in another pod. The command line names those for which this
+//! is so. Then the step that waits is postponed: it ends without starting its command, and it may start in the other
+//! pod. So are the steps that wait for it.
+//!
 //! Only a write lock can block a reader. It takes a file opened for writing, which other steps cannot have. A step can
 //! tamper with its own record: remove it, replace it, or forge it. The steps that wait for it then observe that it
 //! failed, or the forged result; or, while it or a process that it started holds a lock, that it still runs. It cannot

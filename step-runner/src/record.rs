@@ -3,6 +3,7 @@
 //! ```text
 //! kubeci/1 completed up=2026-11-21T11:25:50.123456Z started=1.234567 ended=2.345678
 //! kubeci/1 failed up=2026-11-21T11:25:50.123456Z started=1.234567 ended=2.345678 exit=2: no space left
+//! kubeci/1 postponed up=2026-11-21T11:25:50.123456Z ended=2.345678: a ended without a result and may be attempted again
 //! kubeci/1 timeout up=2026-11-21T11:25:50.123456Z started=3.234567 ended=6.345678 signal=15 try=2 earlier=1.234/2.345/2,
 //! ```
 //!
@@ -99,6 +100,9 @@ pub enum End {
     },
     /// Its command was not started: an edge to it is broken, or the runner was stopped while it waited.
     Skipped,
+    /// Its command was not started, and may be started in another pod: so may a step that it depends on, which has
+    /// ended here without a result.
+    Postponed,
 }
 
 /// What a process ended with.
@@ -122,6 +126,19 @@ impl Exit {
 }
 
 impl End {
+    /// The outcome for the steps that depend on it; absent if it was postponed.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Completed { .. } => Some(Outcome::Completed),
+            Self::Failed { .. } | Self::TimedOut { .. } | Self::OutputRefused { .. } => {
+                Some(Outcome::Failed)
+            }
+            Self::Skipped => Some(Outcome::Skipped),
+            Self::Postponed => None,
+        }
+    }
+
     /// The exit code of the runner.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -130,7 +147,7 @@ impl End {
             Self::Failed { exit, .. } => exit.code(),
             Self::OutputRefused { .. } => exit_code::OUTPUT_REFUSED,
             Self::TimedOut { .. } => exit_code::TIMED_OUT,
-            Self::Skipped => exit_code::SKIPPED,
+            Self::Skipped | Self::Postponed => exit_code::SKIPPED,
         }
     }
 
@@ -142,25 +159,19 @@ impl End {
             | Self::OutputRefused { started, .. }
             | Self::TimedOut { started, .. } => Some(*started),
             Self::Failed { started, .. } => *started,
-            Self::Skipped => None,
+            Self::Skipped | Self::Postponed => None,
         }
     }
 }
 
 impl Record {
-    /// How the step ended, if it has.
+    /// How the step ended, if it has and was not postponed.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
-        let Stage::Ended { end, .. } = &self.stage else {
-            return None;
-        };
-        Some(match end {
-            End::Completed { .. } => Outcome::Completed,
-            End::Failed { .. } | End::TimedOut { .. } | End::OutputRefused { .. } => {
-                Outcome::Failed
-            }
-            End::Skipped => Outcome::Skipped,
-        })
+        match &self.stage {
+            Stage::Ended { end, .. } => end.outcome(),
+            Stage::Waiting | Stage::Running { .. } => None,
+        }
     }
 
     /// When the step's command started, if it did.

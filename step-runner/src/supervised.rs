@@ -106,7 +106,7 @@ impl Attempt {
             End::OutputRefused { refusal, .. } => AttemptFailure::Output(refusal),
             End::Failed { exit, .. } => AttemptFailure::Exit(exit.code()),
             End::TimedOut { .. } => AttemptFailure::Timeout,
-            End::Completed { .. } | End::Skipped => return None,
+            End::Completed { .. } | End::Skipped | End::Postponed => return None,
         };
         Some(EarlierAttempt {
             started: self.result.end.started(),

@@ -1,6 +1,6 @@
 use std::thread;
 
-use kubeci_plan::{Readiness, readiness};
+use kubeci_plan::{NamedEdge, Readiness, readiness};
 
 use crate::arguments::Run;
 use crate::at_once;
@@ -42,9 +42,8 @@ fn supervise(run: &Run, step: &Shared) -> Result<u8, Error> {
     thread::Builder::new()
         .spawn(move || forward(signals, &for_signals))
         .map_err(Error::refused("start a thread"))?;
-    match why_skipped(&relay, run, step)? {
-        Some(because) => {
-            let result = StepResult::new(End::Skipped, because);
+    match not_started(&relay, run, step)? {
+        Some(result) => {
             step.locked().end(result)?;
             Ok(exit_code::SKIPPED)
         }
@@ -52,42 +51,56 @@ fn supervise(run: &Run, step: &Shared) -> Result<u8, Error> {
     }
 }
 
-/// Waits for the steps that the edges come from. Returns why the step is skipped, if it is.
-fn why_skipped(relay: &Relay<'_>, run: &Run, step: &Shared) -> Result<Option<String>, Error> {
+/// Waits for the steps that the edges come from. Returns the result of the step if it does not start.
+fn not_started(relay: &Relay<'_>, run: &Run, step: &Shared) -> Result<Option<StepResult>, Error> {
     let needs = &run.needs;
     let mut ends = if run.at_once {
         let names: Vec<&str> = needs.iter().map(|it| it.from.as_str()).collect();
         step.locked().state = State::Waiting(names.join(", "));
-        Some(at_once::ends(relay, needs)?)
+        Some(at_once::ends(relay, run)?)
     } else {
         None
     };
     let mut ended: Vec<Option<Ended>> = vec![None; needs.len()];
     loop {
-        let outcomes = ended.iter().map(|it| Some(it.as_ref()?.outcome));
+        let outcomes = ended.iter().map(|it| it.as_ref()?.outcome);
         match readiness(needs.iter().map(|it| it.kind).zip(outcomes)) {
             Readiness::Start => return Ok(None),
             Readiness::Skip { because } => {
-                let how = ended[because].as_ref().map_or("", |it| &it.how);
-                return Ok(Some(format!("{} {how}", needs[because].from)));
+                return Ok(Some(result(End::Skipped, needs, &ended, because)));
             }
-            Readiness::Wait => {
-                let first_open = ended.iter().position(Option::is_none).unwrap_or_default();
-                let (position, end) = match &mut ends {
-                    Some(ends) => at_once::next(ends)?,
-                    None => (first_open, end_of(relay, &needs[first_open].from, step)?),
-                };
-                ended[position] = Some(end);
-            }
+            Readiness::Wait => {}
         }
+        let goes_on = |it: &Option<Ended>| it.as_ref().is_some_and(|it| it.outcome.is_none());
+        if let Some(because) = ended.iter().position(goes_on) {
+            return Ok(Some(result(End::Postponed, needs, &ended, because)));
+        }
+        let first_open = ended.iter().position(Option::is_none).unwrap_or_default();
+        let (position, end) = match &mut ends {
+            Some(ends) => at_once::next(ends)?,
+            None => (first_open, end_of(relay, run, first_open, step)?),
+        };
+        ended[position] = Some(end);
     }
 }
 
-fn end_of(relay: &Relay<'_>, need: &str, step: &Shared) -> Result<Ended, Error> {
-    dependency::ended(relay, need, |until| {
+/// The result of a step that does not start because of an edge.
+fn result(
+    end: End,
+    needs: &[NamedEdge<String>],
+    ended: &[Option<Ended>],
+    because: usize,
+) -> StepResult {
+    let how = ended[because].as_ref().map_or("", |it| &it.how);
+    StepResult::new(end, format!("{} {how}", needs[because].from))
+}
+
+fn end_of(relay: &Relay<'_>, run: &Run, position: usize, step: &Shared) -> Result<Ended, Error> {
+    let need = &run.needs[position].from;
+    dependency::ended(relay, need, run.repeated.contains(need), |until| {
         step.locked().state = State::Waiting(match until {
             Until::Up => format!("{need}, whose container has not started"),
-            Until::Ended => need.to_owned(),
+            Until::Ended => need.clone(),
         });
     })
 }

@@ -43,6 +43,14 @@ pub enum Observation {
         /// Whether its container has started.
         came_up: bool,
     },
+    /// The executor leaves it to the next one: a step that it depends on has ended there without a result and may be
+    /// attempted again.
+    Postponed {
+        /// Why.
+        cause: Cause,
+        /// What is known of it.
+        run: Run,
+    },
     /// The executor does not start it, if this other step has failed.
     Excluded {
         /// The position of the other step in the plan.

@@ -239,10 +239,28 @@ impl Step {
                 (StepReadiness::Wait(_), Some(halt)) => self.skip(halt.skipped()),
                 (StepReadiness::Start, _) => self.end_unless_skipped(cause, run, edges, rules),
             },
+            Observation::Postponed { cause, run } => self.postpone(cause, run, edges, rules),
             Observation::Excluded { message, .. } => self.skip(message.clone()),
             Observation::Removed { place, cause } => {
                 self.attempt.place.get_or_insert_with(|| place.clone());
                 self.block(cause);
+            }
+        }
+    }
+
+    /// Leaves the step to the next executor. If the steps that it depends on have ended for good in this one, the next
+    /// executor is only for it.
+    fn postpone(&mut self, cause: &Cause, run: &Run, edges: &Edges, rules: &RetryRules) {
+        match (&edges.readiness, &edges.halt) {
+            (StepReadiness::Skip(message), _) => self.skip(message.clone()),
+            (_, Some(halt)) => self.skip(halt.skipped()),
+            (StepReadiness::Wait(message), None) => self.wait(Pending::Message(message.clone())),
+            (StepReadiness::Start, None) => {
+                let rules = RetryRules {
+                    is_untouched: true,
+                    ..*rules
+                };
+                self.end_failed(cause.clone(), run, edges, &rules);
             }
         }
     }

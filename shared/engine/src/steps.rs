@@ -161,6 +161,10 @@ impl<'a> Steps<'a> {
         };
         let starts_later = match observation {
             Observation::Excluded { by, .. } => !has_failed(*by),
+            Observation::Postponed { .. } => {
+                let task = self.plan.tasks[self.plan.steps[at].task].clone();
+                self.has_left(task, rules.executor)
+            }
             Observation::NotStarted { .. } => {
                 let task = self.plan.tasks[self.plan.steps[at].task].clone();
                 self.readiness(at) == Readiness::Wait && self.has_left(task, rules.executor)

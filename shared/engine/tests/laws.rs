@@ -96,6 +96,10 @@ fn any_observation(pod: &'static str, kind: FailureKind) -> impl Strategy<Value 
         Observation::Completed(run()),
         Observation::Failed(cause(), run()),
         not_started,
+        Observation::Postponed {
+            cause: cause(),
+            run: run(),
+        },
         Observation::Excluded {
             by: 0,
             message: "not here".into(),

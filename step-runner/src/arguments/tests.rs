@@ -27,7 +27,7 @@ fn command_keeps_words_like_our_options() {
 
 #[test]
 fn needs_have_kinds() {
-    let line = "run --step c --relay /r --needs a.failed,b.ended --at-once -- x";
+    let line = "run --step c --relay /r --needs a.failed,b.ended --repeated a --at-once -- x";
     let Ok(Arguments::Run(run)) = parsed(line) else {
         panic!("{line}")
     };
@@ -38,6 +38,7 @@ fn needs_have_kinds() {
         .collect();
     let expected = [("a", EdgeKind::OnFailure), ("b", EdgeKind::OnEnd)];
     assert_eq!((kinds, run.at_once), (expected.to_vec(), true));
+    assert_eq!(run.repeated, ["a"]);
 }
 
 #[test]

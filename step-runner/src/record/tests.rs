@@ -31,6 +31,7 @@ fn stage() -> impl Strategy<Value = Stage> {
         }),
         (time(), exit).prop_map(|(started, exit)| End::TimedOut { started, exit }),
         Just(End::Skipped),
+        Just(End::Postponed),
     ];
     let outputs = prop::option::of(outputs());
     let ended = (time(), end, "|[a-z]([ -~\n]{0,40}[a-z])?", outputs);

@@ -59,6 +59,7 @@ impl End {
             }
             Self::TimedOut { exit, .. } => ("timeout", exit.word()),
             Self::Skipped => ("skipped", String::new()),
+            Self::Postponed => ("postponed", String::new()),
         }
     }
 }
@@ -170,6 +171,7 @@ impl FromStr for Record {
                 exit: head.exit()?,
             })?,
             "skipped" => ended(End::Skipped)?,
+            "postponed" => ended(End::Postponed)?,
             _ => return Err(Malformed),
         };
         Ok(Self {

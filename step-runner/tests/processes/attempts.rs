@@ -8,7 +8,7 @@ use step_runner::outputs::Refusal;
 use step_runner::record::{AttemptFailure, EarlierAttempt, End, Exit, HEAD_BYTES, Record, Stage};
 
 use crate::pod::unshare;
-use crate::relay::{Relay, Running, prepared, until};
+use crate::relay::{Relay, Running, kill, prepared, until};
 
 const TIMED_OUT: i32 = exit_code::TIMED_OUT as i32;
 
@@ -315,6 +315,54 @@ fn step_killed_in_the_pause_was_running() {
     a.exit();
     assert!(matches!(relay.record("a").stage, Stage::Running { .. }));
     assert_eq!(relay.sh("b", &["a"], ":").code(), 77);
+}
+
+#[test]
+fn steps_after_a_lost_repeated_step_are_postponed() {
+    for at_once in [&[][..], &["--at-once"]] {
+        let relay = Relay::of(&["a", "b", "c", "d"]);
+        let a = relay.held("a", &[], ":");
+        let options = [&["--repeated", "a"], at_once].concat();
+        let b = relay.with(&options, "b", &["a.failed"], ":");
+        let c = relay.with(at_once, "c", &["b.ended"], ":");
+        relay.until_up("b");
+        kill(a.pid(), "KILL");
+        a.exit();
+        let skipped = i32::from(exit_code::SKIPPED);
+        assert_eq!((b.code(), c.code()), (skipped, skipped));
+        for step in ["b", "c"] {
+            assert_eq!(relay.end(step), End::Postponed);
+        }
+        let because = "a ended without a result and may be attempted again";
+        assert_eq!(relay.message("b"), because);
+        assert_eq!(relay.message("c"), "b was postponed");
+        assert_eq!(relay.sh("d", &["a.failed"], ":").code(), 0);
+        relay.release("a");
+    }
+}
+
+#[test]
+fn repeated_step_with_a_result_has_ended() {
+    let relay = Relay::of(&["a", "b", "c"]);
+    assert_eq!(relay.sh("a", &[], "exit 1").code(), 1);
+    let options = ["--repeated", "a"];
+    assert_eq!(relay.with(&options, "b", &["a.failed"], ":").code(), 0);
+    let c = relay.with(&options, "c", &["a"], ":");
+    assert_eq!(c.code(), i32::from(exit_code::SKIPPED));
+    assert_eq!(relay.end("c"), End::Skipped);
+}
+
+#[test]
+fn killed_command_may_be_attempted_again() {
+    let relay = Relay::of(&["a", "b", "c"]);
+    assert_eq!(relay.sh("a", &[], "kill -KILL $$").code(), 137);
+    let b = relay.with(&["--repeated", "a"], "b", &["a.ended"], ":");
+    assert_eq!(b.code(), i32::from(exit_code::SKIPPED));
+    assert_eq!(
+        relay.message("b"),
+        "a was killed and may be attempted again"
+    );
+    assert_eq!(relay.sh("c", &["a.ended"], ":").code(), 0);
 }
 
 #[test]

@@ -169,9 +169,16 @@ fn waits<'a>(plan: Option<&Plan<'a>>, left: &Task, step: &str) -> relay::Waits<'
             kind: edge.kind,
         })
     });
-    let is_left = |edge: &NamedEdge<&str>| left.steps().any(|step| step.name == edge.from);
+    let find = |name: &str| left.steps().find(|step| step.name == name);
+    let needs: Vec<_> = edges.filter(|edge| find(edge.from).is_some()).collect();
+    let is_repeated = |from: &&str| find(from).is_some_and(relay::is_repeated_elsewhere);
     relay::Waits {
-        needs: edges.filter(is_left).collect(),
+        repeated: needs
+            .iter()
+            .map(|edge| edge.from)
+            .filter(is_repeated)
+            .collect(),
+        needs,
         at_once: plan.is_some_and(goes_on_past_skipped),
     }
 }

@@ -42,6 +42,8 @@ const NOBODY: i64 = 65532;
 pub struct Waits<'a> {
     /// The edges to it from these.
     pub needs: Vec<NamedEdge<&'a str>>,
+    /// Those of these steps that may be attempted again in another pod.
+    pub repeated: Vec<&'a str>,
     /// Whether it must observe at once that an edge is broken, because other steps go on when it is skipped.
     pub at_once: bool,
 }
@@ -163,6 +165,8 @@ fn runner(step: &Step, waits: &Waits, dir: Option<String>, output_bytes: usize) 
     let needs: Vec<String> = waits.needs.iter().map(ToString::to_string).collect();
     let at_once = waits.at_once && needs.len() > 1;
     let needs = (!needs.is_empty()).then(|| ["--needs".to_owned(), needs.join(",")]);
+    let repeated = &waits.repeated;
+    let repeated = (!repeated.is_empty()).then(|| ["--repeated".to_owned(), repeated.join(",")]);
     // The kubelet expands variables in a command, and none in a working directory.
     let dir = dir.map(|dir| ["--dir".to_owned(), dir.replace('$', "$$")]);
     let outputs = ["--output-bytes".to_owned(), output_bytes.to_string()];
@@ -170,6 +174,7 @@ fn runner(step: &Step, waits: &Waits, dir: Option<String>, output_bytes: usize) 
     run.map(Into::into)
         .into_iter()
         .chain(needs.into_iter().flatten())
+        .chain(repeated.into_iter().flatten())
         .chain(at_once.then(|| "--at-once".to_owned()))
         .chain(dir.into_iter().flatten())
         .chain(time_limit(step).into_iter().flatten())
@@ -197,6 +202,14 @@ fn retries(step: &Step) -> Option<[String; 2]> {
     let policy = RetryPolicy { on, ..policy };
     let retries = policy.limit > 0 && !policy.on.is_empty();
     retries.then(|| ["--retry".to_owned(), policy.to_string()])
+}
+
+/// Whether a step that is lost with its container or its pod is attempted again in another pod.
+pub fn is_repeated_elsewhere(step: &Step) -> bool {
+    const ELSEWHERE: [FailureKind; 2] = [FailureKind::OomKilled, FailureKind::Infrastructure];
+    let is_repeated =
+        |policy: RetryPolicy| ELSEWHERE.map(|kind| policy.pause(1, kind, None).is_some());
+    retry_policy(step).is_some_and(|policy| is_repeated(policy).contains(&true))
 }
 
 /// The step's limits, with the requests that its container has in the pod.
@@ -328,6 +341,23 @@ mod tests {
         assert_eq!(container.working_dir.is_none(), late.is_some());
     }
 
+    #[rstest]
+    #[case::out_of_memory(json!({"limit": 1, "on": ["OOMKilled"]}), "--needs a --repeated a ")]
+    #[case::lost(json!({"limit": 1, "on": ["Infrastructure"]}), "--needs a --repeated a ")]
+    #[case::in_place(json!({"limit": 1, "on": ["Failure"]}), "--needs a ")]
+    #[case::never(json!({"limit": 0}), "--needs a ")]
+    fn step_runner_gets_steps_that_are_repeated_elsewhere(
+        #[case] retry: serde_json::Value,
+        #[case] expected: &str,
+    ) {
+        let mut plan = workplan_of(relay(&["| a b:a"]));
+        plan.spec.tasks[0].parallel_steps[0].retry = serde_json::from_value(retry).unwrap();
+        let spec = spec(&plan, |_| true);
+        let command = words(spec.containers[2].command.as_ref());
+        let expected = format!("--step b {expected}--output-bytes 3984 --");
+        assert!(command.ends_with(&expected), "{command}");
+    }
+
     #[test]
     fn step_runner_gets_time_limit_and_retries() {
         let mut plan = workplan_of(relay(&["| a b:a c"]));
@@ -403,7 +433,7 @@ mod tests {
         let needs = |at: usize| {
             let command = words(spec.containers[at + 1].command.as_ref());
             let needs = command.split_once(" --needs ").map_or("", |(_, rest)| rest);
-            needs.trim_end_matches("--").trim_end().to_owned()
+            needs.split(" --output-bytes").next().unwrap().to_owned()
         };
         assert_eq!([0, 1, 2, 3].map(needs), ["", "", "a.ran,b --at-once", "d"]);
     }

@@ -29,6 +29,16 @@ pub fn of_end(end: &Ended) -> Cause {
     }
 }
 
+/// Why a step runner has left its step to the next pod.
+#[must_use]
+pub fn of_postponed(message: &str) -> Cause {
+    let message = format!(
+        "the step was not started in this pod, because {}",
+        tail(message)
+    );
+    Cause::new("Postponed", message).of_kind(FailureKind::Infrastructure)
+}
+
 /// Why a container ended in a pod that the operator has stopped; none if it did not. The steps that were to be
 /// stopped have a cause of their own.
 #[must_use]

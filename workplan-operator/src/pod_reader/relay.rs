@@ -150,11 +150,15 @@ fn observe_end(
         ..end.clone()
     };
     let removal = cause::of_removal(pod);
+    let pod_stops = removal.is_some() || cause::of_stop(pod).is_some();
     let exit_code = Some(end.exit_code).filter(|_| removal.is_none());
     let cause = removal
         .or_else(|| timeout(record, &end, step))
         .or_else(|| cause::of_stop(pod))
         .unwrap_or_else(|| cause::of_end(&end));
+    if record.is_some_and(is_postponed) && end.exit_code == SKIPPED && !pod_stops {
+        return postponed(cause::of_postponed(&end.message), container, pod);
+    }
     if never_started(record, &end) {
         let times = Times {
             ended: times.ended,
@@ -306,6 +310,21 @@ fn not_started(
     }
 }
 
+/// A step that its step runner has left to the next pod.
+fn postponed(cause: Cause, container: &ObservedContainer, pod: &ObservedPod) -> Observation {
+    Observation::Postponed {
+        cause,
+        run: Run {
+            place: place(container, pod),
+            start: Start::Never,
+            ended: None,
+            exit_code: None,
+            outputs: BTreeMap::new(),
+            repeated: Vec::new(),
+        },
+    }
+}
+
 /// When a command ran, as far as it is known.
 #[derive(Clone, Copy, Default)]
 struct Times {
@@ -344,11 +363,19 @@ fn never_started(record: Option<&Record>, end: &Ended) -> bool {
         Some(Stage::Waiting) => true,
         Some(Stage::Running { .. }) => false,
         Some(Stage::Ended { end, .. }) => match end {
-            End::Skipped => true,
+            End::Skipped | End::Postponed => true,
             End::Failed { started, .. } => started.is_none(),
             End::Completed { .. } | End::OutputRefused { .. } | End::TimedOut { .. } => false,
         },
     }
+}
+
+fn is_postponed(record: &Record) -> bool {
+    let end = match &record.stage {
+        Stage::Ended { end, .. } => Some(end),
+        Stage::Waiting | Stage::Running { .. } => None,
+    };
+    end == Some(&End::Postponed)
 }
 
 fn message(record: &Record) -> &str {

@@ -202,6 +202,60 @@ fn relay_starts_again_after_lack_of_memory() {
     assert_eq!(again.actions, [Action::CreatePod(0)]);
 }
 
+fn postponed(mut pod: ObservedPod, name: &str) -> ObservedPod {
+    let mut containers = pod.containers.iter_mut();
+    let container = containers.find(|it| it.name == name).unwrap();
+    if let ContainerState::Ended(end) = &mut container.state {
+        let head = "kubeci/1 postponed up=2026-01-01T00:00:01Z ended=1.000000";
+        end.message = format!("{head}: a ended without a result and may be attempted again");
+    }
+    pod
+}
+
+/// `b` runs if `a` fails, which is attempted again if it is out of memory.
+fn with_failure_edge() -> Workplan {
+    let mut plan = workplan_of(relay(&["| a b c"]));
+    plan.spec.tasks[0].parallel_steps[1].on_failure = vec!["a".into()];
+    with_retry(plan, "a", &[RetryOn::OomKilled])
+}
+
+#[test]
+fn postponed_step_waits_for_the_next_attempt() {
+    let plan = with_failure_edge();
+    let first = || postponed(out_of_memory(pod(0, "| a=137 b=77 c=0"), "a"), "b");
+    let mut state = observed([(0, first())]);
+    state.now = early();
+    let decision = decided(&plan, &state);
+    assert_eq!(phases(&decision.status), "ppc");
+    let plan = after(plan, &decision);
+    reaches(&mut state, decision.wake_at);
+    let again = decided(&plan, &state);
+    assert_eq!(again.actions, [Action::CreatePod(0)]);
+    let b = &again.status.steps[1];
+    assert_eq!(b.message.as_deref(), Some("waiting for a"));
+    let plan = after(plan, &again);
+    state.pods = [(0, second_pod(first(), "| a=0 b=77"))].into();
+    assert_eq!(phases(&decided(&plan, &state).status), "csc");
+}
+
+#[test]
+fn postponed_step_runs_after_a_final_failure() {
+    let plan = with_failure_edge();
+    let first = || postponed(pod(0, "| a=137 b=77 c=0"), "b");
+    let mut state = observed([(0, first())]);
+    state.now = early();
+    let decision = decided(&plan, &state);
+    assert_eq!(phases(&decision.status), "fpc");
+    assert!(message(&decision).contains("because the step had not started: Postponed"));
+    let plan = after(plan, &decision);
+    reaches(&mut state, decision.wake_at);
+    let again = decided(&plan, &state);
+    assert_eq!(again.actions, [Action::CreatePod(0)]);
+    let plan = after(plan, &again);
+    state.pods = [(0, second_pod(first(), "| b=0"))].into();
+    assert_eq!(phases(&decided(&plan, &state).status), "fcc");
+}
+
 #[test]
 fn failure_in_a_relay_is_final() {
     let plan = with_retry(workplan_of(relay(&["| a b:a"])), "a", &[RetryOn::Failure]);

@@ -16,6 +16,8 @@ use crate::pod_builder::RUNNER;
 #[derive(Debug)]
 pub struct Runner {
     needs: Vec<(EdgeKind, String)>,
+    /// Those of them that may be attempted again in another pod.
+    repeated: Vec<String>,
     /// Whether it observes their ends in any order.
     at_once: bool,
     /// When it repeats its command.
@@ -30,8 +32,25 @@ enum State {
     Absent,
     Waiting,
     Running(Timestamp),
-    /// It has ended, and the kubelet has not reported it: the outcome for the other steps, and the report.
-    Ended(Outcome, Ended),
+    /// It has ended, and the kubelet has not reported it: what the other steps observe, and the report.
+    Ended(Published, Ended),
+}
+
+/// What the other steps observe of the end of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Published {
+    Outcome(Outcome),
+    Postponed,
+    /// It was killed.
+    Nothing,
+}
+
+/// What a runner that waits does next.
+#[derive(Debug, PartialEq)]
+enum Next {
+    Waits,
+    Starts,
+    Ends(End),
 }
 
 /// What a runner does next.
@@ -54,12 +73,15 @@ impl Runners {
         let runner = |container: &Container| {
             let command = container.command.as_ref()?;
             let option = |name: &str| command.iter().skip_while(|word| *word != name).nth(1);
+            let repeated = option("--repeated").into_iter();
+            let repeated = repeated.flat_map(|list| list.split(','));
             let retry = option("--retry").map(|text| text.parse().unwrap());
             let needs = option("--needs").into_iter();
             let needs = needs.flat_map(|list| list.split(','));
             let needs = needs.map(NamedEdge::parse);
             let runner = Runner {
                 needs: needs.map(|it| (it.kind, it.from.to_owned())).collect(),
+                repeated: repeated.map(ToOwned::to_owned).collect(),
                 at_once: command.iter().any(|word| word == "--at-once"),
                 retry: retry.unwrap_or_default(),
                 earlier: Vec::new(),
@@ -85,10 +107,10 @@ impl Runners {
             State::Absent => Turn::Nothing,
             State::Running(_) => Turn::Ends,
             State::Ended(..) => Turn::IsTold,
-            State::Waiting => match self.readiness(step) {
-                Readiness::Wait => Turn::Nothing,
-                Readiness::Start => Turn::Starts,
-                Readiness::Skip { .. } => Turn::Ends,
+            State::Waiting => match self.next(step) {
+                Next::Waits => Turn::Nothing,
+                Next::Starts => Turn::Starts,
+                Next::Ends(_) => Turn::Ends,
             },
         }
     }
@@ -121,7 +143,10 @@ impl Runners {
     pub fn end(&mut self, step: &str, fate: Fate, now: Timestamp) -> Option<i32> {
         match (&self.0[step].state, fate) {
             (State::Waiting, _) => {
-                self.report(step, End::Skipped, now);
+                let Next::Ends(end) = self.next(step) else {
+                    unreachable!("it waits");
+                };
+                self.report(step, end, now);
                 None
             }
             (State::Running(_), Fate::IsKilled) => Some(self.kill(step, "OOMKilled", now)),
@@ -167,18 +192,32 @@ impl Runners {
         }
     }
 
-    fn readiness(&self, step: &str) -> Readiness {
+    fn next(&self, step: &str) -> Next {
         let runner = &self.0[step];
-        let mut known = true;
+        let (mut known, mut goes_on) = (true, false);
         let needs = runner.needs.iter().map(|(kind, need)| {
-            let outcome = match &self.0[need].state {
-                State::Ended(outcome, _) if known || runner.at_once => Some(*outcome),
+            let published = match &self.0[need].state {
+                State::Ended(published, _) if known || runner.at_once => Some(*published),
                 _ => None,
             };
+            let outcome = match published {
+                None => None,
+                Some(Published::Outcome(outcome)) => Some(outcome),
+                Some(Published::Nothing) if !runner.repeated.contains(need) => {
+                    Some(Outcome::Failed)
+                }
+                Some(Published::Nothing | Published::Postponed) => None,
+            };
+            goes_on |= published.is_some() && outcome.is_none();
             known &= outcome.is_some();
             (*kind, outcome)
         });
-        readiness(needs)
+        match readiness(needs) {
+            Readiness::Start => Next::Starts,
+            Readiness::Skip { .. } => Next::Ends(End::Skipped),
+            Readiness::Wait if goes_on => Next::Ends(End::Postponed),
+            Readiness::Wait => Next::Waits,
+        }
     }
 
     fn report(&mut self, step: &str, end: End, now: Timestamp) {
@@ -226,7 +265,12 @@ impl Runners {
             started: Some(runner.up),
             finished: Some(now),
         };
-        runner.state = State::Ended(record.outcome().unwrap_or(Outcome::Failed), ended);
+        let published = match (&record.stage, record.outcome()) {
+            (_, Some(outcome)) => Published::Outcome(outcome),
+            (Stage::Ended { .. }, None) => Published::Postponed,
+            (Stage::Waiting | Stage::Running { .. }, None) => Published::Nothing,
+        };
+        runner.state = State::Ended(published, ended);
     }
 }
 
