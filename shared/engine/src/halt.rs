@@ -10,7 +10,8 @@ use crate::steps::Steps;
 use crate::waiting::{Waiting, without_outlook};
 
 const CANCELLED: &str = "Cancelled";
-const PENDING_TIMEOUT: &str = "PendingTimeout";
+/// The reason for a plan whose first step has not started in time.
+pub const PENDING_TIMEOUT: &str = "PendingTimeout";
 
 /// The reason for a step that was stopped for another reason than its own time limit.
 pub const STOPPED: &str = "Stopped";

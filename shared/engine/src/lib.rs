@@ -34,7 +34,7 @@ mod waiting;
 
 pub use cause::Cause;
 pub use conditions::{is_condition, set_condition};
-pub use halt::{Control, Due, STOPPED};
+pub use halt::{Control, Due, PENDING_TIMEOUT, STOPPED};
 pub use observation::{
     HandOver, Lost, Observation, Place, PlanObservation, Repeated, Run, Standby, Start,
     TaskObservation,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use kube::Resource;
 use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
-use kubeci_engine::deleting_status;
+use kubeci_engine::{PENDING_TIMEOUT, deleting_status};
 
 use super::action::{Action, Decision};
 use super::conditions;
@@ -157,17 +157,20 @@ fn done(
     vec![Action::RemoveFinalizer]
 }
 
-/// Whether a task may have a pod that was not observed. A task with only skipped steps never had a pod.
+/// Whether a task may have a pod that was not observed. A task with only skipped steps never had a pod, unless the plan
+/// was ended before its steps.
 fn may_have_more_pods(
     workplan: &Workplan,
     tasks: &[Range<usize>],
     status: &WorkplanStatus,
     state: &ObservedState,
 ) -> bool {
-    let skipped = |step: &StepStatus| step.phase == StepPhase::Skipped;
+    let never_started =
+        |step: &StepStatus| step.phase == StepPhase::Skipped && step.attempts.is_empty();
+    let ends_early = may_end_early(workplan, status);
     let may_have = |task: usize| {
         let steps = steps_of(tasks, status, task);
-        !steps.is_some_and(|steps| steps.iter().all(skipped))
+        ends_early || !steps.is_some_and(|steps| steps.iter().all(never_started))
     };
     let is_seen = |task: usize| {
         let number = pod_builder::number(workplan, task, &status.steps);
@@ -177,6 +180,13 @@ fn may_have_more_pods(
     };
     let mut unseen = (0..tasks.len()).filter(|task| !is_seen(*task));
     state.certainty == Certainty::Watched && unseen.any(may_have)
+}
+
+/// Whether something else than its steps may have ended the plan. Then steps were skipped that had a pod already.
+fn may_end_early(workplan: &Workplan, status: &WorkplanStatus) -> bool {
+    let spec = &workplan.spec;
+    let has_waited_too_long = status.reason.as_deref() == Some(PENDING_TIMEOUT);
+    spec.cancel || spec.fail_fast || spec.timeout.is_some() || has_waited_too_long
 }
 
 fn steps_of<'a>(

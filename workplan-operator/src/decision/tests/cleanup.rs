@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kubeci_api::Order;
 use rstest::rstest;
+use serde_json::{Value, json};
 
 use super::fixtures::*;
 use super::*;
@@ -64,6 +65,26 @@ fn law_5_folder_stays_while_a_container_may_run() {
     assert_eq!(decided(&workplan, &state).actions, [Action::ListPods]);
     state.certainty = Certainty::Listed;
     assert_eq!(decided(&workplan, &state).actions, [Action::Sweep]);
+}
+
+#[rstest]
+#[case::failed(json!({}), Action::Sweep)]
+#[case::cancelled(json!({"cancel": true}), Action::ListPods)]
+#[case::fail_fast(json!({"failFast": true}), Action::ListPods)]
+#[case::timeout(json!({"timeout": "1m"}), Action::ListPods)]
+fn law_5_skipped_steps_may_have_a_pod(#[case] settings: Value, #[case] action: Action) {
+    let workplan = workplan(Order::Linear, &["a", "b:a"]);
+    let state = observed([(0, pod(0, "| a=1"))]);
+    let decision = decide(&workplan, &state);
+    let mut workplan = after(workplan, &decision);
+    assert_eq!(phases(&decision.status), "fs");
+    let mut spec = serde_json::to_value(&workplan.spec).unwrap();
+    let Value::Object(settings) = settings else {
+        panic!("not an object");
+    };
+    spec.as_object_mut().unwrap().extend(settings);
+    workplan.spec = serde_json::from_value(spec).unwrap();
+    assert_eq!(decided(&workplan, &state).actions, [action]);
 }
 
 #[test]
