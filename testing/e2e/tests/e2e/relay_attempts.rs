@@ -98,6 +98,37 @@ async fn relay_step_is_retried_in_place() {
     .await;
 }
 
+/// Uses too much memory in the first attempt.
+const OUT_OF_MEMORY_AT_FIRST: &str =
+    "[ -e /kubeci/tried ] || { touch /kubeci/tried; exec tail /dev/zero; }";
+
+#[tokio::test]
+async fn lost_relay_step_does_not_start_its_failure_step() {
+    run_as(Relay, "lost", async |test| {
+        let fields = json!({
+            "retry": {"limit": 1, "on": ["OOMKilled"]},
+            "resources": {"limits": {"memory": "32Mi"}},
+        });
+        let mut on_failure = script("on-failure", "touch /kubeci/ran", &[]);
+        on_failure["onFailure"] = json!(["greedy"]);
+        let mut after = script("after", "test ! -e /kubeci/ran", &[]);
+        after["after"] = json!(["on-failure"]);
+        let greedy = with(script("greedy", OUT_OF_MEMORY_AT_FIRST, &[]), fields);
+        let name = fire(test, "lost", &steps(&[greedy, on_failure, after])).await;
+        let plan = test.ends(&name, Phase::Completed).await;
+        let greedy = step(&plan, "greedy");
+        let expected = [(1, Some(137), Some("OOMKilled")), (2, Some(0), None)];
+        assert_eq!(attempts(&greedy), expected);
+        let skipped = step(&plan, "on-failure");
+        assert_eq!(skipped.phase, StepPhase::Skipped);
+        assert_eq!(skipped.started_at, None);
+        assert_eq!(step(&plan, "after").phase, StepPhase::Completed);
+        assert_eq!(test.pods_of(&name).await.len(), 2);
+        test.cleaned(&name).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn relay_step_fails_after_its_last_attempt() {
     run_as(Relay, "exhausted", async |test| {
