@@ -201,12 +201,11 @@ impl Runners {
                 _ => None,
             };
             let outcome = match published {
-                None => None,
                 Some(Published::Outcome(outcome)) => Some(outcome),
                 Some(Published::Nothing) if !runner.repeated.contains(need) => {
                     Some(Outcome::Failed)
                 }
-                Some(Published::Nothing | Published::Postponed) => None,
+                None | Some(Published::Nothing | Published::Postponed) => None,
             };
             goes_on |= published.is_some() && outcome.is_none();
             known &= outcome.is_some();
