@@ -4,10 +4,11 @@ use crate::steps::Steps;
 
 impl Steps<'_> {
     /// The tasks that start next, or start again: no executor has them, all that they wait for has ended, and the time
-    /// of the next attempt of their steps has come.
+    /// of the next attempt of their steps has come. In a plan that ends there are none.
     pub fn ready_tasks(&self, has_executor: impl Fn(usize) -> bool, now: Timestamp) -> Vec<usize> {
         let is_ready = |task: &usize| {
-            !has_executor(*task)
+            !self.is_halted()
+                && !has_executor(*task)
                 && self.executor(*task).is_none()
                 && self.is_open(*task)
                 && self.is_due(*task, now)
