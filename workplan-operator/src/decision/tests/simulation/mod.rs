@@ -13,7 +13,7 @@ mod runner;
 use std::collections::BTreeMap;
 
 use kube::Resource;
-use kubeci_api::{StepPhase, StepStatus};
+use kubeci_api::{RetryOn, StepPhase, StepStatus};
 use kubeci_engine::Cause;
 use kubeci_plan::EdgeKind;
 use proptest::prelude::*;
@@ -164,6 +164,12 @@ impl Simulation {
         true
     }
 
+    /// Whether a step counts as failed, because its pod was lost before its end was observed.
+    fn is_lost(&self, step: &str) -> bool {
+        let mut steps = self.workplan.status.iter().flat_map(|it| &it.steps);
+        steps.any(|it| it.name == step && it.failure == Some(RetryOn::Infrastructure))
+    }
+
     /// Law 1: a step starts after all that it depends on. Law 5: never in a folder that is gone.
     fn check_start(&self, step: &str) {
         let plan = validate(&self.workplan.spec).unwrap();
@@ -172,6 +178,7 @@ impl Simulation {
             let name = plan.steps[edge.from].name;
             let holds = match (edge.kind, self.cluster.runs(name)) {
                 (EdgeKind::OnSuccess, code) => code == Some(0),
+                _ if self.is_lost(name) => true,
                 (EdgeKind::OnRun | EdgeKind::OnEnd, Some(_)) => true,
                 (EdgeKind::OnFailure, Some(code)) => code != 0,
                 // Its container may not have started.
