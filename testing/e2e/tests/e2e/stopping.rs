@@ -201,9 +201,11 @@ async fn pending_plan_fails_with_what_it_waited_on(
 #[tokio::test]
 async fn first_failure_ends_the_plan(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "fail-fast", async |test| {
+        // The node reports the start of `runs` a moment later. A pod in which no step has started is deleted.
+        let fails = "until test -e /kubeci/here; do sleep 0.1; done; sleep 5; exit 3";
         let steps = json!([
             {"name": "runs", "image": "alpine", "commands": ["sh", "-c", format!("touch /kubeci/here; {TRAP}")]},
-            {"name": "fails", "image": "alpine", "commands": ["sh", "-c", "until test -e /kubeci/here; do sleep 0.1; done; exit 3"]},
+            {"name": "fails", "image": "alpine", "commands": ["sh", "-c", fails]},
             {"name": "after", "image": "alpine", "commands": ["true"], "dependency": ["runs"]},
         ]);
         let name = fire_with(test, "fast", &steps.to_string(), "  failFast: true\n").await;
