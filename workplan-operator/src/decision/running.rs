@@ -75,8 +75,7 @@ pub fn decide(
     );
     let has_ended = status.phase.is_some_and(Phase::is_final);
     let is_suspended = workplan.spec.suspend && !has_ended;
-    let message = suspended().message;
-    conditions::suspended(&mut status, state.now, is_suspended, &message);
+    conditions::suspended(&mut status, state.now, is_suspended, SUSPENDED_MESSAGE);
     if plan.order == Order::Relay && status.observed_generation.is_some() {
         let tasks = &workplan.spec.tasks;
         conditions::relayed_once(&mut status, tasks, &state.limits, state.now);
@@ -142,9 +141,10 @@ impl Executor for Pods {
     }
 }
 
+const SUSPENDED_MESSAGE: &str = "spec.suspend is true: no pod is created, and pods that run continue. To resume, set it to false";
+
 fn suspended() -> Cause {
-    let message = "spec.suspend is true: no pod is created, and pods that run continue. To resume, set it to false";
-    Cause::new("Suspended", message)
+    Cause::new(conditions::SUSPENDED, SUSPENDED_MESSAGE)
 }
 
 /// Stops and deletes pods. Returns none if the pods must be listed first.

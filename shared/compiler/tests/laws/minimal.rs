@@ -1,5 +1,5 @@
 use kubeci_api::Step;
-use kubeci_compiler::compile;
+use kubeci_compiler::{Plan, compile};
 use proptest::prelude::*;
 
 use crate::graphs::{closure, dependencies, graphs_with_isolated};
@@ -12,23 +12,23 @@ proptest! {
         steps in graphs_with_isolated(1..=8),
     ) {
         let plan = compile(&steps).unwrap();
-        let going_on = plan.tasks.iter().map(|task| match task.serial_steps.len() {
-            0 => 0,
-            serial => serial - 1 + task.parallel_steps.len(),
-        });
-        prop_assert_eq!((plan.tasks.len(), going_on.sum::<usize>()), best(&steps));
+        prop_assert_eq!(pods_and_steps_going_on(&plan), best(&steps));
     }
 }
 
-/// The fewest pods of any exact plan, and then the most steps that start in a pod that another step of
-/// theirs was in: over all ways to cut the steps into pods, each judged by the definition alone.
-fn best(steps: &[Step]) -> (usize, usize) {
-    let judge = Judge {
-        closure: closure(&dependencies(steps)),
-        steps,
-    };
-    let all = (1_usize << steps.len()) - 1;
-    let pods: Vec<Option<usize>> = (0..=all).map(|pod| judge.going_on(pod)).collect();
+/// The pods of a plan, and its steps that start in a pod that another step of theirs was in.
+pub fn pods_and_steps_going_on(plan: &Plan) -> (usize, usize) {
+    let going_on = plan.tasks.iter().map(|task| match task.serial_steps.len() {
+        0 => 0,
+        serial => serial - 1 + task.parallel_steps.len(),
+    });
+    (plan.tasks.len(), going_on.sum())
+}
+
+/// The fewest pods that hold all steps, and then the most steps that go on in a pod. For each set of steps, as bits, how
+/// many of them go on in their pod; none if they cannot share one.
+pub fn fewest_pods(pods: &[Option<usize>]) -> (usize, usize) {
+    let all = pods.len() - 1;
     let mut best: Vec<Option<(usize, usize)>> = vec![None; all + 1];
     best[0] = Some((0, 0));
     for steps in 1..=all {
@@ -42,6 +42,18 @@ fn best(steps: &[Step]) -> (usize, usize) {
             .min_by_key(|&(pods, on)| (pods, std::cmp::Reverse(on)));
     }
     best[all].unwrap()
+}
+
+/// The fewest pods of any exact plan, and then the most steps that start in a pod that another step of
+/// theirs was in: over all ways to cut the steps into pods, each judged by the definition alone.
+fn best(steps: &[Step]) -> (usize, usize) {
+    let judge = Judge {
+        closure: closure(&dependencies(steps)),
+        steps,
+    };
+    let all = (1_usize << steps.len()) - 1;
+    let pods: Vec<Option<usize>> = (0..=all).map(|pod| judge.going_on(pod)).collect();
+    fewest_pods(&pods)
 }
 
 struct Judge<'a> {

@@ -5,6 +5,7 @@ use kubeci_plan::Graph;
 use proptest::prelude::*;
 
 use super::{graph, graphs};
+use crate::minimal::{fewest_pods, pods_and_steps_going_on};
 use crate::relay::plan_within;
 
 proptest! {
@@ -13,13 +14,9 @@ proptest! {
     #[test]
     fn law_2_plan_has_fewest_pods_and_waiting_steps(steps in graphs(1..=8)) {
         let plan = compile(&steps).unwrap();
-        let going_on = plan.tasks.iter().map(|task| match task.serial_steps.len() {
-            0 => 0,
-            serial => serial - 1 + task.parallel_steps.len(),
-        });
         let graph = graph(&steps);
         let best = best(steps.len(), |pod| going_on_in(&steps, &graph, pod));
-        prop_assert_eq!((plan.tasks.len(), going_on.sum::<usize>()), best);
+        prop_assert_eq!(pods_and_steps_going_on(&plan), best);
     }
 
     #[test]
@@ -36,19 +33,7 @@ fn best(steps: usize, going_on_in: impl Fn(&[usize]) -> Option<usize>) -> (usize
     let members = |pod: usize| (0..steps).filter(move |step| pod >> step & 1 == 1);
     let pods = (0..=all).map(|pod| going_on_in(&members(pod).collect::<Vec<_>>()));
     let pods: Vec<Option<usize>> = pods.collect();
-    let mut best: Vec<Option<(usize, usize)>> = vec![None; all + 1];
-    best[0] = Some((0, 0));
-    for steps in 1..=all {
-        let lowest = steps & steps.wrapping_neg();
-        let ways = (1..=steps).filter(|pod| pod & steps == *pod && pod & lowest != 0);
-        best[steps] = ways
-            .filter_map(|pod| {
-                let (rest, on) = (best[steps & !pod]?, pods[pod]?);
-                Some((rest.0 + 1, rest.1 + on))
-            })
-            .min_by_key(|&(pods, on)| (pods, std::cmp::Reverse(on)));
-    }
-    best[all].unwrap()
+    fewest_pods(&pods)
 }
 
 /// How many steps of a pod follow another one in it, at the most; none if the pod cannot be exact.
