@@ -1,20 +1,16 @@
 //! Laws 3 and 6 with a cap on the Workplans: what waits fires once, in order, and survives a restart. The simulation checks
 //! the cap after each action.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
 use super::{
     action::{Action, Response, actions},
-    cluster::Object,
-    expected::expected_events,
-    law_3_once::{latest_fires, none_fires_twice},
+    law_3_once::{all_fire_in_order, latest_fire_and_none_twice},
     simulate_with,
     simulation::Simulation,
 };
-use crate::uid::Uid;
 
 fn capped(max: usize, actions: &[Action]) -> Simulation {
     simulate_with(Simulation::capped(NonZeroUsize::new(max)), actions)
@@ -26,23 +22,13 @@ proptest! {
     #[test]
     fn waiting_states_fire_once_in_order(max in 1..4_usize, actions in actions(false)) {
         let simulation = capped(max, &actions);
-        for uid in simulation.uids() {
-            let fired = simulation.fired(&uid).into_iter();
-            let fired: Vec<_> = fired.map(|trigger| (trigger.event, trigger.token)).collect();
-            prop_assert_eq!(fired, expected_events(&simulation, &uid));
-        }
+        all_fire_in_order(&simulation)?;
     }
 
     #[test]
     fn latest_waiting_state_fires_despite_restarts(max in 1..4_usize, actions in actions(true)) {
         let simulation = capped(max, &actions);
-        let objects = simulation.cluster.objects.values();
-        let live: BTreeMap<&Uid, &Object> = objects.map(|object| (&object.uid, object)).collect();
-        for uid in simulation.uids() {
-            let fired = simulation.fired(&uid);
-            none_fires_twice(&fired)?;
-            latest_fires(&simulation, &uid, fired.last(), live.get(&uid).copied())?;
-        }
+        latest_fire_and_none_twice(&simulation)?;
     }
 }
 

@@ -15,6 +15,30 @@ use super::{
 };
 use crate::uid::Uid;
 
+/// Each state of each object fires once, in order.
+pub fn all_fire_in_order(simulation: &Simulation) -> Result<(), TestCaseError> {
+    for uid in simulation.uids() {
+        let fired = simulation.fired(&uid).into_iter();
+        let fired: Vec<_> = fired
+            .map(|trigger| (trigger.event, trigger.token))
+            .collect();
+        prop_assert_eq!(fired, expected_events(simulation, &uid));
+    }
+    Ok(())
+}
+
+/// The latest state of each object fires, and none fires twice.
+pub fn latest_fire_and_none_twice(simulation: &Simulation) -> Result<(), TestCaseError> {
+    let objects = simulation.cluster.objects.values();
+    let live: BTreeMap<&Uid, &Object> = objects.map(|object| (&object.uid, object)).collect();
+    for uid in simulation.uids() {
+        let fired = simulation.fired(&uid);
+        none_fires_twice(&fired)?;
+        latest_fires(simulation, &uid, fired.last(), live.get(&uid).copied())?;
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -22,23 +46,13 @@ proptest! {
     fn observed_state_fires_once_in_order(actions in actions(false)) {
         let simulation = simulate(&actions);
         prop_assert!(simulation.uninterrupted);
-        for uid in simulation.uids() {
-            let fired = simulation.fired(&uid).into_iter();
-            let fired: Vec<_> = fired.map(|trigger| (trigger.event, trigger.token)).collect();
-            prop_assert_eq!(fired, expected_events(&simulation, &uid));
-        }
+        all_fire_in_order(&simulation)?;
     }
 
     #[test]
     fn latest_state_fires_and_none_twice_despite_interruptions(actions in actions(true)) {
         let simulation = simulate(&actions);
-        let objects = simulation.cluster.objects.values();
-        let live: BTreeMap<&Uid, &Object> = objects.map(|object| (&object.uid, object)).collect();
-        for uid in simulation.uids() {
-            let fired = simulation.fired(&uid);
-            none_fires_twice(&fired)?;
-            latest_fires(&simulation, &uid, fired.last(), live.get(&uid).copied())?;
-        }
+        latest_fire_and_none_twice(&simulation)?;
     }
 
     #[test]
@@ -59,7 +73,7 @@ proptest! {
     }
 }
 
-pub(super) fn none_fires_twice(fired: &[TriggeredBy]) -> Result<(), TestCaseError> {
+fn none_fires_twice(fired: &[TriggeredBy]) -> Result<(), TestCaseError> {
     for (one, next) in fired.iter().zip(fired.iter().skip(1)) {
         prop_assert_ne!(one.event, Delete, "an event follows a deletion");
         let again = next.event == Update && one.token == next.token;
@@ -68,7 +82,7 @@ pub(super) fn none_fires_twice(fired: &[TriggeredBy]) -> Result<(), TestCaseErro
     Ok(())
 }
 
-pub(super) fn latest_fires(
+fn latest_fires(
     simulation: &Simulation,
     uid: &Uid,
     last: Option<&TriggeredBy>,
