@@ -2,7 +2,9 @@
 mod tests;
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use kubeci_plan::{DurationText, NamedEdge, RetryPolicy};
@@ -24,7 +26,7 @@ Runs the command of a step in a kubeci relay pod: waits for the dependencies of
 the step, starts the command, and records its result.
 
 Usage:
-  step-runner install --bin DIR --relay DIR STEP...
+  step-runner install --bin DIR --relay DIR [--slots N] STEP...
       Prepares a pod, in its first container: copies itself to <bin>/step-runner,
       creates a folder in the relay for each step, and ends after `installed` has
       started.
@@ -48,6 +50,8 @@ Options:
                              pod: if one is killed, COMMAND is not run
       --at-once              Observe the ends of these steps in any order, instead of
                              one after the other
+      --slots N              The number of commands of the pod that run at the same time
+                             [default: all]
       --dir DIR              The working directory of the command, an absolute path;
                              created if it is missing when the command starts
       --timeout DURATION     How long the command may run, such as 90s or 1500ms; after
@@ -86,6 +90,7 @@ pub enum Arguments {
 pub struct Install {
     pub bin: PathBuf,
     pub relay: PathBuf,
+    pub slots: Option<NonZeroUsize>,
     pub steps: Vec<String>,
 }
 
@@ -99,6 +104,8 @@ pub struct Run {
     pub repeated: Vec<String>,
     /// Whether their ends are observed in any order.
     pub at_once: bool,
+    /// The slots that the steps of the pod share; absent: all of them may run at the same time.
+    pub slots: Option<NonZeroUsize>,
     /// The command's working directory; absent: the runner's own.
     pub dir: Option<PathBuf>,
     /// How long the command may run; absent: as long as it likes.
@@ -139,12 +146,13 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Err
 }
 
 fn install(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
-    let (mut bin, mut relay, mut steps) = (None, None, Vec::new());
+    let (mut bin, mut relay, mut slots, mut steps) = (None, None, None, Vec::new());
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("-h" | "--help") => return Ok(Arguments::Help),
             Some("--bin") => bin = Some(value(words, "--bin")?),
             Some("--relay") => relay = Some(value(words, "--relay")?),
+            Some("--slots") => slots = Some(number(words, "--slots", "slots")?),
             _ => steps.push(step_name(&word)?),
         }
     }
@@ -152,6 +160,7 @@ fn install(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Erro
     Ok(Arguments::Install(Install {
         bin: bin.into(),
         relay: relay.into(),
+        slots,
         steps,
     }))
 }
@@ -171,7 +180,7 @@ fn installed(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Er
 
 fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let (mut relay, mut step, mut needs, mut dir) = (None, None, OsString::new(), None);
-    let (mut repeated, mut at_once) = (OsString::new(), false);
+    let (mut repeated, mut at_once, mut slots) = (OsString::new(), false, None);
     let (mut timeout, mut grace, mut retry) = (None, GRACE, RetryPolicy::default());
     let mut termination_log = OsString::from(TERMINATION_LOG);
     let mut output_bytes = OUTPUT_BYTES;
@@ -183,11 +192,12 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
             Some("--needs") => needs = value(words, "--needs")?,
             Some("--repeated") => repeated = value(words, "--repeated")?,
             Some("--at-once") => at_once = true,
+            Some("--slots") => slots = Some(number(words, "--slots", "slots")?),
             Some("--dir") => dir = Some(absolute(value(words, "--dir")?)?),
             Some("--timeout") => timeout = Some(duration(words, "--timeout")?),
             Some("--grace") => grace = duration(words, "--grace")?,
             Some("--retry") => retry = policy(words)?,
-            Some("--output-bytes") => output_bytes = number(&value(words, "--output-bytes")?)?,
+            Some("--output-bytes") => output_bytes = number(words, "--output-bytes", "bytes")?,
             Some("--termination-log") => termination_log = value(words, "--termination-log")?,
             Some("--") => break,
             _ => return usage(format!("unknown argument '{}'", word.display())),
@@ -199,6 +209,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
         needs: edges(&needs, &step)?,
         repeated: names(&repeated)?,
         at_once,
+        slots,
         dir,
         step,
         limit: timeout.map(|timeout| TimeLimit { timeout, grace }),
@@ -220,10 +231,15 @@ fn required(value: Option<OsString>, what: &str) -> Result<OsString, Error> {
     value.map_or_else(|| usage(format!("{what} is missing")), Ok)
 }
 
-fn number(text: &OsStr) -> Result<usize, Error> {
+fn number<T: FromStr>(
+    words: &mut impl Iterator<Item = OsString>,
+    of: &str,
+    what: &str,
+) -> Result<T, Error> {
+    let text = value(words, of)?;
     let number = text.to_str().and_then(|text| text.parse().ok());
     number.map_or_else(
-        || usage(format!("'{}' is not a number of bytes", text.display())),
+        || usage(format!("'{}' is not a number of {what}", text.display())),
         Ok,
     )
 }

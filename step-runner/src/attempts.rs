@@ -12,14 +12,20 @@ use crate::log;
 use crate::output_file;
 use crate::outputs::Outputs;
 use crate::record::{End, Exit, Stage};
+use crate::relay::Relay;
+use crate::slots::{self, Slot};
 use crate::status::StepResult;
 use crate::supervised::{Attempt, Running, Shared, State, Step, Supervised};
 use crate::time_limit;
 
 /// Runs the command, again after failures as the policy says. Returns the exit code of the runner.
-pub fn run(run: &Run, step: &Shared, outputs: &Path) -> Result<u8, Error> {
+pub fn run(run: &Run, step: &Shared, relay: &Relay<'_>) -> Result<u8, Error> {
+    let outputs = relay.outputs(&run.step);
     loop {
-        let (mut held, attempt) = attempt(run, step, outputs)?;
+        // It is given back after the time of the end was read: by the records, too, no more steps run than there are
+        // slots.
+        let slot = slot(run, step, relay)?;
+        let (mut held, attempt) = attempt(run, step, &outputs)?;
         let Some(pause) = pause_after(&attempt, &held, &run.retry) else {
             let exit_code = attempt.result.end.exit_code();
             held.end(attempt.result)?;
@@ -37,9 +43,21 @@ pub fn run(run: &Run, step: &Shared, outputs: &Path) -> Result<u8, Error> {
             command::kill_rest(running.command);
             command::reap_rest();
         }
+        drop(slot);
         let now = step.locked().status.clock().elapsed();
         thread::sleep(next.saturating_sub(now));
     }
+}
+
+/// Waits for one of the slots that the steps of the pod share, if they do.
+fn slot(run: &Run, step: &Step, relay: &Relay<'_>) -> Result<Option<Slot>, Error> {
+    let Some(count) = run.slots else {
+        return Ok(None);
+    };
+    if let State::Waiting(what) = &mut step.locked().state {
+        *what = format!("one of {count} slots (maxParallel)");
+    }
+    slots::take(relay, count).map(Some)
 }
 
 /// Runs the command once. Returns how it ended, with the step in the state before its end.

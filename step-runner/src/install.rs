@@ -14,6 +14,7 @@ use signal_hook::flag::register_conditional_shutdown;
 use crate::arguments::Install;
 use crate::error::Error;
 use crate::relay::Relay;
+use crate::slots;
 
 /// Prepares a relay pod: copies the runner to where the steps find it, and makes a folder for each step. Ends when
 /// [`installed`] runs too. May be repeated.
@@ -23,6 +24,10 @@ pub fn install(install: &Install) -> Result<(), Error> {
     make_meeting(&relay)?;
     copy_self(&install.bin)?;
     make_folder(&relay.marks(), 0o755)?;
+    if let Some(slots) = install.slots {
+        make_folder(&relay.slots(), 0o755)?;
+        slots::make(&relay, slots)?;
+    }
     install
         .steps
         .iter()
@@ -94,7 +99,7 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), Error> {
 }
 
 /// Sets the mode, regardless of the container's umask.
-fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
     let permissions = Permissions::from_mode(mode);
     fs::set_permissions(path, permissions).map_err(Error::io("set the mode of", path))
 }

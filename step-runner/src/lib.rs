@@ -14,6 +14,7 @@
 //! <relay>/<step>/absent     the second link; the runner removes it when it starts
 //! <relay>/<step>/record     the step's record (see [`record`]), locked while its runner runs
 //! <relay>/<step>/outputs    the file to which the step's command writes its outputs (see [`outputs`])
+//! <relay>/.slots/<number>   a slot, if the steps share slots; open for reading while a command runs in it
 //! ```
 //!
 //! # The record
@@ -43,6 +44,11 @@
 //!
 //! inotify would do the same, but a node has only 128 instances for all processes of one user. Pods whose steps run as
 //! root would share those of root with the kubelet.
+//!
+//! # Slots
+//! With `--slots N` at most N commands of the pod run at the same time. A runner whose edges are satisfied takes a slot for
+//! each attempt, a FIFO that it keeps open; the kernel closes it when the process ends, in whatever way. A command does
+//! not inherit it, and during the pause before the next attempt the runner has none. One runner at a time waits for a free slot, blocked in `poll`, and the others wait for a lock.
 //!
 //! # Running
 //! The command has the environment of the runner and `KUBECI_OUTPUT`, its working directory and standard streams, and
@@ -82,6 +88,7 @@ mod output_file;
 mod publish;
 mod relay;
 mod signals;
+mod slots;
 mod status;
 mod supervised;
 mod supervisor;

@@ -40,6 +40,11 @@ impl Relay<'_> {
         self.0.join(".meeting")
     }
 
+    /// The folder of the slots that the steps share.
+    pub fn slots(&self) -> PathBuf {
+        self.0.join(".slots")
+    }
+
     pub fn marks(&self) -> PathBuf {
         self.0.join(".absent")
     }

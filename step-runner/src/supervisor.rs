@@ -47,7 +47,7 @@ fn supervise(run: &Run, step: &Shared) -> Result<u8, Error> {
             step.locked().end(result)?;
             Ok(exit_code::SKIPPED)
         }
-        None => attempts::run(run, step, &outputs),
+        None => attempts::run(run, step, &relay),
     }
 }
 

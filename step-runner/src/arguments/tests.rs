@@ -90,6 +90,10 @@ fn error_names_the_wrong_word() {
             "run --step b --relay /r --needs a,b -- x",
             "the step b cannot need itself",
         ),
+        (
+            "run --step b --relay /r --slots 0 -- x",
+            "'0' is not a number of slots",
+        ),
         ("run --step b --relay /r sh", "unknown argument 'sh'"),
         (
             "run --step b --relay /r --dir src -- x",

@@ -10,3 +10,4 @@ mod outputs;
 mod pod;
 mod relay;
 mod signals;
+mod slots;

@@ -17,6 +17,10 @@ impl Relay {
     /// With all file systems read-only but the workspace and the step's own folder of the relay, as a user
     /// without capabilities.
     fn in_container(&self, step: &str, needs: &[&str], script: &str, user: Option<u32>) -> Running {
+        self.contained(step, self.words(step, needs, &["sh", "-c", script]), user)
+    }
+
+    pub fn contained(&self, step: &str, runner: Vec<String>, user: Option<u32>) -> Running {
         let own = self.path(&format!("own-{step}"));
         fs::create_dir(&own).unwrap();
         let mounts = format!(
@@ -45,7 +49,7 @@ impl Relay {
                 "--clear-groups".into(),
             ]);
         }
-        words.extend(self.words(step, needs, &["sh", "-c", script]));
+        words.extend(runner);
         Running(prepared(&words).spawn().unwrap())
     }
 }

@@ -203,6 +203,18 @@ impl Running {
         self.until_in(&[fcntl]);
     }
 
+    /// Until it waits for a slot to become free.
+    pub fn until_polling(&self) {
+        let x86_64 = cfg!(target_arch = "x86_64");
+        self.until_in(if x86_64 { &["7", "271"] } else { &["73"] });
+    }
+
+    /// Until it waits for another runner that waits for a slot.
+    pub fn until_locking(&self) {
+        let x86_64 = cfg!(target_arch = "x86_64");
+        self.until_in(if x86_64 { &["73"] } else { &["32"] });
+    }
+
     /// Until it pauses before it looks again for a container that is not up.
     pub fn until_asleep(&self) {
         let x86_64 = cfg!(target_arch = "x86_64");
