@@ -17,11 +17,14 @@ pub struct InvalidPlan {
 ///
 /// # Errors
 /// When there are too many steps, a name is reserved or not unique, an edge is wrong, steps or tasks wait for each
-/// other, a step has no command that the step runner can start, or a step with a timeout shares its pod.
+/// other, a step has no command that the step runner can start, a step with a timeout shares its pod, or a task
+/// runs more steps at the same time than `maxParallel`.
 pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     let written = Written(&spec.tasks);
     written.refuse_too_many()?;
-    let plan = read_plan(spec.order, &spec.tasks).map_err(|error| written.invalid(&error))?;
+    let max_parallel = spec.max_parallel.map(Into::into);
+    let plan = read_plan(spec.order, &spec.tasks).and_then(|plan| plan.limited(max_parallel));
+    let plan = plan.map_err(|error| written.invalid(&error))?;
     written.refuse_reserved_names()?;
     written.refuse_reserved_variables()?;
     written.refuse_missing_commands(&plan)?;
@@ -166,6 +169,17 @@ impl<'a> Written<'a> {
                 );
                 self.at_edge(step, edge, message)
             }
+            PlanError::TooWide {
+                task,
+                steps,
+                max_parallel,
+            } => InvalidPlan {
+                path: format!("spec.tasks[{task}].ParallelSteps"),
+                message: format!(
+                    "the {steps} steps start at the same time, but spec.maxParallel is {max_parallel}; move some of \
+                     them to another task, or raise spec.maxParallel"
+                ),
+            },
             PlanError::StepCycle(ref cycle) => self.step_cycle(cycle),
             PlanError::TaskCycle(ref cycle) => task_cycle(cycle),
         }
@@ -331,6 +345,21 @@ mod tests {
         let expected = "spec.tasks[1]: the tasks wait for each other, so none would ever start: spec.tasks[1] needs spec.tasks[2], \
                         spec.tasks[2] needs spec.tasks[1];";
         assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[rstest]
+    #[case::pods(spec(Order::Graph, &["a", "b | c d e"]), true)]
+    #[case::narrow(spec(Order::Graph, &["a b c | d e", "| f g"]), false)]
+    #[case::relay(relay(&["| c d e"]), false)]
+    fn task_wider_than_max_parallel_is_refused(
+        #[case] mut spec: WorkplanSpec,
+        #[case] refused: bool,
+    ) {
+        spec.max_parallel = 2.try_into().ok();
+        let expected = "spec.tasks[1].ParallelSteps: the 3 steps start at the same time, but spec.maxParallel is 2; ";
+        let error = validate(&spec).err().map(|error| error.to_string());
+        assert_eq!(error.is_some(), refused, "{error:?}");
+        assert!(error.is_none_or(|error| error.starts_with(expected)));
     }
 
     #[test]

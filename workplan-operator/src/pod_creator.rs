@@ -84,7 +84,8 @@ impl PodCreator {
         let room = || {
             let spec = run.workplan.spec.clone();
             let tasks = spec.tasks.into_iter().map(|task| limits.complete(task));
-            first_pod_requests(spec.order, &tasks.collect::<Vec<_>>())
+            let max_parallel = spec.max_parallel.map(Into::into);
+            first_pod_requests(spec.order, &tasks.collect::<Vec<_>>(), max_parallel)
         };
         let first = node.is_none() && task == 0;
         let mut steps = decision.status.steps.iter();

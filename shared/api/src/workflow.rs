@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::core::Duration;
@@ -50,6 +51,11 @@ pub struct WorkflowSpec {
     /// How a step starts after the steps that it depends on. Default: the operator's `--execution`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<Execution>,
+
+    /// The maximum number of steps of one Workplan that run at the same time, 1 to 500. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 500))]
+    pub max_parallel: Option<NonZeroU16>,
 
     /// The kind of the shared folder at `/kubeci`. `hostPath` (default): a folder on the node. `emptyDir`: an
     /// emptyDir volume; all steps must fit into one pod, which most Workflows do with `execution: Relay`.

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::core::Duration;
@@ -53,6 +54,11 @@ pub struct WorkplanSpec {
     /// step starts as soon as its own dependencies have ended; all steps are in `ParallelSteps`.
     #[serde(default, skip_serializing_if = "Order::is_linear")]
     pub order: Order,
+
+    /// The maximum number of steps that run at the same time, 1 to 500. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 500))]
+    pub max_parallel: Option<NonZeroU16>,
 
     /// The kind of the shared folder at `/kubeci`. `hostPath` (default): a folder on the node. `emptyDir`: an
     /// emptyDir volume, for a Workplan with a single task.

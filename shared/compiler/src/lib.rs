@@ -1,9 +1,9 @@
 //! The compiler of kubeci: a Workflow's steps become tasks, each of which is one pod.
 //!
 //! Two laws hold for every plan. It is *exact*: a step starts once all its edges hold, and never waits for a
-//! step that may still run then. It is *minimal*: no other
-//! exact plan of the same steps has fewer pods, of those that are executed the same way (and, for `Relay`,
-//! whose pods need not be cut for having too many containers).
+//! step that may still run then. It is *minimal*: no other exact plan of the same steps has fewer pods, of those
+//! that are executed the same way (and, for `Relay`, whose pods need not be cut for having too many containers; for
+//! `Pods` with `maxParallel`, whose pods run no more steps at the same time).
 //!
 //! `check` validates the steps and makes them a graph of kubeci-plan. For `Pods`, `partition` groups them into pods
 //! and `order` says how these follow each other; for `Relay`, `relay` does both. `workplan` names and builds the
@@ -62,7 +62,18 @@ pub struct Plan {
 /// # Errors
 /// Everything that is wrong with the steps, in the order in which they are written, cycles last.
 pub fn compile(steps: &[Step]) -> Result<Plan, Vec<CompileError>> {
-    Ok(pods_plan(&check::graph(steps)?, steps))
+    Ok(pods_plan(&check::graph(steps)?, steps, None))
+}
+
+/// As [`compile`], of the plans whose pods run at most so many steps at the same time.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_limited(
+    steps: &[Step],
+    max_parallel: NonZeroUsize,
+) -> Result<Plan, Vec<CompileError>> {
+    Ok(pods_plan(&check::graph(steps)?, steps, Some(max_parallel)))
 }
 
 /// Compiles steps for `Relay`: into the exact plan with the fewest pods, each of at most so many containers.
@@ -94,7 +105,7 @@ pub fn compile_workflow(
     };
     let execution = workflow.execution.unwrap_or(settings.execution);
     let plan = match execution {
-        Execution::Pods => pods_plan(&checked, steps),
+        Execution::Pods => pods_plan(&checked, steps, workflow.max_parallel.map(Into::into)),
         Execution::Relay => relay_plan(&checked.graph, steps, settings.containers),
     };
     let error = match workflow.workspace {
@@ -115,12 +126,13 @@ pub fn compile_workflow(
     error.map_or(Ok(plan), |error| Err(vec![error]))
 }
 
-fn pods_plan(checked: &check::Steps, steps: &[Step]) -> Plan {
+fn pods_plan(checked: &check::Steps, steps: &[Step], max_parallel: Option<NonZeroUsize>) -> Plan {
     let graph = &checked.graph;
     let is_isolated = |step: usize| steps[step].isolate;
     let follows = partition::followed(graph, &checked.edges, is_isolated);
     let is_alone = |step: usize| is_isolated(step) || steps[step].timeout.is_some();
-    let pods = partition::pods(graph, &follows, is_alone);
+    let most = max_parallel.map_or(usize::MAX, NonZeroUsize::get);
+    let pods = partition::pods(graph, &follows, is_alone, most);
     Plan {
         order: order::order(graph, &pods),
         tasks: pods.iter().map(|pod| pod.task(steps)).collect(),

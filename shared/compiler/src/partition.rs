@@ -13,11 +13,14 @@
 //! one step runs at a time.
 //!
 //! A step either *goes on*, as a step of a chain, or is one of its pod's parallel steps. Each pod has parallel steps, of
-//! one set of siblings. So the pods are the groups of siblings that do not go on: those behind a chain, which all follow
-//! its last step, and the others, which need no more than one pod. What a step's only children do depends on nothing
-//! but whether the step goes on. So the fewest pods are found from the last steps to the first: for each step, what the
-//! pods of all steps behind it cost if it goes on, and if it does not. Of plans with as few pods, the one is chosen in
-//! which the most steps start in the pod of the step that they follow.
+//! one set of siblings, and no more than a maximum. So the pods are the groups of siblings that do not go on: those
+//! behind a chain, which all follow its last step, and the others, in as few pods as hold them. What a step's only
+//! children do depends on nothing but whether the step goes on. So the fewest pods are found from the last steps to the
+//! first: for each step, what the pods of all steps behind it cost if it goes on, and if it does not. Of plans with as
+//! few pods, the one is chosen in which the most steps start in the pod of the step that they follow.
+//!
+//! How many siblings do not go on decides what they cost beside what is behind them. So if some do not, it is those that
+//! gain the most by it, and the same ones are the first to end the pod of the step that they follow.
 
 use std::collections::HashMap;
 
@@ -70,13 +73,14 @@ pub(crate) fn followed(
 }
 
 /// The fewest exact pods, in the topological order of their first steps. A step that is `alone` and does not go on has no
-/// other steps beside it.
+/// other steps beside it. No pod has more than so many parallel steps.
 pub(crate) fn pods(
     graph: &Graph,
     followed: &[Option<usize>],
     alone: impl Fn(usize) -> bool,
+    most: usize,
 ) -> Vec<Pod> {
-    let steps = Siblings::new(graph, followed, alone);
+    let steps = Siblings::new(graph, followed, alone, most);
     let plans = steps.plans(graph);
     let mut pods = steps.pods(graph, &plans);
     let positions = graph.positions();
@@ -107,7 +111,7 @@ struct Plan {
 enum Next {
     /// The chain goes on with this step, or ends with it.
     Step(usize),
-    /// All steps that follow and do not go on, nor are alone.
+    /// The steps that follow and do not go on, nor are alone; no more than the maximum.
     Group,
 }
 
@@ -116,10 +120,17 @@ struct Siblings<'a> {
     alone: FixedBitSet,
     /// The steps of equal parents, by index.
     of_parents: HashMap<&'a [usize], Vec<usize>>,
+    /// The most parallel steps of a pod.
+    most: usize,
 }
 
 impl<'a> Siblings<'a> {
-    fn new(graph: &'a Graph, followed: &'a [Option<usize>], alone: impl Fn(usize) -> bool) -> Self {
+    fn new(
+        graph: &'a Graph,
+        followed: &'a [Option<usize>],
+        alone: impl Fn(usize) -> bool,
+        most: usize,
+    ) -> Self {
         let steps = 0..graph.parents.len();
         let mut of_parents: HashMap<&[usize], Vec<usize>> = HashMap::new();
         for (step, parents) in graph.parents.iter().enumerate() {
@@ -129,6 +140,7 @@ impl<'a> Siblings<'a> {
             followed,
             alone: graph.set(steps.filter(|&step| alone(step))),
             of_parents,
+            most,
         }
     }
 
@@ -152,42 +164,53 @@ impl<'a> Siblings<'a> {
     }
 
     fn plan(&self, step: usize, plans: &[Plan]) -> Plan {
-        let children = self.children(step);
-        let all = self.sums(children, plans);
-        let (mut goes_on, mut next) = (self.with_group(step, plans), Next::Group);
-        for &child in children.iter().filter(|&&it| self.follows(it, step)) {
-            let rest = Self::cost(&all.less(&self.sums(&[child], plans)));
+        let children = by_gain(self.children(step), plans);
+        let (mut goes_on, mut next) = (self.with_group(step, &children, plans), Next::Group);
+        let following = self.children(step).iter();
+        for &child in following.filter(|&&it| self.follows(it, step)) {
+            let rest = children.iter().copied().filter(|&it| it != child);
+            let rest = self.cost(rest, plans);
             let cost = plans[child].goes_on.min(self.ends_alone(child, plans)) + GOES_ON + rest;
             if cost < goes_on {
                 (goes_on, next) = (cost, Next::Step(child));
             }
         }
         Plan {
-            ends: Self::cost(&all),
+            ends: self.cost(children.iter().copied(), plans),
             goes_on: goes_on.min(NEVER),
             next,
         }
     }
 
-    /// The cost of a chain that ends with the steps that follow its last one and do not go on.
-    fn with_group(&self, step: usize, plans: &[Plan]) -> Cost {
-        let (group, rest) = self.may_end_behind(step);
-        if !group.iter().any(|&it| ends_behind(&plans[it])) {
+    /// The cost of a chain that ends with steps that follow its last one and do not go on.
+    fn with_group(&self, step: usize, children: &[usize], plans: &[Plan]) -> Cost {
+        let (group, rest) = self.ending_behind(step, children, plans);
+        if group.is_empty() {
             return NEVER;
         }
-        let of_step = |&it: &usize| plans[it].goes_on.min(plans[it].ends + GOES_ON);
-        let group: Cost = group.iter().map(of_step).sum();
-        POD + group + Self::cost(&self.sums(&rest, plans))
+        let group: Cost = group.iter().map(|&it| plans[it].ends + GOES_ON).sum();
+        POD + group + self.cost(rest.into_iter(), plans)
     }
 
     fn follows(&self, step: usize, other: usize) -> bool {
         self.followed[step] == Some(other)
     }
 
-    /// The children of a step that may end its pod together, and the others.
-    fn may_end_behind(&self, step: usize) -> (Vec<usize>, Vec<usize>) {
-        let children = self.children(step).iter().copied();
-        children.partition(|&it| self.follows(it, step) && !self.alone.contains(it))
+    /// The children of a step that end its pod together, and the others, by what they gain.
+    fn ending_behind(
+        &self,
+        step: usize,
+        children: &[usize],
+        plans: &[Plan],
+    ) -> (Vec<usize>, Vec<usize>) {
+        let mut room = self.most;
+        let mut ends = |&it: &usize| {
+            let may_end = self.follows(it, step) && !self.alone.contains(it);
+            let ends = may_end && ends_behind(&plans[it]) && room > 0;
+            room -= usize::from(ends);
+            ends
+        };
+        children.iter().partition(|it| ends(it))
     }
 
     /// The cost of a step that does not go on and is alone in its pod.
@@ -199,23 +222,17 @@ impl<'a> Siblings<'a> {
         }
     }
 
-    fn sums(&self, siblings: &[usize], plans: &[Plan]) -> Sums {
-        let mut sums = Sums::default();
-        for &step in siblings {
-            let plan = &plans[step];
+    /// The cost of siblings that are not behind a chain, the first of those that gain the most.
+    fn cost(&self, siblings: impl Iterator<Item = usize>, plans: &[Plan]) -> Cost {
+        let (mut alone, mut group) = (0, Group::new(self.most));
+        for step in siblings {
             if self.alone.contains(step) {
-                sums.alone += plan.goes_on.min(self.ends_alone(step, plans));
+                alone += plans[step].goes_on.min(self.ends_alone(step, plans));
             } else {
-                sums.going_on += plan.goes_on;
-                sums.least += plan.goes_on.min(plan.ends);
+                group.add(&plans[step]);
             }
         }
-        sums
-    }
-
-    /// The cost of siblings that are not behind a chain.
-    fn cost(sums: &Sums) -> Cost {
-        sums.alone + sums.going_on.min(POD + sums.least)
+        alone + group.least
     }
 
     fn pods(&self, graph: &Graph, plans: &[Plan]) -> Vec<Pod> {
@@ -250,10 +267,9 @@ impl<'a> Siblings<'a> {
                 children.partition(|&it| it == next)
             }
             Next::Group => {
-                let (group, rest) = self.may_end_behind(step);
-                let (behind, going_on) = group.into_iter().partition(|&it| ends_behind(&plans[it]));
-                let going_on: Vec<usize> = going_on;
-                pods.going_on.extend(going_on);
+                let children = by_gain(self.children(step), plans);
+                let (mut behind, rest) = self.ending_behind(step, &children, plans);
+                behind.sort_unstable();
                 (behind, rest)
             }
         };
@@ -272,15 +288,22 @@ impl<'a> Siblings<'a> {
                 pods.add(vec![step]);
             }
         }
-        let sums = self.sums(&group, plans);
-        let all_go_on = sums.going_on <= POD + sums.least;
-        let goes_on = |&it: &usize| all_go_on || plans[it].goes_on <= plans[it].ends;
-        let (going_on, ending): (Vec<usize>, Vec<usize>) = group.iter().partition(|it| goes_on(it));
-        pods.going_on.extend(going_on);
-        if !ending.is_empty() {
-            pods.add(ending);
-        }
+        let mut cost = Group::new(self.most);
+        let mut ending = by_gain(&group, plans);
+        ending.iter().for_each(|&step| cost.add(&plans[step]));
+        pods.going_on.extend(ending.drain(cost.ending..));
+        ending.sort_unstable();
+        ending
+            .chunks(self.most)
+            .for_each(|pod| pods.add(pod.to_vec()));
     }
+}
+
+/// The siblings, those that gain the most first if they do not go on.
+fn by_gain(siblings: &[usize], plans: &[Plan]) -> Vec<usize> {
+    let mut siblings = siblings.to_vec();
+    siblings.sort_unstable_by_key(|&step| (plans[step].ends - plans[step].goes_on, step));
+    siblings
 }
 
 /// Whether a step that may end the pod of the one that it follows does so, rather than go on.
@@ -288,23 +311,38 @@ fn ends_behind(plan: &Plan) -> bool {
     plan.ends + GOES_ON < plan.goes_on
 }
 
-/// The costs of siblings.
-#[derive(Clone, Copy, Default)]
-struct Sums {
-    /// Of those that are alone if they do not go on.
-    alone: Cost,
-    /// Of the others, if all go on.
-    going_on: Cost,
-    /// Of the others, if each does what costs the least.
+/// Siblings that are not behind a chain, nor alone in a pod; those that gain the most first.
+struct Group {
+    /// The most parallel steps of a pod.
+    most: usize,
+    count: usize,
+    /// What they cost if none goes on, without their pods.
+    all_end: Cost,
+    /// What they cost if as many go on as is best.
     least: Cost,
+    /// How many then do not go on.
+    ending: usize,
 }
 
-impl Sums {
-    fn less(&self, other: &Self) -> Self {
+impl Group {
+    const fn new(most: usize) -> Self {
         Self {
-            alone: self.alone - other.alone,
-            going_on: self.going_on - other.going_on,
-            least: self.least - other.least,
+            most,
+            count: 0,
+            all_end: 0,
+            least: 0,
+            ending: 0,
+        }
+    }
+
+    fn add(&mut self, plan: &Plan) {
+        self.count += 1;
+        self.all_end += plan.ends;
+        self.least += plan.goes_on;
+        let pods: Cost = self.count.div_ceil(self.most).try_into().unwrap_or(NEVER);
+        let if_all_end = pods.saturating_mul(POD) + self.all_end;
+        if if_all_end < self.least {
+            (self.least, self.ending) = (if_all_end, self.count);
         }
     }
 }

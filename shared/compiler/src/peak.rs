@@ -1,8 +1,11 @@
 //! How much room a plan needs on its node at its widest moment: the heaviest set of pods of which none is
 //! surely over before another starts. By Dilworth's theorem that is all weights less a maximum flow from
-//! pods to pods that start after them.
+//! pods to pods that start after them. Where at most so many steps run at the same time, there are no more pods
+//! with open steps, so it is also no more than the heaviest pods of that number together.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use kubeci_api::{Order, Task};
 use kubeci_plan::Graph;
@@ -14,26 +17,33 @@ use crate::relay::relay_pod_requests;
 use crate::requests::Requests;
 
 /// The maximum that the pods of a plan request of their node at the same time, for any durations of the steps; computed
-/// for each resource separately.
+/// for each resource separately. With `max_parallel` it is an upper bound.
 #[must_use]
-pub fn widest_moment(order: Order, tasks: &[Task]) -> Requests {
-    widest(&precedence(order, tasks), &requests(order, tasks))
+pub fn widest_moment(order: Order, tasks: &[Task], max_parallel: Option<NonZeroUsize>) -> Requests {
+    let requests = requests(order, tasks, max_parallel);
+    let most = max_parallel.map(NonZeroUsize::get);
+    widest(&precedence(order, tasks), &requests, most)
 }
 
 /// The requests of the first task's pod, so that the scheduler chooses a node with room for the whole plan: the maximum
 /// of the plan, less the requests of pods that may run beside the first pod. It is never less than the pod itself
 /// needs. `None` if no step has requests.
 #[must_use]
-pub fn first_pod_requests(order: Order, tasks: &[Task]) -> Option<Requests> {
+pub fn first_pod_requests(
+    order: Order,
+    tasks: &[Task],
+    max_parallel: Option<NonZeroUsize>,
+) -> Option<Requests> {
     let graph = precedence(order, tasks);
-    let mut requests = requests(order, tasks);
-    let widest_at_all = widest(&graph, &requests);
+    let mut requests = requests(order, tasks, max_parallel);
+    let most = max_parallel.map(NonZeroUsize::get);
+    let widest_at_all = widest(&graph, &requests, most);
     for (task, requests) in requests.iter_mut().enumerate() {
         if task == 0 || graph.are_related(task, 0) {
             *requests = Requests::default();
         }
     }
-    let beside = widest(&graph, &requests);
+    let beside = widest(&graph, &requests, most.map(|most| most - 1));
     let rest = |resource: &str| {
         widest_at_all
             .milli(resource)
@@ -46,25 +56,33 @@ pub fn first_pod_requests(order: Order, tasks: &[Task]) -> Option<Requests> {
     (!widest_at_all.is_empty()).then_some(first)
 }
 
-fn requests(order: Order, tasks: &[Task]) -> Vec<Requests> {
+fn requests(order: Order, tasks: &[Task], max_parallel: Option<NonZeroUsize>) -> Vec<Requests> {
     let of_pod = |task| match order {
         Order::Linear | Order::Graph => Requests::of_task(task),
-        Order::Relay => relay_pod_requests(task).unwrap_or_default(),
+        Order::Relay => relay_pod_requests(task, max_parallel).unwrap_or_default(),
     };
     tasks.iter().map(of_pod).collect()
 }
 
-/// For each resource the most that nodes of which none depends on another request of it together.
-pub(crate) fn widest(graph: &Graph, requests: &[Requests]) -> Requests {
+/// For each resource the most that nodes of which none depends on another request of it together. If there are at most
+/// `most` of them, it is an upper bound.
+pub(crate) fn widest(graph: &Graph, requests: &[Requests], most: Option<usize>) -> Requests {
     let resources: BTreeSet<&str> = requests.iter().flat_map(Requests::resources).collect();
     let widest = |resource: &str| {
         let weights: Vec<u128> = requests.iter().map(|it| it.milli(resource)).collect();
-        heaviest_antichain(graph, &weights)
+        let antichain = heaviest_antichain(graph, &weights);
+        most.map_or(antichain, |most| antichain.min(heaviest(weights, most)))
     };
     resources
         .into_iter()
         .map(|resource| (resource.to_owned(), widest(resource)))
         .collect()
+}
+
+/// The sum of the largest weights, of at most so many.
+fn heaviest(mut weights: Vec<u128>, most: usize) -> u128 {
+    weights.sort_unstable_by_key(|&weight| Reverse(weight));
+    weights.iter().take(most).sum()
 }
 
 /// The largest sum of weights of nodes of which none depends on another.

@@ -96,6 +96,7 @@ pub fn workplan_spec(
     WorkplanSpec {
         tasks: plan.tasks,
         order: plan.order,
+        max_parallel: workflow.max_parallel,
         workspace: workflow.workspace,
         trigger,
         timeout: workflow.timeout,

@@ -7,7 +7,8 @@
 //!   it observes of a task and of the plan.
 //! - [`Step`] is the state machine of one step, with its attempts. It is read from a status and written to one.
 //! - [`Steps`] are the steps of a plan. [`Steps::settle`] lets them consume observations, by the edges of the plan;
-//!   [`Steps::ready_tasks`] returns the tasks that start next.
+//!   [`Steps::ready_tasks`] returns the tasks that start next, [`Steps::with_slots`] those of them that the plan's
+//!   maximum of parallel steps admits.
 //! - [`Control`] is what may end a plan besides its steps: a cancel, time limits, the first failure. [`Steps::due`]
 //!   returns what ends now, [`Steps::stop`] begins to stop it.
 //! - [`Waiting`] is what keeps a plan waiting, and when to decide again.
@@ -27,6 +28,7 @@ mod next;
 mod observation;
 mod record;
 mod retry;
+mod slots;
 mod status;
 mod step;
 mod steps;

@@ -95,10 +95,12 @@ const FAILURE_ALLOWED: &str = "allowed by allowFailure";
 /// The edges to a step.
 pub(crate) struct Edges {
     pub readiness: StepReadiness,
-    /// The latest end of the steps that the edges come from.
+    /// The latest end of the steps that the edges come from, and of that which had the slot of the step.
     pub ended: Option<Timestamp>,
     /// Why the plan ends, if it does.
     pub halt: Option<Halt>,
+    /// Why the step waits though it may start: the message about the slots of its pod.
+    pub slot: Option<String>,
 }
 
 pub(crate) enum StepReadiness {
@@ -310,9 +312,10 @@ impl Step {
     fn stand_by(&mut self, standby: &Standby, edges: &Edges) {
         match (standby, &edges.readiness) {
             _ if self.is_stopping() => {}
-            (Standby::Up { place, since }, StepReadiness::Start) => {
-                self.run(place, Start::AtTurn { up: *since }, edges);
-            }
+            (Standby::Up { place, since }, StepReadiness::Start) => match &edges.slot {
+                Some(message) => self.wait(Pending::Message(message.clone())),
+                None => self.run(place, Start::AtTurn { up: *since }, edges),
+            },
             (Standby::Blocked { cause, .. }, _) => self.block(cause),
             (_, StepReadiness::Wait(message) | StepReadiness::Skip(message))
             | (Standby::Down { message }, StepReadiness::Start) => {

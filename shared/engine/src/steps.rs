@@ -287,7 +287,8 @@ impl<'a> Steps<'a> {
         let ends = edges.iter().map(|edge| self.steps[edge.from].attempt.ended);
         Edges {
             readiness,
-            ended: ends.max().flatten(),
+            ended: ends.max().flatten().max(self.slot_since(at)),
+            slot: self.slot_message(at),
             halt: self.halt.clone(),
         }
     }

@@ -1,3 +1,5 @@
+use std::num::NonZeroUsize;
+
 use thiserror::Error;
 
 use crate::cycles::Cycle;
@@ -105,6 +107,16 @@ pub enum PlanError {
         step: usize,
         /// The other one.
         of: usize,
+    },
+    /// The pod of a task runs more steps at the same time than the plan allows.
+    #[error("task {task} runs {steps} steps at the same time, but at most {max_parallel} may run")]
+    TooWide {
+        /// The task.
+        task: usize,
+        /// The number of its steps that run at the same time.
+        steps: usize,
+        /// The maximum of the plan.
+        max_parallel: NonZeroUsize,
     },
     /// Steps of one task wait for each other.
     #[error("steps wait for each other: {0:?}")]

@@ -39,6 +39,8 @@ mod names;
 mod plan;
 #[cfg(feature = "std")]
 mod precedence;
+#[cfg(feature = "std")]
+mod width;
 
 pub use duration_text::{DurationText, NotADuration};
 pub use edge::{BrokenEdge, Edge, EdgeKind, EdgeState, NamedEdge, Outcome};

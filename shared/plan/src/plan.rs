@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use fixedbitset::FixedBitSet;
@@ -58,6 +59,8 @@ pub struct TaskSpec<'a> {
 pub struct Plan<'a> {
     /// How the tasks follow each other.
     pub order: Order,
+    /// The maximum number of steps that run at the same time; `None` without a limit.
+    pub max_parallel: Option<NonZeroUsize>,
     /// The steps through all tasks, the serial ones of each task first.
     pub steps: Vec<PlanStep<'a>>,
     /// The steps of each task.
@@ -92,6 +95,7 @@ impl<'a> Plan<'a> {
     ) -> Result<Self, PlanError> {
         let mut plan = Self {
             order,
+            max_parallel: None,
             steps: Vec::new(),
             tasks: Vec::new(),
         };

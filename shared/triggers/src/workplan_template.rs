@@ -113,7 +113,7 @@ mod tests {
                     {"name": "a", "image": "b", "args": ["\"}{,\u{e4}\n"]},
                     {"name": "c", "image": "d", "dependency": ["a"], "env": [{"name": "E", "value": "v"}]},
                 ],
-                "serviceAccountName": "builder", "nodeSelector": {"disk": "ssd"},
+                "maxParallel": 2, "serviceAccountName": "builder", "nodeSelector": {"disk": "ssd"},
             },
         });
         let workflow: Workflow = serde_json::from_value(workflow).unwrap();

@@ -1,7 +1,7 @@
 //! The conditions of a Workplan that are about its pods and its folder.
 
 use jiff::Timestamp;
-use kubeci_api::{Task, WorkplanStatus};
+use kubeci_api::{WorkplanSpec, WorkplanStatus};
 use kubeci_compiler::Limits;
 use kubeci_engine::{is_condition, set_condition};
 
@@ -50,9 +50,14 @@ pub fn has_kept_pods(status: &WorkplanStatus) -> bool {
 }
 
 /// Sets the condition `Relayed`, unless it is set.
-pub fn relayed_once(status: &mut WorkplanStatus, tasks: &[Task], limits: &Limits, now: Timestamp) {
+pub fn relayed_once(
+    status: &mut WorkplanStatus,
+    spec: &WorkplanSpec,
+    limits: &Limits,
+    now: Timestamp,
+) {
     if !status.conditions.iter().any(|it| it.type_ == RELAYED) {
-        let relayed = relayed::relayed(tasks, limits);
+        let relayed = relayed::relayed(&spec.tasks, spec.max_parallel.map(Into::into), limits);
         set_condition(
             status,
             RELAYED,

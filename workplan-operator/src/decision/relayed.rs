@@ -1,5 +1,7 @@
 //! The condition `Relayed`: how many steps of a plan start each other inside pods, and what these pods request.
 
+use std::num::NonZeroUsize;
+
 use kubeci_api::{Order, Task};
 use kubeci_compiler::{Limits, Room, is_relay, relay_apart, relay_room};
 
@@ -13,7 +15,7 @@ pub struct Relayed {
     pub message: String,
 }
 
-pub fn relayed(tasks: &[Task], limits: &Limits) -> Relayed {
+pub fn relayed(tasks: &[Task], max_parallel: Option<NonZeroUsize>, limits: &Limits) -> Relayed {
     let relays = || {
         let relays = tasks.iter().enumerate();
         relays.filter(|(_, task)| is_relay(Order::Relay, task))
@@ -31,7 +33,10 @@ pub fn relayed(tasks: &[Task], limits: &Limits) -> Relayed {
         tasks.len()
     );
     let rooms: Vec<(usize, Room)> = relays()
-        .map(|(task, steps)| (task, relay_room(&limits.complete(steps.clone()))))
+        .map(|(task, steps)| {
+            let room = relay_room(&limits.complete(steps.clone()), max_parallel);
+            (task, room)
+        })
         .collect();
     let rooms = [Room::AsWritten, Room::Spread]
         .into_iter()
@@ -96,7 +101,7 @@ mod tests {
                 step.commands.clear();
             }
         }
-        let condition = relayed(&tasks, &Limits::NONE);
+        let condition = relayed(&tasks, None, &Limits::NONE);
         assert_eq!(
             (condition.reason, condition.message.as_str()),
             (reason, message)

@@ -57,7 +57,7 @@ pub fn decide(
     let mut refusals = state.refusals.values();
     let is_refused = refusals.any(|refusal| refusal.verdict == Verdict::Over);
     if !is_refused && !workplan.spec.suspend {
-        actions.extend(start(workplan, &steps, state, node, pods_max));
+        actions.extend(start(workplan, &mut steps, state, node, pods_max));
     }
     let mut status = derive_status(
         prior,
@@ -77,8 +77,7 @@ pub fn decide(
     let is_suspended = workplan.spec.suspend && !has_ended;
     conditions::suspended(&mut status, state.now, is_suspended, SUSPENDED_MESSAGE);
     if plan.order == Order::Relay && status.observed_generation.is_some() {
-        let tasks = &workplan.spec.tasks;
-        conditions::relayed_once(&mut status, tasks, &state.limits, state.now);
+        conditions::relayed_once(&mut status, &workplan.spec, &state.limits, state.now);
     }
     Decision {
         status,
@@ -201,31 +200,42 @@ fn deleted_pods(plan: &Plan, steps: &[StepStatus], state: &ObservedState) -> Vec
     pods.map(|(task, _)| Action::DeletePod(*task)).collect()
 }
 
-/// Creates the pods of all tasks that may start; before the first is placed only that one.
+/// Creates the pods of all tasks that may start; before the first is placed only that one. If there are slots only for
+/// some, the pods are listed first: one that the watch has not returned may have some of them.
 fn start(
     workplan: &Workplan,
-    steps: &Steps,
+    steps: &mut Steps,
     state: &ObservedState,
     node: Option<&str>,
     pods_max: usize,
 ) -> Vec<Action> {
-    let has_pod = |task: usize| {
-        let pod = state.pods.get(&task);
-        pod.is_some_and(|pod| !(pod.is_quiet() && steps.goes_on_after(task, &pod.name)))
-    };
-    let mut ready = steps.ready_tasks(has_pod, state.now);
+    let pods = executors(steps, state);
+    let mut ready = steps.ready_tasks(|task| pods.contains_key(&task), state.now);
     if node.is_none() {
         ready.truncate(usize::from(!awaits_node(steps, state)));
     }
     ready.retain(|task| !state.refusals.contains_key(task));
+    let count = ready.len();
+    let mut ready = steps.with_slots(ready, |task| pods.get(&task).copied());
+    let is_full = ready.len() < count;
     ready.truncate(pods_max.saturating_sub(open_pods(steps, state)));
     if ready.is_empty() {
         Vec::new()
+    } else if is_full && state.certainty == Certainty::Watched {
+        vec![Action::ListPods]
     } else if has_finalizer(workplan) || !holds_folder(workplan) {
         ready.into_iter().map(Action::CreatePod).collect()
     } else {
         vec![Action::AddFinalizer]
     }
+}
+
+/// The pods that have their tasks, by task: not those that have ended while the task goes on in another one.
+fn executors<'a>(steps: &Steps, state: &'a ObservedState) -> BTreeMap<usize, &'a str> {
+    let pods = state.pods.iter();
+    let pods =
+        pods.filter(|(task, pod)| !(pod.is_quiet() && steps.goes_on_after(**task, &pod.name)));
+    pods.map(|(task, pod)| (*task, pod.name.as_str())).collect()
 }
 
 /// The number of open tasks that have a pod which has not ended, or whose pod the API server refuses for now.

@@ -2,6 +2,7 @@
 //! its step.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,16 +57,21 @@ pub fn parts<'a>(
     opens: bool,
 ) -> Parts {
     let own = preparing(task, placement.limits, true);
-    let shares = relay_shares(task, placement.limits, own.as_ref());
+    let max_parallel = workplan.spec.max_parallel;
+    let most = max_parallel.map(Into::into);
+    let shares = relay_shares(task, most, placement.limits, own.as_ref());
+    let slots = slots(task, max_parallel);
     let containers = task.steps().zip(shares);
     let output_bytes = of_record(workplan, 1 + task.steps().count());
+    let outputs = ["--output-bytes".to_owned(), output_bytes.to_string()];
+    let options = [&slots[..], &outputs].concat();
     let waiting = |(step, requests)| Container {
         resources: resources(step, requests),
-        ..waiting(workplan, step, &waits(&step.name), output_bytes)
+        ..waiting(workplan, step, &waits(&step.name), &options)
     };
     let installer = Container {
         resources: own,
-        ..installer(task, placement.image, opens)
+        ..installer(task, &slots, placement.image, opens)
     };
     Parts {
         default_container: task.steps().next().map(|step| step.name.clone()),
@@ -80,12 +86,16 @@ pub fn parts<'a>(
 
 /// Installs the step runner, after it has opened the shared folder if necessary. The kubelet starts the next container
 /// when its hook has ended. The end of an init container would be noticed up to a second late.
-fn installer(task: &Task, image: &str, opens: bool) -> Container {
+fn installer(task: &Task, slots: &[String], image: &str, opens: bool) -> Container {
     let install = [
         IN_IMAGE, "install", "--bin", BIN_PATH, "--relay", RELAY_PATH,
     ];
     let names = task.steps().map(|step| step.name.as_str());
-    let mut words: Vec<String> = install.into_iter().chain(names).map(Into::into).collect();
+    let install = install.into_iter().map(Into::into);
+    let mut words: Vec<String> = install
+        .chain(slots.iter().cloned())
+        .chain(names.map(Into::into))
+        .collect();
     let mut mounts = vec![
         volume_mount(RUNNER_VOLUME, BIN_PATH),
         volume_mount(RELAY_VOLUME, RELAY_PATH),
@@ -127,10 +137,10 @@ fn held_until_installed() -> Lifecycle {
 }
 
 /// The container of a step as it was written, with the step runner in front of its command.
-fn waiting(workplan: &Workplan, step: &Step, waits: &Waits, output_bytes: usize) -> Container {
+fn waiting(workplan: &Workplan, step: &Step, waits: &Waits, options: &[String]) -> Container {
     let mut container = container(workplan, step);
     let late = container.working_dir.take_if(|dir| is_shared(step, dir));
-    let runner = runner(step, waits, late, output_bytes);
+    let runner = runner(step, waits, late, options);
     let command = container.command.replace(runner);
     let words = command.into_iter().chain(container.args.take()).flatten();
     container.args = Some(words.collect());
@@ -161,7 +171,15 @@ fn is_shared(step: &Step, dir: &str) -> bool {
     mounts.any(|mount| Path::new(dir).starts_with(mount))
 }
 
-fn runner(step: &Step, waits: &Waits, dir: Option<String>, output_bytes: usize) -> Vec<String> {
+/// The slots that the steps share, as arguments of the step runner; none where all steps may run at the same time.
+fn slots(task: &Task, max_parallel: Option<NonZeroU16>) -> Vec<String> {
+    let is_fewer = |slots: &NonZeroU16| usize::from(slots.get()) < task.steps().count();
+    let slots = max_parallel.filter(is_fewer);
+    let words = slots.map(|slots| ["--slots".to_owned(), slots.to_string()]);
+    words.into_iter().flatten().collect()
+}
+
+fn runner(step: &Step, waits: &Waits, dir: Option<String>, options: &[String]) -> Vec<String> {
     let needs: Vec<String> = waits.needs.iter().map(ToString::to_string).collect();
     let at_once = waits.at_once && needs.len() > 1;
     let needs = (!needs.is_empty()).then(|| ["--needs".to_owned(), needs.join(",")]);
@@ -169,7 +187,6 @@ fn runner(step: &Step, waits: &Waits, dir: Option<String>, output_bytes: usize) 
     let repeated = (!repeated.is_empty()).then(|| ["--repeated".to_owned(), repeated.join(",")]);
     // The kubelet expands variables in a command, and none in a working directory.
     let dir = dir.map(|dir| ["--dir".to_owned(), dir.replace('$', "$$")]);
-    let outputs = ["--output-bytes".to_owned(), output_bytes.to_string()];
     let run = [IN_STEPS, "run", "--relay", RELAY_PATH, "--step", &step.name];
     run.map(Into::into)
         .into_iter()
@@ -179,7 +196,7 @@ fn runner(step: &Step, waits: &Waits, dir: Option<String>, output_bytes: usize) 
         .chain(dir.into_iter().flatten())
         .chain(time_limit(step).into_iter().flatten())
         .chain(retries(step).into_iter().flatten())
-        .chain(outputs)
+        .chain(options.iter().cloned())
         .chain(["--".to_owned()])
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroUsize;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -32,12 +33,14 @@ impl fmt::Display for Room {
 }
 
 /// The requests of a relay task's pod: for each resource the maximum that steps request that may run at the same time;
-/// for devices, which containers cannot share, the sum. `None` if no step has requests.
+/// for devices, which containers cannot share, the sum. With `max_parallel` the maximum is an upper bound. `None` if no
+/// step has requests.
 #[must_use]
-pub fn relay_pod_requests(task: &Task) -> Option<Requests> {
+pub fn relay_pod_requests(task: &Task, max_parallel: Option<NonZeroUsize>) -> Option<Requests> {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
     let sum = sum(&steps);
-    let together = widest(&precedence_inside(task), &steps);
+    let most = max_parallel.map(NonZeroUsize::get);
+    let together = widest(&precedence_inside(task), &steps, most);
     let of_pod = |resource: &str| {
         let requests = if is_handed_on(resource) {
             &together
@@ -51,9 +54,9 @@ pub fn relay_pod_requests(task: &Task) -> Option<Requests> {
 
 /// How the containers of a relay task's pod request [`relay_pod_requests`].
 #[must_use]
-pub fn relay_room(task: &Task) -> Room {
+pub fn relay_room(task: &Task, max_parallel: Option<NonZeroUsize>) -> Room {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
-    let together = relay_pod_requests(task).unwrap_or_default();
+    let together = relay_pod_requests(task, max_parallel).unwrap_or_default();
     if sum(&steps) == together {
         Room::AsWritten
     } else {
@@ -68,10 +71,11 @@ pub fn relay_room(task: &Task) -> Room {
 #[must_use]
 pub fn relay_shares(
     task: &Task,
+    max_parallel: Option<NonZeroUsize>,
     limits: &Limits,
     own: Option<&ResourceRequirements>,
 ) -> Vec<BTreeMap<String, Quantity>> {
-    let together = relay_pod_requests(task).unwrap_or_default();
+    let together = relay_pod_requests(task, max_parallel).unwrap_or_default();
     let mut containers = vec![BTreeMap::new(); task.steps().count()];
     let named = task.steps().flat_map(quantities);
     let resources: BTreeSet<&str> = named.map(|(_, resource, _)| resource).collect();

@@ -6,6 +6,7 @@ mod errors;
 mod exact;
 mod graphs;
 mod kinds;
+mod limited;
 mod minimal;
 mod order;
 mod peak;

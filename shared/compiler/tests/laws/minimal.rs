@@ -1,5 +1,7 @@
+use std::num::NonZeroUsize;
+
 use kubeci_api::Step;
-use kubeci_compiler::{Plan, compile};
+use kubeci_compiler::{Plan, compile, compile_limited};
 use proptest::prelude::*;
 
 use crate::graphs::{closure, dependencies, graphs_with_isolated};
@@ -12,7 +14,16 @@ proptest! {
         steps in graphs_with_isolated(1..=8),
     ) {
         let plan = compile(&steps).unwrap();
-        prop_assert_eq!(pods_and_steps_going_on(&plan), best(&steps));
+        prop_assert_eq!(pods_and_steps_going_on(&plan), best(&steps, usize::MAX));
+    }
+
+    #[test]
+    fn limited_plan_has_fewest_pods_and_fewest_waiting_steps(
+        steps in graphs_with_isolated(1..=8),
+        max_parallel in 1..=4_usize,
+    ) {
+        let plan = compile_limited(&steps, NonZeroUsize::new(max_parallel).unwrap()).unwrap();
+        prop_assert_eq!(pods_and_steps_going_on(&plan), best(&steps, max_parallel));
     }
 }
 
@@ -44,12 +55,14 @@ pub fn fewest_pods(pods: &[Option<usize>]) -> (usize, usize) {
     best[all].unwrap()
 }
 
-/// The fewest pods of any exact plan, and then the most steps that start in a pod that another step of
-/// theirs was in: over all ways to cut the steps into pods, each judged by the definition alone.
-fn best(steps: &[Step]) -> (usize, usize) {
+/// The fewest pods of any exact plan whose pods run at most so many steps at the same time, and then the most steps
+/// that start in a pod that another step of theirs was in: over all ways to cut the steps into pods, each judged by
+/// the definition alone.
+fn best(steps: &[Step], max_parallel: usize) -> (usize, usize) {
     let judge = Judge {
         closure: closure(&dependencies(steps)),
         steps,
+        max_parallel,
     };
     let all = (1_usize << steps.len()) - 1;
     let pods: Vec<Option<usize>> = (0..=all).map(|pod| judge.going_on(pod)).collect();
@@ -59,6 +72,7 @@ fn best(steps: &[Step]) -> (usize, usize) {
 struct Judge<'a> {
     closure: Vec<Vec<bool>>,
     steps: &'a [Step],
+    max_parallel: usize,
 }
 
 impl Judge<'_> {
@@ -106,7 +120,9 @@ impl Judge<'_> {
                     .iter()
                     .all(|other| waited_for.contains(other))
         };
-        let may_share = rest.len() == 1 || rest.iter().all(|&it| self.steps[it].timeout.is_none());
+        let may_share = rest.len() == 1
+            || rest.len() <= self.max_parallel
+                && rest.iter().all(|&it| self.steps[it].timeout.is_none());
         let ends_here = may_share && rest.iter().all(exact);
         let mut best = ends_here.then(|| if chain.is_empty() { 0 } else { pod.len() - 1 });
         if rest.len() > 1 {

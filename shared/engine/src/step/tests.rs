@@ -53,6 +53,7 @@ fn edges(readiness: StepReadiness) -> Edges {
         readiness,
         ended: Some(time(5)),
         halt: None,
+        slot: None,
     }
 }
 

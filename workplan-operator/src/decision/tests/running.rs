@@ -234,6 +234,22 @@ fn status_of_earlier_version_is_read() {
 }
 
 #[test]
+fn pods_are_listed_before_slots_are_given() {
+    let mut workplan = workplan(Order::Graph, &["| a b", "| c", "| d"]);
+    workplan.spec.max_parallel = 2.try_into().ok();
+    let mut state = observed([(0, pod(0, "| a=run b=0"))]);
+    assert_eq!(decided(&workplan, &state).actions, [Action::ListPods]);
+    state.certainty = Certainty::Listed;
+    let decision = decided(&workplan, &state);
+    assert_eq!(decision.actions, [Action::CreatePod(1)]);
+    let expected = "waiting for one of 2 slots (maxParallel)";
+    assert_eq!(decision.status.steps[3].message.as_deref(), Some(expected));
+    // A pod that the watch had not returned has the slot.
+    state.pods.insert(2, pod(2, "| d"));
+    assert_eq!(decided(&workplan, &state).actions, []);
+}
+
+#[test]
 fn deleted_pod_is_waited_for_then_missing() {
     let workplan = workplan(Order::Linear, &["a | b", "c:b"]);
     let mut going = pod(0, "a=0 | b=run");

@@ -42,6 +42,21 @@ fn step_runner_wraps_each_command() {
 }
 
 #[rstest]
+#[case::fewer(2, " --slots 2")]
+#[case::enough(3, "")]
+fn steps_share_slots_unless_there_are_enough(#[case] max_parallel: u16, #[case] slots: &str) {
+    let mut plan = workplan_of(relay(&["| a b:a c"]));
+    plan.spec.max_parallel = max_parallel.try_into().ok();
+    let spec = spec(&plan, |_| true);
+    let command = words(spec.containers[2].command.as_ref());
+    let expected = format!("--step b --needs a{slots} --output-bytes ");
+    assert!(command.contains(&expected), "{command}");
+    let install = words(spec.containers[0].args.as_ref());
+    let expected = format!("--relay /.kubeci/relay{slots} a b c");
+    assert!(install.ends_with(&expected), "{install}");
+}
+
+#[rstest]
 #[case::shared_folder("/kubeci/src", Some("/kubeci/src"))]
 #[case::shared_folder_itself("/kubeci", Some("/kubeci"))]
 #[case::volume("/cache/$(X)", Some("/cache/$$(X)"))]

@@ -1,6 +1,6 @@
 use fixedbitset::FixedBitSet;
 use kubeci_api::Step;
-use kubeci_compiler::compile;
+use kubeci_compiler::{compile, compile_limited};
 use kubeci_plan::Graph;
 use proptest::prelude::*;
 
@@ -13,9 +13,16 @@ proptest! {
 
     #[test]
     fn law_2_plan_has_fewest_pods_and_waiting_steps(steps in graphs(1..=8)) {
-        let plan = compile(&steps).unwrap();
         let graph = graph(&steps);
-        let best = best(steps.len(), |pod| going_on_in(&steps, &graph, pod));
+        let best = best(steps.len(), |pod| going_on_in(&steps, &graph, pod, usize::MAX));
+        prop_assert_eq!(pods_and_steps_going_on(&compile(&steps).unwrap()), best);
+    }
+
+    #[test]
+    fn law_2_limited_plan_has_fewest_pods(steps in graphs(1..=8), most in 1..=4_usize) {
+        let graph = graph(&steps);
+        let best = best(steps.len(), |pod| going_on_in(&steps, &graph, pod, most));
+        let plan = compile_limited(&steps, most.try_into().unwrap()).unwrap();
         prop_assert_eq!(pods_and_steps_going_on(&plan), best);
     }
 
@@ -36,8 +43,9 @@ fn best(steps: usize, going_on_in: impl Fn(&[usize]) -> Option<usize>) -> (usize
     fewest_pods(&pods)
 }
 
-/// How many steps of a pod follow another one in it, at the most; none if the pod cannot be exact.
-fn going_on_in(steps: &[Step], graph: &Graph, pod: &[usize]) -> Option<usize> {
+/// How many steps of a pod follow another one in it, at the most; none if the pod cannot be exact, or has more parallel
+/// steps than it may.
+fn going_on_in(steps: &[Step], graph: &Graph, pod: &[usize], most: usize) -> Option<usize> {
     if pod.len() > 1 && pod.iter().any(|&step| steps[step].isolate) {
         return None;
     }
@@ -48,12 +56,12 @@ fn going_on_in(steps: &[Step], graph: &Graph, pod: &[usize]) -> Option<usize> {
             && step.1.dependency.contains(&from.name)
             && !may_end_the_pod
     };
-    let are_siblings = pod
-        .windows(2)
-        .all(|pair| graph.parents[pair[0]] == graph.parents[pair[1]]);
+    let mut pairs = pod.windows(2);
+    let are_siblings =
+        pod.len() <= most && pairs.all(|pair| graph.parents[pair[0]] == graph.parents[pair[1]]);
     let heads = pod.iter().filter_map(|&head| {
         let rest: Vec<usize> = pod.iter().copied().filter(|&it| it != head).collect();
-        chain_from(head, &rest, &follows)
+        chain_from(head, &rest, most, &follows)
     });
     heads.chain(are_siblings.then_some(0)).max()
 }
@@ -62,18 +70,19 @@ fn going_on_in(steps: &[Step], graph: &Graph, pod: &[usize]) -> Option<usize> {
 fn chain_from(
     last: usize,
     rest: &[usize],
+    most: usize,
     follows: &impl Fn(usize, usize) -> bool,
 ) -> Option<usize> {
     if rest.is_empty() {
         return None;
     }
-    let ends_here = rest.iter().all(|&step| follows(step, last));
+    let ends_here = rest.len() <= most && rest.iter().all(|&step| follows(step, last));
     let next = rest
         .iter()
         .filter(|&&step| follows(step, last))
         .filter_map(|&step| {
             let rest: Vec<usize> = rest.iter().copied().filter(|&it| it != step).collect();
-            Some(1 + chain_from(step, &rest, follows)?)
+            Some(1 + chain_from(step, &rest, most, follows)?)
         });
     next.chain(ends_here.then_some(rest.len())).max()
 }

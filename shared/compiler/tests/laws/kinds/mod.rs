@@ -14,7 +14,7 @@ use crate::relay::plan_within;
 mod minimal;
 mod run;
 
-use run::{Run, alone, run};
+use run::{Run, Span, alone, run};
 
 /// Graphs with edges of all kinds.
 fn graphs(sizes: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
@@ -46,6 +46,19 @@ fn graph(steps: &[Step]) -> Graph {
     Graph::of_steps(steps.len(), edges(steps)).unwrap()
 }
 
+/// Whether the pod of each task never runs more steps at the same time than its width.
+fn is_within_widths(plan: &Plan, run: &Run) -> bool {
+    let widths = read_plan(plan.order, &plan.tasks).unwrap().widths(|_| true);
+    let mut tasks = plan.tasks.iter().zip(widths);
+    tasks.all(|(task, width)| {
+        let spans = || task.steps().map(|step| run[&step.name]);
+        let mut starts = spans().filter_map(|span| span.start);
+        let runs =
+            |span: &Span, now| span.start.is_some_and(|start| start <= now) && now < span.end;
+        starts.all(|now| spans().filter(|span| runs(span, now)).count() <= width)
+    })
+}
+
 /// Whether no step starts before the tasks have ended that come surely before its own.
 fn follows_precedence(plan: &Plan, run: &Run) -> bool {
     let spans = |task: usize| plan.tasks[task].steps().map(|step| run[&step.name]);
@@ -74,6 +87,7 @@ proptest! {
         let ends = |step: &Step| (durations[index(step)], fails[index(step)]);
         let run = run(&steps, plan.order, &plan.tasks, ends);
         prop_assert!(follows_precedence(&plan, &run));
+        prop_assert!(is_within_widths(&plan, &run));
         prop_assert_eq!(run, alone(&steps, ends));
     }
 
@@ -95,6 +109,7 @@ proptest! {
         let ends = |step: &Step| (durations[index(step)], fails[index(step)]);
         let run = run(&steps, plan.order, &plan.tasks, ends);
         prop_assert!(follows_precedence(&plan, &run));
+        prop_assert!(is_within_widths(&plan, &run));
         prop_assert_eq!(run, alone(&steps, ends));
     }
 }

@@ -26,7 +26,7 @@ pub fn plan_within(steps: &[Step], containers: usize) -> Plan {
 }
 
 /// The steps, each with requests of these resources.
-fn requesting<'a>(
+pub fn requesting<'a>(
     steps: Vec<Step>,
     requests: impl Fn(usize) -> Vec<(&'a str, String)>,
 ) -> Vec<Step> {

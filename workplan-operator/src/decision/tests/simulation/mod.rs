@@ -171,7 +171,8 @@ impl Simulation {
         steps.any(|it| it.name == step && it.failure == Some(RetryOn::Infrastructure))
     }
 
-    /// Law 1: a step starts after all that it depends on. Law 5: never in a folder that is gone.
+    /// Law 1: a step starts after all that it depends on. Law 5: never in a folder that is gone. `maxParallel`: not
+    /// beside more steps than may run.
     fn check_start(&self, step: &str) {
         let plan = validate(&self.workplan.spec).unwrap();
         let known = plan.steps.iter().find(|known| known.name == step).unwrap();
@@ -192,6 +193,11 @@ impl Simulation {
                 "law 1: {step} starts before {name} has ended as needed"
             );
         }
+        let max_parallel = plan.max_parallel.map_or(usize::MAX, Into::into);
+        assert!(
+            self.cluster.running() <= max_parallel,
+            "maxParallel: {step} starts beside {max_parallel} steps"
+        );
         assert!(
             !self.cluster.swept,
             "law 5: {step} starts after the folder was removed"

@@ -126,33 +126,30 @@ impl Simulation {
         }
     }
 
-    /// The API server refuses all pods of a decision. It is made again with the refusals.
-    fn refuse_pods(&self, decision: Decision, state: &mut ObservedState) -> Decision {
-        let refused = decision.actions.iter().filter_map(|action| match action {
-            Action::CreatePod(task) => Some(*task),
-            _ => None,
-        });
-        let refused: Vec<usize> = refused.collect();
-        if refused.is_empty() {
-            return decision;
+    /// The API server refuses all pods of a decision. It is made again with the refusals, until it creates no pod: other
+    /// tasks may get the slots of those that are refused.
+    fn refuse_pods(&self, mut decision: Decision, state: &mut ObservedState) -> Decision {
+        loop {
+            let refused = decision.actions.iter().filter_map(|action| match action {
+                Action::CreatePod(task) => Some(*task),
+                _ => None,
+            });
+            let refused: Vec<usize> = refused.collect();
+            if refused.is_empty() {
+                return decision;
+            }
+            for task in refused {
+                let refusal = Refusal {
+                    verdict: Verdict::Later,
+                    reason: "QuotaExceeded",
+                    message: "exceeded quota".into(),
+                };
+                let known = state.refusals.insert(task, refusal);
+                assert!(known.is_none(), "a refused pod is not waited for");
+            }
+            decision = self.decide(state);
+            assert_eq!(decision.status.reason.as_deref(), Some("QuotaExceeded"));
         }
-        let refusal = Refusal {
-            verdict: Verdict::Later,
-            reason: "QuotaExceeded",
-            message: "exceeded quota".into(),
-        };
-        state.refusals = refused
-            .into_iter()
-            .map(|task| (task, refusal.clone()))
-            .collect();
-        let again = self.decide(state);
-        let creates = |action: &Action| matches!(action, Action::CreatePod(_));
-        assert!(
-            !again.actions.iter().any(creates),
-            "a refused pod is not waited for"
-        );
-        assert_eq!(again.status.reason.as_deref(), Some("QuotaExceeded"));
-        again
     }
 
     /// The Workplan as the operator knows it, with the status that is not written yet.

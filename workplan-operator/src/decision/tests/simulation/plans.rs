@@ -1,12 +1,13 @@
 //! Random plans that can run.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::Duration;
 use kubeci_api::{Backoff, Order, Retry, RetryOn, Step, Task, Workplan, WorkspaceKind};
-use kubeci_compiler::{compile, compile_relay};
+use kubeci_compiler::{compile, compile_limited, compile_relay};
 use proptest::prelude::*;
 
 use super::kinds::with_kinds;
@@ -120,6 +121,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let kinds = prop::collection::vec(any::<u8>(), 0..24);
     (tasks, order, flags, kinds).prop_map(|(tasks, order, flags, kinds)| {
+        let max_parallel = max_parallel(&kinds);
         let (reversed, empty_dir, has_sidecar) = flags;
         let mut scenario = match order {
             Order::Relay => relay(&tasks, reversed),
@@ -127,8 +129,20 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
         };
         add_kinds(&mut scenario, &kinds);
         scenario.has_sidecar = has_sidecar;
+        let spec = &mut scenario.workplan.spec;
+        let wide = |task: &Task| u16::try_from(task.parallel_steps.len()).unwrap();
+        let widest = spec.tasks.iter().map(wide).max().unwrap();
+        spec.max_parallel = NonZeroU16::new(match order {
+            Order::Linear | Order::Graph if max_parallel > 0 => max_parallel.max(widest),
+            _ => max_parallel,
+        });
         with_folder(scenario, empty_dir)
     })
+}
+
+/// Up to 5, or 0 without a limit. It takes no random numbers, so that earlier failures are found again.
+fn max_parallel(dice: &[u8]) -> u16 {
+    u16::from(dice.iter().fold(0, |sum: u8, dice| sum.wrapping_add(*dice)) % 6)
 }
 
 /// The same steps as they are compiled for either execution.
@@ -165,10 +179,15 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
             if reversed {
                 steps.reverse();
             }
-            let pods = compile(&steps).unwrap();
+            let max_parallel = NonZeroU16::new(max_parallel(&kinds));
+            let pods = match max_parallel {
+                Some(max_parallel) => compile_limited(&steps, max_parallel.into()).unwrap(),
+                None => compile(&steps).unwrap(),
+            };
             let relay = compile_relay(&steps, containers.try_into().unwrap()).unwrap();
             let scenario = |plan: kubeci_compiler::Plan| {
-                let scenario = scenario_of(plan.order, plan.tasks, fates.clone());
+                let mut scenario = scenario_of(plan.order, plan.tasks, fates.clone());
+                scenario.workplan.spec.max_parallel = max_parallel;
                 with_folder(scenario, empty_dir)
             };
             Compiled {

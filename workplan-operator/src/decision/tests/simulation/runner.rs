@@ -32,6 +32,8 @@ enum State {
     Absent,
     Waiting,
     Running(Timestamp),
+    /// Its command, which was started then, has failed and starts again.
+    Pausing(Timestamp),
     /// It has ended, and the kubelet has not reported it: what the other steps observe, and the report.
     Ended(Published, Ended),
 }
@@ -65,7 +67,11 @@ pub enum Turn {
 
 /// The runners of one pod, by their steps.
 #[derive(Debug, Default)]
-pub struct Runners(BTreeMap<String, Runner>);
+pub struct Runners {
+    all: BTreeMap<String, Runner>,
+    /// The slots that they share, if they do.
+    slots: Option<usize>,
+}
 
 impl Runners {
     /// Reads the command lines of the containers.
@@ -90,38 +96,59 @@ impl Runners {
             };
             (command[0] == RUNNER).then(|| (container.name.clone(), runner))
         };
-        Self(containers.iter().filter_map(runner).collect())
+        let mut words = containers.iter().flat_map(|it| it.command.iter().flatten());
+        let slots = words.by_ref().skip_while(|word| *word != "--slots").nth(1);
+        Self {
+            all: containers.iter().filter_map(runner).collect(),
+            slots: slots.map(|slots| slots.parse().unwrap()),
+        }
     }
 
     pub fn has(&self, step: &str) -> bool {
-        self.0.contains_key(step)
+        self.all.contains_key(step)
     }
 
     pub fn come_up(&mut self, step: &str, now: Timestamp) {
-        let runner = self.0.get_mut(step).unwrap();
+        let runner = self.all.get_mut(step).unwrap();
         (runner.up, runner.state) = (now, State::Waiting);
     }
 
     pub fn turn(&self, step: &str) -> Turn {
-        match &self.0[step].state {
+        match &self.all[step].state {
             State::Absent => Turn::Nothing,
             State::Running(_) => Turn::Ends,
             State::Ended(..) => Turn::IsTold,
+            State::Pausing(_) if self.has_free_slot() => Turn::Starts,
+            State::Pausing(_) => Turn::Nothing,
             State::Waiting => match self.next(step) {
-                Next::Waits => Turn::Nothing,
-                Next::Starts => Turn::Starts,
+                Next::Starts if self.has_free_slot() => Turn::Starts,
+                Next::Waits | Next::Starts => Turn::Nothing,
                 Next::Ends(_) => Turn::Ends,
             },
         }
     }
 
-    pub fn start(&mut self, step: &str, now: Timestamp) {
-        self.0.get_mut(step).unwrap().state = State::Running(now);
+    fn has_free_slot(&self) -> bool {
+        let running = |it: &&Runner| matches!(it.state, State::Running(_));
+        let running = self.all.values().filter(running).count();
+        self.slots.is_none_or(|slots| running < slots)
     }
 
-    /// Starts its command again, if it has failed and the policy says so.
-    pub fn repeats(&mut self, step: &str, fate: Fate, now: Timestamp) -> bool {
-        let runner = self.0.get_mut(step).unwrap();
+    pub fn start(&mut self, step: &str, now: Timestamp) {
+        let runner = self.all.get_mut(step).unwrap();
+        if let State::Pausing(started) = runner.state {
+            runner.earlier.push(EarlierAttempt {
+                started: Some(since(runner.up, started)),
+                ended: since(runner.up, now),
+                failure: AttemptFailure::Exit(1),
+            });
+        }
+        runner.state = State::Running(now);
+    }
+
+    /// Whether its command has failed and will start again, as the policy says.
+    pub fn repeats(&mut self, step: &str, fate: Fate) -> bool {
+        let runner = self.all.get_mut(step).unwrap();
         let State::Running(started) = runner.state else {
             return false;
         };
@@ -129,19 +156,14 @@ impl Runners {
         let pause = runner.retry.pause(number, FailureKind::Failure, Some(1));
         let repeats = fate == Fate::Fails && pause.is_some();
         if repeats {
-            runner.earlier.push(EarlierAttempt {
-                started: Some(since(runner.up, started)),
-                ended: since(runner.up, now),
-                failure: AttemptFailure::Exit(1),
-            });
-            runner.state = State::Running(now);
+            runner.state = State::Pausing(started);
         }
         repeats
     }
 
     /// Ends by itself: the command, or the wait for it. Returns the command's exit code, if it ran.
     pub fn end(&mut self, step: &str, fate: Fate, now: Timestamp) -> Option<i32> {
-        match (&self.0[step].state, fate) {
+        match (&self.all[step].state, fate) {
             (State::Waiting, _) => {
                 let Next::Ends(end) = self.next(step) else {
                     unreachable!("it waits");
@@ -151,7 +173,7 @@ impl Runners {
             }
             (State::Running(_), Fate::IsKilled) => Some(self.kill(step, "OOMKilled", now)),
             (State::Running(started), fate) => {
-                let started = since(self.0[step].up, *started);
+                let started = since(self.all[step].up, *started);
                 let (end, code) = match fate {
                     Fate::Completes => (End::Completed { started }, 0),
                     _ => (failed(started, Exit::Code(1)), 1),
@@ -159,24 +181,31 @@ impl Runners {
                 self.report(step, end, now);
                 Some(code)
             }
-            (State::Absent | State::Ended(..), _) => unreachable!("it has no turn"),
+            (State::Absent | State::Pausing(_) | State::Ended(..), _) => {
+                unreachable!("it has no turn")
+            }
         }
     }
 
     /// Receives the signal to stop. Returns the command's exit code, if it ran.
     pub fn stop(&mut self, step: &str, gracefully: bool, now: Timestamp) -> Option<i32> {
-        match &self.0[step].state {
+        match &self.all[step].state {
             State::Running(_) if !gracefully => Some(self.kill(step, "Error", now)),
             State::Running(started) => {
-                let started = since(self.0[step].up, *started);
+                let started = since(self.all[step].up, *started);
                 self.report(step, failed(started, Exit::Signal(15)), now);
                 Some(143)
+            }
+            State::Pausing(started) if gracefully => {
+                let started = since(self.all[step].up, *started);
+                self.report(step, failed(started, Exit::Code(1)), now);
+                None
             }
             State::Waiting if gracefully => {
                 self.report(step, End::Skipped, now);
                 None
             }
-            State::Waiting => {
+            State::Waiting | State::Pausing(_) => {
                 self.kill(step, "Error", now);
                 None
             }
@@ -186,17 +215,17 @@ impl Runners {
 
     /// The report of the kubelet about its end.
     pub fn last_words(&self, step: &str) -> Ended {
-        match &self.0[step].state {
+        match &self.all[step].state {
             State::Ended(_, ended) => ended.clone(),
             other => unreachable!("{other:?}"),
         }
     }
 
     fn next(&self, step: &str) -> Next {
-        let runner = &self.0[step];
+        let runner = &self.all[step];
         let (mut known, mut goes_on) = (true, false);
         let needs = runner.needs.iter().map(|(kind, need)| {
-            let published = match &self.0[need].state {
+            let published = match &self.all[need].state {
                 State::Ended(published, _) if known || runner.at_once => Some(*published),
                 _ => None,
             };
@@ -221,7 +250,7 @@ impl Runners {
 
     fn report(&mut self, step: &str, end: End, now: Timestamp) {
         let exit_code = end.exit_code().into();
-        let ended = since(self.0[step].up, now);
+        let ended = since(self.all[step].up, now);
         let message = String::new();
         let stage = Stage::Ended {
             ended,
@@ -234,9 +263,9 @@ impl Runners {
 
     /// Killed, without a record of the end.
     fn kill(&mut self, step: &str, reason: &str, now: Timestamp) -> i32 {
-        let stage = match self.0[step].state {
-            State::Running(started) => Stage::Running {
-                started: since(self.0[step].up, started),
+        let stage = match self.all[step].state {
+            State::Running(started) | State::Pausing(started) => Stage::Running {
+                started: since(self.all[step].up, started),
             },
             _ => Stage::Waiting,
         };
@@ -251,7 +280,7 @@ impl Runners {
         (exit_code, reason): (i32, &str),
         now: Timestamp,
     ) {
-        let runner = self.0.get_mut(step).unwrap();
+        let runner = self.all.get_mut(step).unwrap();
         let record = Record {
             up: runner.up.into(),
             stage,

@@ -92,6 +92,12 @@ impl Cluster {
         self.runs.get(step).map_or(0, Vec::len)
     }
 
+    /// The number of steps that run.
+    pub fn running(&self) -> usize {
+        let runs = self.runs.values().filter_map(|runs| runs.last());
+        runs.filter(|end| end.is_none()).count()
+    }
+
     pub fn is_quiet(&self) -> bool {
         self.pods.values().all(ObservedPod::is_quiet)
     }
@@ -339,12 +345,7 @@ impl Cluster {
                 self.runs.entry(name.clone()).or_default().push(None);
                 return Event::Started(name);
             }
-            Turn::Ends if runners.repeats(&name, outcome.unwrap(), now) => {
-                let runs = self.runs.get_mut(&name).unwrap();
-                *runs.last_mut().unwrap() = Some(1);
-                runs.push(None);
-                return Event::Started(name);
-            }
+            Turn::Ends if runners.repeats(&name, outcome.unwrap()) => Some(1),
             Turn::Ends => runners.end(&name, outcome.unwrap(), now),
             Turn::Nothing => unreachable!("it has no turn"),
         };
