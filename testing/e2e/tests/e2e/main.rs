@@ -22,6 +22,7 @@ mod once;
 mod outages;
 mod outcomes;
 mod outputs;
+mod parallel;
 mod permission;
 mod placement;
 mod processes;
