@@ -290,7 +290,9 @@ impl<'a> Siblings<'a> {
         }
         let mut cost = Group::new(self.most);
         let mut ending = by_gain(&group, plans);
-        ending.iter().for_each(|&step| cost.add(&plans[step]));
+        for &step in &ending {
+            cost.add(&plans[step]);
+        }
         pods.going_on.extend(ending.drain(cost.ending..));
         ending.sort_unstable();
         ending
