@@ -115,11 +115,10 @@ impl Runners {
 
     pub fn turn(&self, step: &str) -> Turn {
         match &self.all[step].state {
-            State::Absent => Turn::Nothing,
             State::Running(_) => Turn::Ends,
             State::Ended(..) => Turn::IsTold,
             State::Pausing(_) if self.has_free_slot() => Turn::Starts,
-            State::Pausing(_) => Turn::Nothing,
+            State::Absent | State::Pausing(_) => Turn::Nothing,
             State::Waiting => match self.next(step) {
                 Next::Starts if self.has_free_slot() => Turn::Starts,
                 Next::Waits | Next::Starts => Turn::Nothing,
