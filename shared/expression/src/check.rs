@@ -70,7 +70,7 @@ impl Checker<'_> {
             Kind::Conditional(parts) => {
                 let [condition, then, otherwise] = parts.as_ref();
                 self.boolean(condition, "?", variables)?;
-                Ok(part(then)?.or(part(otherwise)?))
+                Ok(part(then)?.or(&part(otherwise)?))
             }
             Kind::Call {
                 function,
@@ -107,7 +107,7 @@ impl Checker<'_> {
             return Ok(Type::Any);
         };
         let first = self.check(first, variables)?;
-        items.try_fold(first, |all, item| Ok(all.or(self.check(item, variables)?)))
+        items.try_fold(first, |all, item| Ok(all.or(&self.check(item, variables)?)))
     }
 
     fn map(&self, entries: &[(Node, Node)], variables: Variables<'_>) -> Checked {
@@ -180,7 +180,10 @@ impl Checker<'_> {
         right: &Node,
         variables: Variables<'_>,
     ) -> Checked {
-        if let Some(step) = hyphenated(node).filter(|_| find(variables, STEPS).is_none()) {
+        if let Some(step) = node
+            .hyphenated_step()
+            .filter(|_| find(variables, STEPS).is_none())
+        {
             return Err((node.at, Mistake::Hyphen { step }));
         }
         let types = [self.check(left, variables)?, self.check(right, variables)?];
@@ -369,35 +372,6 @@ fn never_equal(
         }
     }
     Ok(())
-}
-
-/// The step whose name was written as a subtraction: `a-b` for `steps.a-b.phase`.
-fn hyphenated(node: &Node) -> Option<String> {
-    let Kind::Binary {
-        operator: Operator::Subtract,
-        left,
-        right,
-    } = &node.kind
-    else {
-        return None;
-    };
-    let start = left
-        .step()
-        .map(str::to_owned)
-        .or_else(|| hyphenated(left))?;
-    Some(format!("{start}-{}", first_word(right)?))
-}
-
-/// The word that a text begins with: `b` for `b.phase`.
-fn first_word(node: &Node) -> Option<String> {
-    match &node.kind {
-        Kind::Name(name) => Some(name.clone()),
-        Kind::Literal(Value::Int(value)) => Some(value.to_string()),
-        Kind::Field { of, .. } | Kind::Index { of, .. } => first_word(of),
-        Kind::Call { arguments, .. } => first_word(arguments.first()?),
-        Kind::Loop(it) => first_word(&it.over),
-        _ => None,
-    }
 }
 
 fn undefined(node: &Node, operation: &str, types: &[&Type], hint: &str) -> Located {

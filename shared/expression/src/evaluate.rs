@@ -74,7 +74,7 @@ impl<'c> Evaluator<'c> {
             Kind::Has { of, field } => {
                 let value = self.evaluate(of, variables)?;
                 let Value::Map(entries) = value.as_ref() else {
-                    return Err(undefined(node, "has", &[&value]));
+                    return undefined(node, "has", &[&value]);
                 };
                 Ok(owned(entries.contains_key(field).into()))
             }
@@ -151,7 +151,7 @@ impl<'c> Evaluator<'c> {
         for (node, value) in entries {
             let key = match self.value(node, variables)? {
                 Value::Text(key) => key,
-                other => return Err(undefined(node, "a key of a map", &[&other])),
+                other => return undefined(node, "a key of a map", &[&other]),
             };
             let value = self.value(value, variables)?;
             if map.contains_key(&key) {
@@ -174,7 +174,7 @@ impl<'c> Evaluator<'c> {
     {
         match self.evaluate(of, variables)?.as_ref() {
             Value::Bool(value) => Ok(*value),
-            other => Err(undefined(node, operation, &[other])),
+            other => undefined(node, operation, &[other]),
         }
     }
 
@@ -188,7 +188,7 @@ impl<'c> Evaluator<'c> {
                 negative.ok_or_else(|| at(node)(Problem::Overflow(format!("-({value})"))))
             }
             Value::Double(value) => Ok(owned((-value).into())),
-            other => Err(undefined(node, "-", &[other])),
+            other => undefined(node, "-", &[other]),
         }
     }
 
@@ -225,7 +225,7 @@ impl<'c> Evaluator<'c> {
                 keys = copies.collect::<Result<Vec<_>, _>>().map_err(at(node))?;
                 &keys
             }
-            other => return Err(undefined(node, it.kind.name(), &[other])),
+            other => return undefined(node, it.kind.name(), &[other]),
         };
         self.elements(node, it, elements, variables).map(Cow::Owned)
     }
@@ -369,9 +369,9 @@ fn no_field(entries: &BTreeMap<String, Value>, of: &Node, field: &str) -> Proble
     }
 }
 
-fn undefined(node: &Node, operation: &str, values: &[&Value]) -> Located {
-    at(node)(Problem::Types {
+fn undefined<T>(node: &Node, operation: &str, values: &[&Value]) -> Result<T, Located> {
+    Err(at(node)(Problem::Types {
         operation: operation.to_owned(),
         values: describe(values),
-    })
+    }))
 }

@@ -4,8 +4,6 @@ use crate::operators::{describe, whole};
 use crate::types::Type;
 use crate::value::Value;
 
-use Parameter::{Boolean, Number, Scalar, Sized, Text, TextList};
-
 /// A function or method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
@@ -89,6 +87,7 @@ impl Function {
     }
 
     pub fn signature(self) -> Signature {
+        use Parameter::{Boolean, Number, Scalar, Sized, Text, TextList};
         match self {
             Self::Size => Signature {
                 method: true,

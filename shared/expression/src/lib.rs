@@ -22,6 +22,7 @@
 #![deny(missing_docs)]
 
 mod budget;
+mod calls;
 mod check;
 mod context;
 mod error;

@@ -132,8 +132,9 @@ impl Kind {
                     visit(value);
                 }
             }
-            Self::Field { of, .. } | Self::Has { of, .. } => visit(of),
-            Self::Not(of) | Self::Negate(of) => visit(of),
+            Self::Field { of, .. } | Self::Has { of, .. } | Self::Not(of) | Self::Negate(of) => {
+                visit(of);
+            }
             Self::Index { of: a, index: b }
             | Self::Binary {
                 left: a, right: b, ..
@@ -164,6 +165,33 @@ impl Node {
     pub fn outputs_of(&self) -> Option<&str> {
         match &self.kind {
             Kind::Field { of, field } if field == OUTPUTS => of.step(),
+            _ => None,
+        }
+    }
+
+    /// The step whose name was written as a subtraction: `a-b` for `steps.a-b.phase`.
+    pub fn hyphenated_step(&self) -> Option<String> {
+        let Kind::Binary {
+            operator: Operator::Subtract,
+            left,
+            right,
+        } = &self.kind
+        else {
+            return None;
+        };
+        let start = left.step().map(str::to_owned);
+        let start = start.or_else(|| left.hyphenated_step())?;
+        Some(format!("{start}-{}", right.first_word()?))
+    }
+
+    /// The word that the text begins with: `b` for `b.phase`.
+    fn first_word(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Name(name) => Some(name.clone()),
+            Kind::Literal(Value::Int(value)) => Some(value.to_string()),
+            Kind::Field { of, .. } | Kind::Index { of, .. } => of.first_word(),
+            Kind::Call { arguments, .. } => arguments.first()?.first_word(),
+            Kind::Loop(it) => it.over.first_word(),
             _ => None,
         }
     }

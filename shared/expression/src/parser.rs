@@ -1,8 +1,8 @@
+use crate::calls;
 use crate::error::Syntax;
-use crate::functions::Function;
 use crate::lexer::{Located, Token, tokens};
 use crate::limits::Limits;
-use crate::node::{Kind, Logic, Loop, LoopKind, Node};
+use crate::node::{Kind, Logic, Node};
 use crate::operators::Operator;
 use crate::value::Value;
 
@@ -284,28 +284,8 @@ impl<'t> Parser<'t> {
             return self.node(at, Kind::Name(name.to_owned()));
         }
         let arguments = self.list(")", "',' or ')'")?;
-        if name == "has" {
-            return self.has(at, arguments);
-        }
-        let function = Function::find(name).ok_or_else(|| unknown_function(at, name))?;
-        let signature = function.signature();
-        if !signature.global || arguments.len() != signature.parameters.len() {
-            return Err(wrong_call(at, signature.name, signature.usage));
-        }
-        self.node(
-            at,
-            Kind::Call {
-                function,
-                arguments,
-            },
-        )
-    }
-
-    fn has(&mut self, at: usize, mut arguments: Vec<Node>) -> Parsed {
-        match (arguments.pop().map(|it| it.kind), arguments.pop()) {
-            (Some(Kind::Field { of, field }), None) => self.node(at, Kind::Has { of, field }),
-            _ => Err(wrong_call(at, "has", "has(a.b), or has(a[\"b-c\"])")),
-        }
+        let kind = calls::function(at, name, arguments)?;
+        self.node(at, kind)
     }
 
     /// Expressions with commas between, up to a closing symbol.
@@ -379,57 +359,8 @@ impl<'t> Parser<'t> {
             return self.node(at, Kind::Field { of, field });
         }
         let arguments = self.list(")", "',' or ')'")?;
-        if let Some(kind) = LoopKind::find(name) {
-            return self.macro_loop(name_at, kind, of, arguments);
-        }
-        self.method(name_at, name, of, arguments)
-    }
-
-    fn method(&mut self, at: usize, name: &str, target: Node, mut arguments: Vec<Node>) -> Parsed {
-        let function = Function::find(name).ok_or_else(|| unknown_function(at, name))?;
-        let signature = function.signature();
-        arguments.insert(0, target);
-        if !signature.method || arguments.len() != signature.parameters.len() {
-            return Err(wrong_call(at, signature.name, signature.usage));
-        }
-        self.node(
-            at,
-            Kind::Call {
-                function,
-                arguments,
-            },
-        )
-    }
-
-    fn macro_loop(
-        &mut self,
-        at: usize,
-        kind: LoopKind,
-        over: Node,
-        arguments: Vec<Node>,
-    ) -> Parsed {
-        let usage = match kind {
-            LoopKind::Map => "a.map(x, value), or a.map(x, condition, value), with any name x",
-            _ => "a.all(x, condition) with any name x; exists, exists_one and filter like all",
-        };
-        let wrong = wrong_call(at, kind.name(), usage);
-        let mut arguments = arguments.into_iter();
-        let Some(Kind::Name(variable)) = arguments.next().map(|it| it.kind) else {
-            return Err(wrong);
-        };
-        let (filter, body) = match (arguments.next(), arguments.next(), arguments.next()) {
-            (Some(body), None, None) => (None, body),
-            (filter, Some(body), None) if kind == LoopKind::Map => (filter, body),
-            _ => return Err(wrong),
-        };
-        let it = Loop {
-            kind,
-            over,
-            variable,
-            filter,
-            body,
-        };
-        self.node(at, Kind::Loop(Box::new(it)))
+        let kind = calls::method(name_at, name, of, arguments)?;
+        self.node(name_at, kind)
     }
 }
 
@@ -437,16 +368,4 @@ fn unexpected(found: &(usize, Token<'_>), expected: &'static str) -> Located {
     let (at, token) = found;
     let found = token.describe();
     (*at, Syntax::Unexpected { found, expected })
-}
-
-fn wrong_call(at: usize, name: &'static str, usage: &'static str) -> Located {
-    (at, Syntax::Call { name, usage })
-}
-
-fn unknown_function(at: usize, name: &str) -> Located {
-    let functions = Function::ALL.into_iter().map(|it| it.signature().name);
-    let loops = LoopKind::ALL.into_iter().map(LoopKind::name);
-    let known: Vec<_> = functions.chain(loops).chain(["has"]).collect();
-    let (name, known) = (name.to_owned(), known.join(", "));
-    (at, Syntax::UnknownFunction { name, known })
 }

@@ -57,8 +57,8 @@ impl Type {
     }
 
     /// The type of a value that has one of two types.
-    pub(crate) fn or(self, other: Self) -> Self {
-        if self == other {
+    pub(crate) fn or(self, other: &Self) -> Self {
+        if self == *other {
             self
         } else if self.kind() == "a string" && other.kind() == "a string" {
             Self::Text
