@@ -2,6 +2,8 @@ use crate::error::Syntax;
 use crate::functions::Function;
 use crate::lexer::Located;
 use crate::node::{Kind, Loop, LoopKind, Node};
+use crate::pattern;
+use crate::value::Value;
 
 /// A call such as `size(a)`.
 pub fn function(at: usize, name: &str, arguments: Vec<Node>) -> Result<Kind, Located> {
@@ -13,10 +15,7 @@ pub fn function(at: usize, name: &str, arguments: Vec<Node>) -> Result<Kind, Loc
     if !signature.global || arguments.len() != signature.parameters.len() {
         return Err(wrong_call(at, signature.name, signature.usage));
     }
-    Ok(Kind::Call {
-        function,
-        arguments,
-    })
+    call(function, arguments)
 }
 
 /// A call such as `a.size()`, or a macro such as `a.all(x, x > 0)`.
@@ -34,6 +33,16 @@ pub fn method(
     arguments.insert(0, target);
     if !signature.method || arguments.len() != signature.parameters.len() {
         return Err(wrong_call(at, signature.name, signature.usage));
+    }
+    call(function, arguments)
+}
+
+/// Checks a pattern that is known already.
+fn call(function: Function, arguments: Vec<Node>) -> Result<Kind, Located> {
+    if let (Function::Matches, [_, pattern]) = (function, arguments.as_slice())
+        && let Kind::Literal(Value::Text(text)) = &pattern.kind
+    {
+        pattern::compile(text).map_err(|error| (pattern.at, Syntax::Pattern(error)))?;
     }
     Ok(Kind::Call {
         function,

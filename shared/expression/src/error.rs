@@ -114,6 +114,9 @@ pub enum Syntax {
         /// How it is called.
         usage: &'static str,
     },
+    /// A regular expression is wrong.
+    #[error("the regular expression is wrong: {0}")]
+    Pattern(String),
     /// A value is expected, and the text names something.
     #[error("{0}")]
     NotConstant(String),
@@ -261,6 +264,14 @@ pub enum Problem {
         function: &'static str,
         /// The text.
         value: String,
+    },
+    /// A regular expression is wrong.
+    #[error("the regular expression {pattern:?} is wrong: {error}")]
+    Pattern {
+        /// Its text.
+        pattern: String,
+        /// What is wrong.
+        error: String,
     },
     /// The evaluation takes too long.
     #[error("the evaluation takes more than {0} operations; do this in a step")]

@@ -1,6 +1,7 @@
 use crate::budget::Budget;
 use crate::error::Problem;
 use crate::operators::{describe, whole};
+use crate::pattern;
 use crate::types::Type;
 use crate::value::Value;
 
@@ -11,6 +12,7 @@ pub enum Function {
     Contains,
     StartsWith,
     EndsWith,
+    Matches,
     LowerAscii,
     UpperAscii,
     Trim,
@@ -65,11 +67,12 @@ impl Parameter {
 }
 
 impl Function {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Size,
         Self::Contains,
         Self::StartsWith,
         Self::EndsWith,
+        Self::Matches,
         Self::LowerAscii,
         Self::UpperAscii,
         Self::Trim,
@@ -101,6 +104,10 @@ impl Function {
                 Type::Bool,
             ),
             Self::EndsWith => method("endsWith", "a.endsWith(\"b\")", &[Text, Text], Type::Bool),
+            Self::Matches => Signature {
+                method: true,
+                ..global("matches", "a.matches(r\"b+\")", &[Text, Text], Type::Bool)
+            },
             Self::LowerAscii => method("lowerAscii", "a.lowerAscii()", &[Text], Type::Text),
             Self::UpperAscii => method("upperAscii", "a.upperAscii()", &[Text], Type::Text),
             Self::Trim => method("trim", "a.trim()", &[Text], Type::Text),
@@ -169,6 +176,9 @@ impl Function {
             (Self::Contains, [Value::Text(part)]) => text.contains(part.as_str()).into(),
             (Self::StartsWith, [Value::Text(part)]) => text.starts_with(part.as_str()).into(),
             (Self::EndsWith, [Value::Text(part)]) => text.ends_with(part.as_str()).into(),
+            (Self::Matches, [Value::Text(pattern)]) => {
+                pattern::matches(text, pattern, budget)?.into()
+            }
             (Self::Split, [Value::Text(separator)]) => split(text, separator, budget)?,
             (Self::Replace, [Value::Text(from), Value::Text(to)]) => {
                 replace(text, from, to, budget)?

@@ -35,6 +35,7 @@ mod literals;
 mod node;
 mod operators;
 mod parser;
+mod pattern;
 mod types;
 mod value;
 

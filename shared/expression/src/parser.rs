@@ -203,28 +203,27 @@ impl<'t> Parser<'t> {
         self.node(at, Kind::Logic { logic, terms })
     }
 
+    /// A value with signs of one kind before it. The minus of a number is a part of the number.
     fn unary(&mut self) -> Parsed {
+        let not = self.peek("!");
+        let sign = if not { "!" } else { "-" };
         let mut signs = Vec::new();
-        while self.peek("!") || self.peek("-") {
-            signs.push((self.at(), self.peek("!")));
+        while self.peek(sign) {
+            signs.push(self.at());
             self.next();
         }
-        if let (Some((at, false)), Some((_, Token::Int(_) | Token::Double(_)))) =
-            (signs.last(), self.tokens.peek())
-        {
-            let at = *at;
-            signs.pop();
-            let literal = self.negative(at)?;
-            let operand = self.selections(literal)?;
-            return self.signed(signs, operand);
-        }
-        let primary = self.primary()?;
-        let operand = self.selections(primary)?;
-        self.signed(signs, operand)
-    }
-
-    fn signed(&mut self, signs: Vec<(usize, bool)>, mut operand: Node) -> Parsed {
-        for (at, not) in signs.into_iter().rev() {
+        let at = self.at();
+        let minus = match self.tokens.peek() {
+            _ if not => self.skip("-").then_some(at),
+            Some((_, Token::Int(_) | Token::Double(_))) => signs.pop(),
+            _ => None,
+        };
+        let primary = match minus {
+            Some(at) => self.negative(at)?,
+            None => self.primary()?,
+        };
+        let mut operand = self.selections(primary)?;
+        for at in signs.into_iter().rev() {
             let of = Box::new(operand);
             operand = self.node(at, if not { Kind::Not(of) } else { Kind::Negate(of) })?;
         }

@@ -183,7 +183,7 @@ impl Choices {
     }
 
     fn condition(&mut self, depth: u8) -> String {
-        match self.bytes.next().map_or(0, |byte| byte % 10) {
+        match self.bytes.next().map_or(0, |byte| byte % 11) {
             0 => format!("!({})", self.expression(Bool, depth - 1)),
             1 | 2 => self.infix(Bool, &["&&", "||"], depth),
             3 => {
@@ -218,6 +218,11 @@ impl Choices {
                 let [text, part] = self.pair(Text, depth);
                 let method = self.pick(["contains", "startsWith", "endsWith"]);
                 format!("{text}.{method}({part})")
+            }
+            9 => {
+                let pattern = self.pick(["'x'", "'^[a-z]+$'", r"r'\d\.?'", "params.a", "params.n"]);
+                let text = self.expression(Text, depth - 1);
+                format!("{text}.matches({pattern})")
             }
             _ => format!("('k' in {})", self.expression(Map, depth - 1)),
         }

@@ -181,6 +181,8 @@ fn cost_of_evaluation_is_bounded() {
         "items.filter(a, text.contains('b') || text.split('') == [])",
         "items.exists(a, size(text) == 0)",
         "items.exists(a, text < text)",
+        "items.exists(a, text.matches('(x+x+)+y'))",
+        "items.exists(a, items.exists(b, 'a'.matches('(b{30}){10}' + 'c')))",
         "items.all(a, text in [text, text])",
     ];
     for text in hostile {

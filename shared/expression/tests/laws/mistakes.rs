@@ -113,11 +113,15 @@ const SYNTAX: &[(&str, &str)] = &[
     ),
     (
         "upper(a)",
-        "column 1: there is no function upper; the functions are size, contains, startsWith, endsWith, lowerAscii, upperAscii, trim, split, join, replace, int, double, string, bool, all, exists, exists_one, filter, map, has",
+        "column 1: there is no function upper; the functions are size, contains, startsWith, endsWith, matches, lowerAscii, upperAscii, trim, split, join, replace, int, double, string, bool, all, exists, exists_one, filter, map, has",
     ),
     (
-        "a.matches('x')",
-        "column 3: there is no function matches; the functions are size, contains, startsWith, endsWith, lowerAscii, upperAscii, trim, split, join, replace, int, double, string, bool, all, exists, exists_one, filter, map, has",
+        "a.matches('(')",
+        "column 11: the regular expression is wrong: found open group without closing ')'",
+    ),
+    (
+        "a.matches('(a{99}){99}')",
+        "column 11: the regular expression is wrong: compiled regex exceeded size limit",
     ),
     (
         "size()",
@@ -313,6 +317,11 @@ const CHECKS: &[(&str, &str)] = &[
 ];
 
 const EVALUATIONS: &[(&str, &str)] = &[
+    (
+        "params.a.matches(params.a + '(')",
+        "params.a.matches(params.a + '('): column 10: the regular expression \"x(\" is wrong: found open group without \
+         closing ')'",
+    ),
     (
         "steps.a.outputs.image == \"x\"",
         "steps.a.outputs.image == \"x\": column 16: the step a has no output image; its outputs are digest, version",

@@ -31,6 +31,7 @@ fn conditions_hold_as_written() {
         "(1 > 2 ? 'a' : 2 > 1 ? 'b' : 'c') == 'b' && 'é'.size() == 1 && size({'a': 1}) == 1",
         "params.mixed[4].k == 1 && [1, 2][1] == 2 && params.no == null && object_is_no_root_of_this.all(x, x) || true",
         "'''a\n'b''' == \"a\\n'b\" && r'\\n' == '\\\\n' && \"\\x41\\101\\u0041\" == 'AAA'",
+        r"'v1.2'.matches(r'^v\d+\.\d+$') && !matches('v1', '2') && 'abc'.matches('b')",
         "[{'namespace': 1}][0].namespace == 1",
     ];
     for text in holds {
