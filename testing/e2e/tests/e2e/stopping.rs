@@ -189,14 +189,19 @@ async fn pending_plan_fails_with_what_it_waited_on(
             .await;
         assert_eq!(step(&plan, "only").phase, StepPhase::Skipped);
         test.cleaned(&name).await;
-        eventually("its pods are gone", async || {
-            let pods = test.pods_of(&name).await;
-            if pods.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("{pods:?}"))
-            }
-        })
+        eventually(
+            "its pods are gone, or were stopped on their node",
+            async || {
+                let pods = test.pods_of(&name).await;
+                let phase = |pod: &Pod| pod.status.clone()?.phase;
+                let was_stopped = |pod: &Pod| phase(pod).as_deref() == Some("Failed");
+                if pods.iter().all(was_stopped) {
+                    Ok(())
+                } else {
+                    Err(format!("{pods:?}"))
+                }
+            },
+        )
         .await;
     })
     .await;
@@ -206,10 +211,10 @@ async fn pending_plan_fails_with_what_it_waited_on(
 #[tokio::test]
 async fn first_failure_ends_the_plan(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "fail-fast", async |test| {
-        // The node reports the start of `runs` a moment later. A pod in which no step has started is deleted.
-        let fails = "until test -e /kubeci/here; do sleep 0.1; done; sleep 5; exit 3";
+        let runs = FAILS.replace("echo started;", "echo started; touch /kubeci/here;");
+        let fails = "until test -e /kubeci/here; do sleep 0.1; done; exit 3";
         let steps = json!([
-            {"name": "runs", "image": "alpine", "commands": ["sh", "-c", format!("touch /kubeci/here; {FAILS}")]},
+            {"name": "runs", "image": "alpine", "commands": ["sh", "-c", runs]},
             {"name": "fails", "image": "alpine", "commands": ["sh", "-c", fails]},
             {"name": "after", "image": "alpine", "commands": ["true"], "dependency": ["runs"]},
         ]);
@@ -217,7 +222,10 @@ async fn first_failure_ends_the_plan(#[values(Pods, Relay)] execution: Execution
         let plan = test.ends(&name, Phase::Failed).await;
         let status = plan.status.clone().unwrap_or_default();
         assert_eq!(status.summary.as_deref(), Some("fails: exit code 3"));
-        assert_eq!(phase_and_reason(&step(&plan, "runs")), (StepPhase::Failed, "Stopped"));
+        assert_eq!(
+            phase_and_reason(&step(&plan, "runs")),
+            (StepPhase::Failed, "Stopped")
+        );
         let after = step(&plan, "after");
         assert_eq!(after.phase, StepPhase::Skipped);
         assert_kept(test, &plan, "runs").await;

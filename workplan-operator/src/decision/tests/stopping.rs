@@ -225,24 +225,32 @@ fn allowed_failure_does_not_end_the_plan() {
     assert_eq!(goes_on.actions, []);
 }
 
+#[test]
+fn pod_that_no_node_has_taken_is_deleted() {
+    let plan = cancelled(workplan(Order::Linear, &["| a"]));
+    let mut waits = pod(0, "| a");
+    waits.started = None;
+    let decision = decided(&plan, &listed(20, [(0, waits)]));
+    assert_eq!(decision.actions, [Action::DeletePod(0)]);
+}
+
 /// The API server lists a pod whose container has just started as one that has not.
 #[test]
-fn step_that_started_before_its_pod_was_deleted_was_stopped() {
+fn step_whose_start_is_reported_late_is_stopped() {
     let mut plan = workplan(Order::Graph, &["| a", "b | c:b"]);
     plan.spec.fail_fast = true;
     let mut b = pod(1, "b | c");
     b.name = "plan-1".into();
     let stops = decided(&plan, &listed(20, [(0, pod(0, "| a=3")), (1, b)]));
-    assert_eq!(stops.actions, [Action::DeletePod(1)]);
+    assert_eq!(stops.actions, [Action::StopPod(1)]);
     let plan = after(plan, &stops);
     let mut b = pod(1, "b=run | c");
     b.name = "plan-1".into();
-    b.deleting = true;
+    b.stopped = true;
     let runs = decided(&plan, &listed(21, [(0, pod(0, "| a=3")), (1, b)]));
     let plan = after(plan, &runs);
-    let mut b = pod(1, "b=143 | c");
+    let mut b = stopped(pod(1, "b=143 | c"));
     b.name = "plan-1".into();
-    b.deleting = true;
     let ended = decided(&plan, &listed(22, [(0, pod(0, "| a=3")), (1, b)]));
     assert_eq!(phases(&ended.status), "ffs");
     assert_eq!(ended.status.steps[1].reason.as_deref(), Some("Stopped"));
@@ -281,7 +289,7 @@ fn first_failure_ends_a_plan_with_fail_fast() {
 
 #[rstest]
 #[case::no_pod(None, "ss", &[Action::RemoveFinalizer])]
-#[case::not_started(Some("a | b"), "pp", &[Action::DeletePod(0)])]
+#[case::not_started(Some("a | b"), "pp", &[Action::StopPod(0)])]
 #[case::running(Some("a=run | b"), "rp", &[Action::StopPod(0)])]
 #[case::one_has_ended(Some("a=0 | b=run"), "cr", &[Action::StopPod(0)])]
 fn cancelled_plan_is_stopped(
@@ -312,10 +320,11 @@ fn pod_that_the_watch_has_not_returned_is_stopped() {
     let stops = decided(&plan, &listed(20, [(0, pod(0, "| a"))]));
     let plan = after(plan, &stops);
     assert_eq!(decide(&plan, &observed([])).actions, [Action::ListPods]);
-    assert_eq!(
-        decide(&plan, &observed([(0, pod(0, "| a"))])).actions,
-        [Action::ListPods]
-    );
+    let watched = |pod| decide(&plan, &observed([(0, pod)])).actions;
+    assert_eq!(watched(pod(0, "| a")), [Action::StopPod(0)]);
+    let mut waits = pod(0, "| a");
+    waits.started = None;
+    assert_eq!(watched(waits), [Action::ListPods]);
 }
 
 #[test]
