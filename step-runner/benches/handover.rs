@@ -111,12 +111,10 @@ fn spread(sorted: &[Duration]) -> String {
 
 /// Does what the first container does.
 fn install(runner: &str, folder: &Path, names: &[String]) {
-    let (relay, bin) = (folder.join("relay"), folder.join("bin"));
-    fs::create_dir(&relay)
-        .and_then(|()| fs::create_dir(&bin))
-        .expect("a folder");
+    let relay = folder.join("relay");
+    fs::create_dir(&relay).expect("a folder");
     let mut install = Command::new(runner);
-    install.arg("install").arg("--bin").arg(&bin);
+    install.arg("install");
     install.arg("--relay").arg(&relay).args(names);
     let mut installing = install.spawn().expect("the runner");
     let mut installed = Command::new(runner);
@@ -128,13 +126,13 @@ fn install(runner: &str, folder: &Path, names: &[String]) {
 /// Runs a chain of steps that are all up before the first ends.
 fn chain(runner: &str) -> (Vec<Duration>, u64) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (relay, bin) = (folder.path().join("relay"), folder.path().join("bin"));
+    let relay = folder.path().join("relay");
     let names: Vec<String> = (0..STEPS).map(|at| format!("s{at}")).collect();
     install(runner, folder.path(), &names);
 
     let (gate, opened) = std::io::pipe().expect("a pipe");
     let start = |at: usize| {
-        let mut run = Command::new(bin.join("step-runner"));
+        let mut run = Command::new(relay.join(".bin/step-runner"));
         run.env("PATH", PATH);
         run.arg("run")
             .arg("--relay")

@@ -26,8 +26,8 @@ Runs the command of a step in a kubeci relay pod: waits for the dependencies of
 the step, starts the command, and records its result.
 
 Usage:
-  step-runner install --bin DIR --relay DIR [--slots N] STEP...
-      Prepares a pod, in its first container: copies itself to <bin>/step-runner,
+  step-runner install --relay DIR [--slots N] STEP...
+      Prepares a pod, in its first container: copies itself to DIR/.bin/step-runner,
       creates a folder in the relay for each step, and ends after `installed` has
       started.
 
@@ -40,7 +40,6 @@ Usage:
       relay is mounted read-only at DIR, and its subPath NAME writable at DIR/NAME.
 
 Options:
-      --bin DIR              The folder of this program in the steps
       --relay DIR            The volume that the steps of the pod share
       --step NAME            The step to run
       --needs STEP,...       The steps that must end before: STEP must complete,
@@ -88,7 +87,6 @@ pub enum Arguments {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Install {
-    pub bin: PathBuf,
     pub relay: PathBuf,
     pub slots: Option<NonZeroUsize>,
     pub steps: Vec<String>,
@@ -146,20 +144,17 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Err
 }
 
 fn install(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
-    let (mut bin, mut relay, mut slots, mut steps) = (None, None, None, Vec::new());
+    let (mut relay, mut slots, mut steps) = (None, None, Vec::new());
     while let Some(word) = words.next() {
         match word.to_str() {
             Some("-h" | "--help") => return Ok(Arguments::Help),
-            Some("--bin") => bin = Some(value(words, "--bin")?),
             Some("--relay") => relay = Some(value(words, "--relay")?),
             Some("--slots") => slots = Some(number(words, "--slots", "slots")?),
             _ => steps.push(step_name(&word)?),
         }
     }
-    let (bin, relay) = (required(bin, "--bin")?, required(relay, "--relay")?);
     Ok(Arguments::Install(Install {
-        bin: bin.into(),
-        relay: relay.into(),
+        relay: required(relay, "--relay")?.into(),
         slots,
         steps,
     }))

@@ -16,13 +16,13 @@ use crate::error::Error;
 use crate::relay::Relay;
 use crate::slots;
 
-/// Prepares a relay pod: copies the runner to where the steps find it, and makes a folder for each step. Ends when
+/// Prepares a relay pod: copies the runner to the relay, and makes a folder for each step. Ends when
 /// [`installed`] runs too. May be repeated.
 pub fn install(install: &Install) -> Result<(), Error> {
     end_on_sigterm()?;
     let relay = Relay(&install.relay);
     make_meeting(&relay)?;
-    copy_self(&install.bin)?;
+    copy_self(&relay)?;
     make_folder(&relay.marks(), 0o755)?;
     if let Some(slots) = install.slots {
         make_folder(&relay.slots(), 0o755)?;
@@ -70,8 +70,9 @@ fn meet(relay: &Relay<'_>, end: &OpenOptions) -> Result<(), Error> {
         .map_err(Error::io("open", meeting))
 }
 
-fn copy_self(bin: &Path) -> Result<(), Error> {
-    let own = "/proc/self/exe";
+fn copy_self(relay: &Relay<'_>) -> Result<(), Error> {
+    let (own, bin) = ("/proc/self/exe", relay.bin());
+    make_folder(&bin, 0o755)?;
     let (new, target) = (bin.join(".step-runner"), bin.join("step-runner"));
     fs::copy(own, &new).map_err(Error::io("write the runner to", &new))?;
     set_mode(&new, 0o555)?;

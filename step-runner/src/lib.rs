@@ -3,13 +3,13 @@
 //! network, no token, no permissions and no files of the step's image.
 //!
 //! # The pod
-//! The first container runs `step-runner install`. It copies the program into one `emptyDir` and prepares another, the
-//! relay. The kubelet starts the other containers after its `postStart` hook, `step-runner installed`, has ended. An
+//! The first container runs `step-runner install`. It copies the program to an `emptyDir`, the relay, and prepares a
+//! folder for each step there. The kubelet starts the other containers after its `postStart` hook, `step-runner installed`, has ended. An
 //! init container would cost up to a second more, until the kubelet notices its end. Each step's container mounts the
-//! program's volume and the whole relay read-only. Over it, with `subPath: <step>`, it mounts its own folder of the
-//! relay writable. So no step, with any user, can write the record of another step.
+//! whole relay read-only. Over it, with `subPath: <step>`, it mounts its own folder of the relay writable. So no step, with any user, can write the record of another step.
 //!
 //! ```text
+//! <relay>/.bin/step-runner  the program
 //! <relay>/.absent/<step>    the step's mark, written by install. Two links: its runner has not started
 //! <relay>/<step>/absent     the second link; the runner removes it when it starts
 //! <relay>/<step>/record     the step's record (see [`record`]), locked while its runner runs

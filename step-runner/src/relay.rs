@@ -35,6 +35,11 @@ impl Relay<'_> {
         self.marks().join(step)
     }
 
+    /// The folder of the step runner.
+    pub fn bin(&self) -> PathBuf {
+        self.0.join(".bin")
+    }
+
     /// The FIFO at which `install` and `installed` meet.
     pub fn meeting(&self) -> PathBuf {
         self.0.join(".meeting")

@@ -198,11 +198,11 @@ mod tests {
 
     #[test]
     fn program_after_opening_keeps_its_options() {
-        let line = "operator open-workspace /kubeci /step-runner install --bin /b --help";
+        let line = "operator open-workspace /kubeci /step-runner install --relay /r --help";
         let args = Args::parse_from(line.split(' '));
         let Some(OnNode::OpenWorkspace { then, .. }) = args.on_node else {
             panic!("{line}");
         };
-        assert_eq!(then, ["/step-runner", "install", "--bin", "/b", "--help"]);
+        assert_eq!(then, ["/step-runner", "install", "--relay", "/r", "--help"]);
     }
 }

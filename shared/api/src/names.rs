@@ -30,9 +30,7 @@ pub const WORKSPACE_VOLUME: &str = "kubeci-workspace";
 pub const OPENER_CONTAINER: &str = "kubeci-workspace";
 /// The container that installs the step runner in a relay pod. Users cannot use this name.
 pub const RUNNER_CONTAINER: &str = "kubeci-runner";
-/// The volume of a relay pod with the step runner. Users cannot use this name.
-pub const RUNNER_VOLUME: &str = "kubeci-bin";
-/// The volume of a relay pod in which each step records its result. Users cannot use this name.
+/// The volume of a relay pod with the step runner, in which each step records its result. Users cannot use this name.
 pub const RELAY_VOLUME: &str = "kubeci-relay";
 
 /// The prefix of the environment variables that kubeci sets in every step. Users cannot use such names.

@@ -49,7 +49,7 @@ pub struct PodSettings {
     #[schemars(schema_with = "undescribed::<PodSecurityContext>")]
     pub security_context: Option<PodSecurityContext>,
 
-    /// Volumes that the steps mount with `volumeMounts`. The names `kubeci-workspace`, `kubeci-bin` and
+    /// Volumes that the steps mount with `volumeMounts`. The names `kubeci-workspace` and
     /// `kubeci-relay` are reserved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "list_by_name::<Vec<Volume>>", length(max = 100))]

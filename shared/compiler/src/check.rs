@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use kubeci_api::names::{
-    OPENER_CONTAINER, RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, STEPS_MAX, VARIABLE_PREFIX,
+    OPENER_CONTAINER, RELAY_VOLUME, RUNNER_CONTAINER, STEPS_MAX, VARIABLE_PREFIX,
     WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
 };
 use kubeci_api::{Step, WorkflowSpec};
@@ -96,9 +96,7 @@ pub(crate) fn volumes(workflow: &WorkflowSpec) -> Vec<CompileError> {
         let path = |at| format!("spec.volumes[{at}].name");
         let problem = match index.get(name) {
             _ if name == WORKSPACE_VOLUME => Problem::ReservedVolume,
-            _ if name == RUNNER_VOLUME || name == RELAY_VOLUME => Problem::RelayVolume {
-                name: name.to_owned(),
-            },
+            _ if name == RELAY_VOLUME => Problem::RelayVolume,
             Some(&first) if first < at => Problem::DuplicateVolume {
                 name: name.to_owned(),
                 first: path(first),

@@ -1,4 +1,6 @@
-use kubeci_api::names::{STEPS_MAX, VARIABLE_PREFIX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME};
+use kubeci_api::names::{
+    RELAY_VOLUME, STEPS_MAX, VARIABLE_PREFIX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
+};
 use kubeci_plan::describe_cycle;
 use thiserror::Error;
 
@@ -131,11 +133,8 @@ pub enum Problem {
     )]
     ReservedVolume,
     /// A volume of the relay pods' own.
-    #[error("the volume name {name:?} is reserved for relay pods; use another name")]
-    RelayVolume {
-        /// The name as written.
-        name: String,
-    },
+    #[error("the volume name `{RELAY_VOLUME}` is reserved for relay pods; use another name")]
+    RelayVolume,
     /// A mount of a volume that does not exist.
     #[error("spec.volumes has no volume {name:?}; {}", did_you_mean(.suggestion.as_deref(), "add it to spec.volumes"))]
     UnknownVolume {

@@ -115,9 +115,9 @@ fn error_names_the_wrong_word() {
             "run --step b --relay /r --retry limit=100 -- x",
             "--retry: the limit must be less than 100",
         ),
-        ("install --relay /r a", "--bin is missing"),
+        ("install a", "--relay is missing"),
         (
-            "install --bin /b --relay /r --force a",
+            "install --relay /r --force a",
             "'--force' is not the name of a step",
         ),
     ];

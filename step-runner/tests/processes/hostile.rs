@@ -179,12 +179,13 @@ fn record_is_locked_until_its_step_ends() {
 fn full_relay_fails_only_later_steps() {
     let relay = Relay::of(&["a", "b", "c", "d"]);
     let words = |step: &str, needs: &[&str], command: &[&str]| {
-        let words = relay.words(step, needs, command);
+        let mut words = relay.words(step, needs, command);
+        words[0] = env!("CARGO_BIN_EXE_step-runner").to_owned();
         format!("'{}'", words.join("' '"))
     };
     let gate = relay.path("workspace/gate");
     let script = format!(
-        "set -e; cp -a {root} {kept}; mount -t tmpfs -o size=64k,mode=777 none {root}
+        "set -e; rm -r {root}/.bin; cp -a {root} {kept}; mount -t tmpfs -o size=64k,mode=777 none {root}
          cp -a {kept}/. {root}; cd {root}; mkfifo {gate}
          {a} & a=$!; {c} & c=$!; {d} & d=$!
          until [ -e a/record ] && [ -e c/record ] && [ -e d/record ]; do sleep 0.01; done

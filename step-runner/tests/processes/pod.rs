@@ -91,6 +91,7 @@ fn step_cannot_access_files_of_other_steps() {
     // Root without capabilities, the owner of all files. Each line must fail.
     let attack = format!(
         "exec 2> /dev/null; cd {}
+         rm .bin/step-runner && exit 14; true > .bin/x && exit 15; mv .bin c/x && exit 16
          for it in a d e; do
            rm $it/record && exit 1; rm $it/absent && exit 2; rm .absent/$it && exit 3
            true > $it/record && exit 4; ln -s ../e/record $it/record && exit 5

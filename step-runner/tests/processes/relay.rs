@@ -27,7 +27,7 @@ impl Relay {
             folder: tempfile::tempdir().unwrap(),
         };
         open_to_all(relay.folder.path());
-        for folder in ["bin", "relay", "logs", "workspace"] {
+        for folder in ["relay", "logs", "workspace"] {
             fs::create_dir(relay.path(folder)).unwrap();
             open_to_all(&relay.path(folder));
         }
@@ -43,8 +43,8 @@ impl Relay {
 
     pub fn installing(&self, steps: &[&str]) -> Command {
         let mut install = Command::new(env!("CARGO_BIN_EXE_step-runner"));
-        install.arg("install").arg("--bin").arg(self.path("bin"));
-        install.arg("--relay").arg(self.root()).args(steps);
+        install.arg("install").arg("--relay").arg(self.root());
+        install.args(steps);
         install
     }
 
@@ -64,7 +64,7 @@ impl Relay {
     }
 
     pub fn runner(&self) -> PathBuf {
-        self.path("bin/step-runner")
+        self.root().join(".bin/step-runner")
     }
 
     /// What a step's container runs, as words.

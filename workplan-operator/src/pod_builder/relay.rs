@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
     ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, RUNNER_VOLUME, WORKSPACE_MOUNT_PATH};
+use kubeci_api::names::{RELAY_VOLUME, RUNNER_CONTAINER, WORKSPACE_MOUNT_PATH};
 use kubeci_api::{Step, Task, Workplan};
 use kubeci_compiler::{relay_shares, retry_policy};
 use kubeci_plan::{DurationText, FailureKind, NamedEdge, RetryPolicy};
@@ -23,15 +23,12 @@ use crate::output_bounds::of_record;
 /// The step runner in the operator's own image.
 const IN_IMAGE: &str = "/step-runner";
 /// The step runner in the steps' containers.
-pub const IN_STEPS: &str = "/.kubeci/bin/step-runner";
+pub const IN_STEPS: &str = "/.kubeci/.bin/step-runner";
 
-const BIN_PATH: &str = "/.kubeci/bin";
-const BIN_SIZE: &str = "32Mi";
-
-/// The volume of the records of the steps, each in its own folder: a few KiB for each step, in memory, so that no write
-/// waits for a disk.
-const RELAY_PATH: &str = "/.kubeci/relay";
-const RELAY_SIZE: &str = "8Mi";
+/// The volume of the step runner and of the records of the steps, each in its own folder: a few KiB for each step, in
+/// memory, so that no write waits for a disk.
+const RELAY_PATH: &str = "/.kubeci";
+const RELAY_SIZE: &str = "16Mi";
 
 /// The time from SIGTERM to SIGKILL: the pod has the default of Kubernetes for `terminationGracePeriodSeconds`.
 const GRACE: Duration = Duration::from_secs(30);
@@ -87,19 +84,14 @@ pub fn parts<'a>(
 /// Installs the step runner, after it has opened the shared folder if necessary. The kubelet starts the next container
 /// when its hook has ended. The end of an init container would be noticed up to a second late.
 fn installer(task: &Task, slots: &[String], image: &str, opens: bool) -> Container {
-    let install = [
-        IN_IMAGE, "install", "--bin", BIN_PATH, "--relay", RELAY_PATH,
-    ];
+    let install = [IN_IMAGE, "install", "--relay", RELAY_PATH];
     let names = task.steps().map(|step| step.name.as_str());
     let install = install.into_iter().map(Into::into);
     let mut words: Vec<String> = install
         .chain(slots.iter().cloned())
         .chain(names.map(Into::into))
         .collect();
-    let mut mounts = vec![
-        volume_mount(RUNNER_VOLUME, BIN_PATH),
-        volume_mount(RELAY_VOLUME, RELAY_PATH),
-    ];
+    let mut mounts = vec![volume_mount(RELAY_VOLUME, RELAY_PATH)];
     let mut command = None;
     if opens {
         // The entrypoint of the image is the operator, which executes the following program.
@@ -151,15 +143,14 @@ fn waiting(workplan: &Workplan, step: &Step, waits: &Waits, options: &[String]) 
         sub_path: Some(step.name.clone()),
         ..volume_mount(RELAY_VOLUME, &format!("{RELAY_PATH}/{}", step.name))
     };
-    let mounts = [
-        read_only(volume_mount(RUNNER_VOLUME, BIN_PATH)),
-        read_only(volume_mount(RELAY_VOLUME, RELAY_PATH)),
-        own,
-    ];
+    let all = VolumeMount {
+        read_only: Some(true),
+        ..volume_mount(RELAY_VOLUME, RELAY_PATH)
+    };
     container
         .volume_mounts
         .get_or_insert_default()
-        .extend(mounts);
+        .extend([all, own]);
     container
 }
 
@@ -239,18 +230,14 @@ fn resources(step: &Step, requests: BTreeMap<String, Quantity>) -> Option<Resour
 }
 
 fn volumes() -> Vec<Volume> {
-    let volume = |name: &str, medium: Option<&str>, size: &str| Volume {
-        name: name.into(),
+    vec![Volume {
+        name: RELAY_VOLUME.into(),
         empty_dir: Some(EmptyDirVolumeSource {
-            medium: medium.map(Into::into),
-            size_limit: Some(Quantity(size.into())),
+            medium: Some("Memory".into()),
+            size_limit: Some(Quantity(RELAY_SIZE.into())),
         }),
         ..Volume::default()
-    };
-    vec![
-        volume(RUNNER_VOLUME, None, BIN_SIZE),
-        volume(RELAY_VOLUME, Some("Memory"), RELAY_SIZE),
-    ]
+    }]
 }
 
 fn volume_mount(name: &str, path: &str) -> VolumeMount {
@@ -258,13 +245,6 @@ fn volume_mount(name: &str, path: &str) -> VolumeMount {
         name: name.into(),
         mount_path: path.into(),
         ..VolumeMount::default()
-    }
-}
-
-fn read_only(mount: VolumeMount) -> VolumeMount {
-    VolumeMount {
-        read_only: Some(true),
-        ..mount
     }
 }
 

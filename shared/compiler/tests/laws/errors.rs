@@ -142,7 +142,7 @@ fn error_names_field_problem_and_fix(#[case] steps: Vec<Step>, #[case] expected:
 #[rstest]
 #[case::twice(&["data", "cache", "data"], &[r#"spec.volumes[2].name: spec.volumes[0].name is "data", too; rename one of the volumes"#])]
 #[case::reserved(&["kubeci-workspace"], &["spec.volumes[0].name: the volume name `kubeci-workspace` is reserved: the shared folder is mounted at `/kubeci` in every step; use another name, or remove the volume"])]
-#[case::relay(&["kubeci-relay"], &["spec.volumes[0].name: the volume name \"kubeci-relay\" is reserved for relay pods; use another name"])]
+#[case::relay(&["kubeci-relay"], &["spec.volumes[0].name: the volume name `kubeci-relay` is reserved for relay pods; use another name"])]
 fn volume_error_names_field_problem_and_fix(#[case] volumes: &[&str], #[case] expected: &[&str]) {
     assert_eq!(messages(vec![step("a", &[])], volumes), expected);
 }

@@ -32,13 +32,13 @@ async fn step_cannot_access_files_of_other_steps() {
     run_as(Relay, "reach", async |test| {
         let lines = r#"
             cd /.kubeci
-            for it in bin/step-runner relay/.absent/victim relay/victim/record relay/ended/record relay/later/absent; do
-              try "rm $it"; try "echo > $it"; try "chmod 777 $it"; try "ln $it relay/hostile/x"
-              try "mv $it relay/hostile/x"; try "cp relay/ended/record $it"; try "ln -sf ../ended/record $it"
+            for it in .bin/step-runner .absent/victim victim/record ended/record later/absent; do
+              try "rm $it"; try "echo > $it"; try "chmod 777 $it"; try "ln $it hostile/x"
+              try "mv $it hostile/x"; try "cp ended/record $it"; try "ln -sf ../ended/record $it"
             done
-            for it in bin relay relay/.absent relay/victim relay/later; do
+            for it in . .bin .absent victim later; do
               try "touch $it/x"; try "chmod 777 $it"; try "mount -o remount,bind,rw $it"
-              try "umount $it"; try "mount -t tmpfs none $it"; try "mv $it relay/hostile/x"
+              try "umount $it"; try "mount -t tmpfs none $it"; try "mv $it hostile/x"
             done
             try "test $(grep -lx step-runner /proc/[0-9]*/comm | wc -l) != 1"
             try "cat /proc/[0-9]*/environ | grep -a of-the-victim"
@@ -58,7 +58,8 @@ async fn step_cannot_access_files_of_other_steps() {
         let plan = test.ends(&name, Phase::Failed).await;
         assert_eq!(test.pods_of(&name).await.len(), 1);
         assert_eq!(log_of(test, &name, "hostile").await, "done\n");
-        let phases = ["victim", "ended", "hostile", "later", "after"].map(|it| step(&plan, it).phase);
+        let phases =
+            ["victim", "ended", "hostile", "later", "after"].map(|it| step(&plan, it).phase);
         let expected = [Failed, Completed, Completed, Skipped, Completed];
         assert_eq!(phases, expected);
     })
@@ -88,7 +89,7 @@ async fn forged_record_affects_only_its_step() {
     run_as(Relay, "forges", async |test| {
         // It gives the folder the time to be believed; that its dependents start shows that it was.
         let forges = format!(
-            "cd /.kubeci/relay/forges && rm record && echo '{FORGED}' > new && mv new record; \
+            "cd /.kubeci/forges && rm record && echo '{FORGED}' > new && mv new record; \
              until [ -e /kubeci/believed ]; do sleep 0.1; done; exit 3"
         );
         let all = [
@@ -109,7 +110,7 @@ async fn forged_record_affects_only_its_step() {
 #[tokio::test]
 async fn full_relay_can_only_fail_steps() {
     run_as(Relay, "fills", async |test| {
-        let fills = "cd /.kubeci/relay/fills; dd if=/dev/zero of=x bs=1k; i=0; \
+        let fills = "cd /.kubeci/fills; dd if=/dev/zero of=x bs=1k; i=0; \
                      while [ $i -lt 5000 ] && mkdir $i; do i=$((i+1)); done; echo filled";
         let names: Vec<String> = (0..8).map(|it| format!("other-{it}")).collect();
         let others = names

@@ -23,7 +23,7 @@ fn step_runner_wraps_each_command() {
     let spec = spec(&plan, |_| true);
     let names: Vec<_> = spec.containers.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["kubeci-runner", "a", "b", "c"]);
-    let run = "/.kubeci/bin/step-runner run --relay /.kubeci/relay --step";
+    let run = "/.kubeci/.bin/step-runner run --relay /.kubeci --step";
     let outputs = "--output-bytes 2960";
     let command = |at: usize| words(spec.containers[at + 1].command.as_ref());
     let args = |at: usize| words(spec.containers[at + 1].args.as_ref());
@@ -52,7 +52,7 @@ fn steps_share_slots_unless_there_are_enough(#[case] max_parallel: u16, #[case] 
     let expected = format!("--step b --needs a{slots} --output-bytes ");
     assert!(command.contains(&expected), "{command}");
     let install = words(spec.containers[0].args.as_ref());
-    let expected = format!("--relay /.kubeci/relay{slots} a b c");
+    let expected = format!("--relay /.kubeci{slots} a b c");
     assert!(install.ends_with(&expected), "{install}");
 }
 
@@ -157,7 +157,7 @@ fn steps_of_other_pods_are_not_waited_for() {
         "{command}"
     );
     let install = words(spec.containers[0].args.as_ref());
-    assert!(install.ends_with("--relay /.kubeci/relay a b"), "{install}");
+    assert!(install.ends_with("--relay /.kubeci a b"), "{install}");
 }
 
 #[test]
@@ -186,9 +186,8 @@ fn step_mounts_only_its_own_folder_writable() {
         .collect();
     let expected = [
         ("/kubeci", None, None),
-        ("/.kubeci/bin", None, Some(true)),
-        ("/.kubeci/relay", None, Some(true)),
-        ("/.kubeci/relay/b", Some("b"), None),
+        ("/.kubeci", None, Some(true)),
+        ("/.kubeci/b", Some("b"), None),
     ];
     assert_eq!(mounts, expected);
 }
@@ -217,7 +216,7 @@ fn first_container_holds_back_the_others(
     assert_eq!(context.run_as_non_root, Some(!opens));
     let hook = first.lifecycle.unwrap().post_start.unwrap().exec.unwrap();
     let hook = words(hook.command.as_ref());
-    assert_eq!(hook, "/step-runner installed --relay /.kubeci/relay");
+    assert_eq!(hook, "/step-runner installed --relay /.kubeci");
 }
 
 /// The rules of the level `restricted` that a pod of ours could break.
