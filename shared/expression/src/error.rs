@@ -120,6 +120,11 @@ pub enum Syntax {
     /// A value is expected, and the text names something.
     #[error("{0}")]
     NotConstant(String),
+    /// The values of a step are expected.
+    #[error(
+        "not the values of a step, as in {{\"phase\": \"failed\", \"exitCode\": 1, \"outputs\": {{}}}}"
+    )]
+    NotStepValues,
 }
 
 /// What is named, compared or computed in an expression that cannot be right, whatever the values are.

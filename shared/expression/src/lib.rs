@@ -8,7 +8,7 @@
 //! - [`Expression::holds`] and [`Expression::to_text`] evaluate it over the values of a [`Context`], within the
 //!   [`BUDGET`]. Errors have the expression and the values.
 //! - [`Value`] is what JSON can express. Its text form is a CEL literal, which [`Value::parse`] reads: a process
-//!   hands values to another one without JSON.
+//!   hands values to another one without JSON. [`StepValues`] are those of a step, in the same form.
 //!
 //! The operators check expressions, and the step runner evaluates them from their text: one parser and one evaluator
 //! for both. The tests compare them with the crate `cel`: what both accept has the same value. That crate is not used
@@ -36,12 +36,14 @@ mod node;
 mod operators;
 mod parser;
 mod pattern;
+mod step_values;
 mod types;
 mod value;
 
-pub use context::{Context, StepValues};
+pub use context::Context;
 pub use error::{CheckError, EvaluateError, Mistake, ParseError, Position, Problem, Syntax};
 pub use expression::Expression;
 pub use limits::{BUDGET, Limits};
+pub use step_values::StepValues;
 pub use types::{Scope, Type};
 pub use value::Value;
