@@ -38,9 +38,8 @@ pub fn remove(root: &Path, folder: &Folder) -> Result<(), RemoveError> {
     if let Some(of_workflow) = of_namespace.open(workflow)? {
         of_workflow.remove_all(workplan)?;
     }
-    of_namespace.unlink(workflow)?;
-    root.unlink(namespace)?;
-    Ok(())
+    of_namespace.unlink_parent(workflow)?;
+    root.unlink_parent(namespace)
 }
 
 /// A folder that is used by its descriptor, because its path may change.
@@ -144,6 +143,14 @@ impl Opened {
         match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
             Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
+            Err(error) => Err(self.failed(name, error)),
+        }
+    }
+
+    /// Removes a folder above that of a Workplan, unless it is not empty or a file system is mounted there.
+    fn unlink_parent(&self, name: &str) -> Result<(), RemoveError> {
+        match unlinkat(&self.folder, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::EXIST | Errno::NOTEMPTY | Errno::BUSY) => Ok(()),
             Err(error) => Err(self.failed(name, error)),
         }
     }
