@@ -11,7 +11,13 @@ use crate::observed::{Ended, ObservedPod, PodPhase};
 const LOG_TAIL: usize = 400;
 
 /// The kubelet has lost the container, and does not know how it ended.
-const UNKNOWN_END: &str = "ContainerStatusUnknown";
+pub const UNKNOWN_END: &str = "ContainerStatusUnknown";
+
+/// The same of the container runtime, which was restarted after the end of the container.
+pub const UNKNOWN_TO_RUNTIME: &str = "Unknown";
+
+/// The reason for a container whose process could not be started.
+const START_ERROR: &str = "StartError";
 
 /// Why a container ended with an exit code other than 0.
 #[must_use]
@@ -23,10 +29,31 @@ pub fn of_end(end: &Ended) -> Cause {
                 "the container used more memory than its limit; raise resources.limits.memory";
             Cause::new("OOMKilled", message).of_kind(FailureKind::OomKilled)
         }
-        UNKNOWN_END => Cause::new(UNKNOWN_END, log).of_kind(FailureKind::Infrastructure),
+        UNKNOWN_END | UNKNOWN_TO_RUNTIME => of_unknown_end(&log),
+        START_ERROR if log.contains("memory limit") => {
+            let advice = "the container cannot start with its limit of memory; raise resources.limits.memory";
+            Cause::new(START_ERROR, format!("{advice}: {log}"))
+        }
         "" | Cause::ERROR | "Completed" => Cause::new(Cause::ERROR, log),
         reason => Cause::new(reason, log),
     }
+}
+
+fn of_unknown_end(log: &str) -> Cause {
+    let message = "the node does not know how the container ended, for example because the node was restarted";
+    let message = match log {
+        "" => message.to_owned(),
+        log => format!("{message}: {log}"),
+    };
+    Cause::new(UNKNOWN_END, message).of_kind(FailureKind::Infrastructure)
+}
+
+/// Why a step has ended whose step runner was killed. The processes of the step itself cannot do that.
+#[must_use]
+pub fn of_killed_runner() -> Cause {
+    let message = "something on the node killed the step runner with SIGKILL before the step had ended; check \
+                   whether the node is out of memory";
+    Cause::new("RunnerKilled", message).of_kind(FailureKind::Infrastructure)
 }
 
 /// Why a step runner has left its step to the next pod.

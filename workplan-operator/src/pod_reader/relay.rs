@@ -23,10 +23,19 @@ use crate::observed::{ContainerState, Ended, ObservedContainer, ObservedPod, Pod
 const HAND_OVER_MAX: SignedDuration = SignedDuration::from_secs(30);
 
 /// Reasons of the kubelet for the end of a container whose process was started.
-const RAN: [&str; 4] = ["", "Error", "Completed", "OOMKilled"];
+const RAN: [&str; 5] = [
+    "",
+    Cause::ERROR,
+    "Completed",
+    "OOMKilled",
+    cause::UNKNOWN_TO_RUNTIME,
+];
 
 /// Exit codes above it mean that a signal ended the process.
 const SIGNALLED: i32 = 128;
+
+/// The exit code of a process that SIGKILL has ended.
+const KILLED: i32 = 137;
 
 /// The exit code of a step runner whose step was not started.
 const SKIPPED: i32 = exit_code::SKIPPED as i32;
@@ -155,6 +164,7 @@ fn observe_end(
     let cause = removal
         .or_else(|| timeout(record, &end, step))
         .or_else(|| cause::of_stop(pod))
+        .or_else(|| is_runner_killed(record, &end).then(cause::of_killed_runner))
         .unwrap_or_else(|| cause::of_end(&end));
     if record.is_some_and(is_postponed) && end.exit_code == SKIPPED && !pod_stops {
         return postponed(cause::of_postponed(&end.message), container, pod);
@@ -368,6 +378,12 @@ fn never_started(record: Option<&Record>, end: &Ended) -> bool {
             End::Completed { .. } | End::OutputRefused { .. } | End::TimedOut { .. } => false,
         },
     }
+}
+
+/// Whether SIGKILL has ended the step runner, which otherwise records the end of its step first.
+fn is_runner_killed(record: Option<&Record>, end: &Ended) -> bool {
+    let has_ended = record.is_some_and(|record| matches!(record.stage, Stage::Ended { .. }));
+    end.exit_code == KILLED && end.reason == Cause::ERROR && !has_ended
 }
 
 fn is_postponed(record: &Record) -> bool {

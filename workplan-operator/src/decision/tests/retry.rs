@@ -179,6 +179,32 @@ fn step_lost_after_its_start_follows_its_policy(#[case] on: &[RetryOn], #[case] 
     assert_eq!(phases(&decision.status), expected);
 }
 
+#[rstest]
+#[case::of_kubelet("ContainerStatusUnknown", 137)]
+#[case::of_runtime("Unknown", 255)]
+fn step_with_unknown_end_is_lost(
+    #[case] reason: &str,
+    #[case] exit_code: i32,
+    #[values(Order::Linear, Order::Relay)] order: Order,
+) {
+    let tasks = match order {
+        Order::Relay => workplan_of(relay(&["| a c"])),
+        Order::Linear | Order::Graph => workplan(order, &["| a c"]),
+    };
+    let plan = with_retry(tasks, "a", &[RetryOn::Infrastructure]);
+    let mut lost = pod(0, &format!("| a={exit_code} c=run"));
+    if let ContainerState::Ended(end) = &mut lost.containers[0].state {
+        end.reason = reason.into();
+    }
+    let mut state = observed([(0, lost)]);
+    state.now = early();
+    let decision = decided(&plan, &state);
+    assert_eq!(phases(&decision.status), "pr");
+    let lost = &decision.status.steps[0];
+    assert_eq!(reasons(lost), ["ContainerStatusUnknown"]);
+    assert_eq!(lost.attempts[0].failure, Some(RetryOn::Infrastructure));
+}
+
 #[test]
 fn relay_starts_again_after_lack_of_memory() {
     let plan = workplan_of(relay(&["| a b:a c"]));

@@ -179,6 +179,15 @@ fn container_end_has_summary_and_advice(
 #[case::exit_code("Error", "disk full", "Error", Some("disk full"), "a: exit code 137")]
 #[case::without_log("Error", "", "Error", None, "a: exit code 137")]
 #[case::no_command("StartError", "", "StartError", None, "a: StartError")]
+#[case::too_little_memory(
+    "StartError",
+    "unable to set memory limit to 1048576",
+    "StartError",
+    Some(
+        "the container cannot start with its limit of memory; raise resources.limits.memory: unable to set memory limit to 1048576"
+    ),
+    "a: StartError"
+)]
 fn step_failure_has_reason_and_message(
     #[case] why: &str,
     #[case] log: &str,

@@ -50,7 +50,43 @@ use super::*;
     Some("02.5"),
     Some("02")
 )]
-#[case::killed_while_it_waited("137", "Error", "waiting", "f", "exit code 137", None, Some("02"))]
+#[case::runner_killed(
+    "137",
+    "Error",
+    "running started=1.500000",
+    "f",
+    "RunnerKilled: something on the node killed the step runner",
+    Some("02.5"),
+    Some("02")
+)]
+#[case::node_restarted(
+    "255",
+    "Unknown",
+    "running started=1.500000",
+    "f",
+    "ContainerStatusUnknown: the node does not know how the container ended",
+    Some("02.5"),
+    Some("02")
+)]
+#[case::node_restarted_after_end(
+    "255",
+    "Unknown",
+    "completed started=1.500000 ended=2.250000",
+    "f",
+    "ContainerStatusUnknown: ",
+    Some("02.5"),
+    Some("03.25")
+)]
+#[case::killed_by_the_step(
+    "137",
+    "Error",
+    "failed started=1.500000 ended=2.250000 signal=9",
+    "f",
+    "exit code 137",
+    Some("02.5"),
+    Some("03.25")
+)]
+#[case::killed_while_it_waited("137", "Error", "waiting", "f", "RunnerKilled: ", None, Some("02"))]
 #[case::stopped_while_it_waited(
     "77",
     "Error",
