@@ -15,7 +15,7 @@ const PLANS: usize = 10;
 pub async fn measure(test: &Test) {
     let (one, five) = (chain(1).steps, document().steps);
     let relay = json!({"execution": "Relay"});
-    let own = json!({"execution": "Relay", "workspace": "emptyDir"});
+    let own = json!({"execution": "Relay", "workspace": {"emptyDir": {}}});
     for (name, what, steps, settings) in [
         ("pods", "a Workplan of one pod", &one, &json!({})),
         ("relay", "the example in `Relay`", &five, &relay),

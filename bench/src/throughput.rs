@@ -30,15 +30,15 @@ const KINDS: [(&str, Kind); 5] = [
     ),
     (
         "`Relay`, `emptyDir`, a ConfigMap each",
-        Kind::Event(r#"{"execution": "Relay", "workspace": "emptyDir"}"#),
+        Kind::Event(r#"{"execution": "Relay", "workspace": {"emptyDir": {}}}"#),
     ),
     (
         "`Pods`, `emptyDir`, Workplans created directly",
-        Kind::Workplan(r#"{"order": "Linear", "workspace": "emptyDir"}"#),
+        Kind::Workplan(r#"{"order": "Linear", "workspace": {"emptyDir": {}}}"#),
     ),
     (
         "`Relay`, `emptyDir`, Workplans created directly",
-        Kind::Workplan(r#"{"order": "Relay", "workspace": "emptyDir"}"#),
+        Kind::Workplan(r#"{"order": "Relay", "workspace": {"emptyDir": {}}}"#),
     ),
 ];
 

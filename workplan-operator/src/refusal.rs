@@ -200,8 +200,8 @@ fn resources(text: &str) -> String {
 fn pod_security(text: &str) -> String {
     let advice = if text.contains("hostPath") {
         "The shared folder is a hostPath volume, which only the level privileged allows: use a namespace with the \
-         label pod-security.kubernetes.io/enforce=privileged; or set workspace: emptyDir, if the plan has one pod, as \
-         most plans with execution: Relay"
+         label pod-security.kubernetes.io/enforce=privileged; or set workspace: {emptyDir: {}}, if the plan has one \
+         pod, as most plans with execution: Relay"
     } else {
         "Set the securityContext of the steps as the message requires, or use a namespace with a lower level"
     };
@@ -289,7 +289,7 @@ mod tests {
     #[rstest]
     #[case::host_path(
         r#"hostPath volumes (volume "kubeci-workspace")"#,
-        "workspace: emptyDir"
+        "workspace: {emptyDir: {}}"
     )]
     #[case::own_fault("runAsNonRoot != true", "securityContext of the steps")]
     fn pod_security_error_has_advice(#[case] text: &str, #[case] advice: &str) {

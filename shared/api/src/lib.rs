@@ -34,7 +34,7 @@ pub use workflow::{LedgerEntry, Workflow, WorkflowSpec, WorkflowStatus};
 pub use workplan::{
     Order, Phase, StepAttempt, StepPhase, StepStatus, Task, Workplan, WorkplanSpec, WorkplanStatus,
 };
-pub use workspace::WorkspaceKind;
+pub use workspace::Workspace;
 
 /// The API group of every kubeci resource.
 pub const GROUP: &str = "kube.ci";

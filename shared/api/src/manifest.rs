@@ -9,8 +9,9 @@ use crate::{Workflow, Workplan, nulls};
 /// The definitions of all resources, as they are installed.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 2] {
-    let workflow = nulls::refused(Workflow::crd());
-    [workflow, with_default_phase(Workplan::crd())].map(|mut crd| {
+    let workflow = nulls::refused_in_workflow(Workflow::crd());
+    let workplan = nulls::refused_in_workplan(with_default_phase(Workplan::crd()));
+    [workflow, workplan].map(|mut crd| {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version
                 .schema

@@ -14,10 +14,11 @@ use serde_json::json;
 const TRIGGER: &[&str] = &["spec", "triggers"];
 const SELECTOR: &[&str] = &["spec", "triggers", "selector"];
 const STEP: &[&str] = &["spec", "steps"];
+const WORKSPACE: &[&str] = &["spec", "workspace"];
 const STEP_NAMES: &str = "names of steps; for none, leave the field out or write []";
 
 /// The parent, the field, and the text that the API server prints as the supported value.
-const NOT_NULL: [(&[&str], &str, &str); 8] = [
+const NOT_NULL: [(&[&str], &str, &str); 9] = [
     (
         TRIGGER,
         "name",
@@ -46,7 +47,14 @@ const NOT_NULL: [(&[&str], &str, &str); 8] = [
     (STEP, "dependency", STEP_NAMES),
     (STEP, "onFailure", STEP_NAMES),
     (STEP, "after", STEP_NAMES),
+    EMPTY_DIR,
 ];
+
+const EMPTY_DIR: (&[&str], &str, &str) = (
+    WORKSPACE,
+    "emptyDir",
+    "{}; for a folder on the node, leave the field out",
+);
 
 /// Maps of labels in which a null value would remove a label.
 const LABELS: [&[&str]; 2] = [
@@ -54,11 +62,11 @@ const LABELS: [&[&str]; 2] = [
     &["spec", "nodeSelector"],
 ];
 
-/// Refuses null where it would widen a filter.
-pub(crate) fn refused(mut workflow: CustomResourceDefinition) -> CustomResourceDefinition {
-    let versions = workflow.spec.versions.iter_mut();
-    let schemas = versions.filter_map(|it| it.schema.as_mut()?.open_api_v3_schema.as_mut());
-    for schema in schemas {
+/// Refuses null in a Workflow where it would widen a filter or stand for another volume.
+pub(crate) fn refused_in_workflow(
+    mut workflow: CustomResourceDefinition,
+) -> CustomResourceDefinition {
+    for schema in schemas(&mut workflow) {
         for (parent, field, instead) in NOT_NULL {
             if let Some(parent) = find(schema, parent) {
                 refuse(parent, field, instead);
@@ -71,6 +79,22 @@ pub(crate) fn refused(mut workflow: CustomResourceDefinition) -> CustomResourceD
         }
     }
     workflow
+}
+
+/// Refuses null in a Workplan where it would stand for another volume.
+pub(crate) fn refused_in_workplan(
+    mut workplan: CustomResourceDefinition,
+) -> CustomResourceDefinition {
+    let (parent, field, instead) = EMPTY_DIR;
+    for parent in schemas(&mut workplan).filter_map(|it| find(it, parent)) {
+        refuse(parent, field, instead);
+    }
+    workplan
+}
+
+fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let versions = crd.spec.versions.iter_mut();
+    versions.filter_map(|it| it.schema.as_mut()?.open_api_v3_schema.as_mut())
 }
 
 /// The schema at this path. For a list, the schema of its items.

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{duration, list_by_type};
-use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, WorkspaceKind};
+use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, Workspace};
 
 /// The steps to run, and the triggers that run them.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -57,10 +57,10 @@ pub struct WorkflowSpec {
     #[schemars(range(min = 1, max = 500))]
     pub max_parallel: Option<NonZeroU16>,
 
-    /// The kind of the shared folder at `/kubeci`. `hostPath` (default): a folder on the node. `emptyDir`: an
-    /// emptyDir volume; all steps must fit into one pod, which most Workflows do with `execution: Relay`.
-    #[serde(default, skip_serializing_if = "WorkspaceKind::is_host_path")]
-    pub workspace: WorkspaceKind,
+    /// The volume of the shared folder at `/kubeci`. Default: `hostPath: {}`. With `emptyDir: {}` all steps must fit
+    /// into one pod, which most Workflows do with `execution: Relay`.
+    #[serde(default, skip_serializing_if = "Workspace::is_default")]
+    pub workspace: Workspace,
 
     /// How long a Workplan may run, such as `10m` or `1h30m`, from the start of its first step. After that the
     /// steps that run are stopped, the others are skipped, and the Workplan fails with the reason `Timeout`.

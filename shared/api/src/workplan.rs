@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{duration, list_by_type, without_item_rules};
-use crate::{PodSettings, RetryOn, Step, TriggeredBy, WorkspaceKind};
+use crate::{PodSettings, RetryOn, Step, TriggeredBy, Workspace};
 
 /// The tasks to run. Each task becomes one pod.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -37,8 +37,8 @@ use crate::{PodSettings, RetryOn, Step, TriggeredBy, WorkspaceKind};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.workspace) || self.workspace != 'emptyDir' || self.tasks.size() == 1")
-        .message("an emptyDir belongs to one pod; put all steps into one task, or use workspace: hostPath"),
+    validation = Rule::new("self.tasks.size() == 1 || !has(self.workspace) || !has(self.workspace.emptyDir)")
+        .message("an emptyDir belongs to one pod; put all steps into one task, or leave workspace.emptyDir out"),
     validation = Rule::new("!has(self.order) || self.order != 'Relay' || self.tasks.all(t, !has(t.SerialSteps) || t.SerialSteps.size() == 0)")
         .message("with order: Relay all steps are in ParallelSteps; move the steps of SerialSteps there and set their dependency"),
     validation = Rule::new("!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)")
@@ -60,10 +60,10 @@ pub struct WorkplanSpec {
     #[schemars(range(min = 1, max = 500))]
     pub max_parallel: Option<NonZeroU16>,
 
-    /// The kind of the shared folder at `/kubeci`. `hostPath` (default): a folder on the node. `emptyDir`: an
-    /// emptyDir volume, for a Workplan with a single task.
-    #[serde(default, skip_serializing_if = "WorkspaceKind::is_host_path")]
-    pub workspace: WorkspaceKind,
+    /// The volume of the shared folder at `/kubeci`. Default: `hostPath: {}`. `emptyDir: {}` is for a Workplan with a
+    /// single task.
+    #[serde(default, skip_serializing_if = "Workspace::is_default")]
+    pub workspace: Workspace,
 
     /// The event that fired the Workplan. Not set for a Workplan that a user wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]

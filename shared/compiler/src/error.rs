@@ -145,7 +145,7 @@ pub enum Problem {
     },
     /// A workspace that lives in one pod, for steps that need more.
     #[error(
-        "with `workspace: emptyDir` all steps must fit into one pod, but they need {pods} pods: {why}; {}",
+        "with `workspace: {{emptyDir: {{}}}}` all steps must fit into one pod, but they need {pods} pods: {why}; {}",
         instead_of_empty_dir(*.fits_relay)
     )]
     EmptyDirOfManyPods {
@@ -185,7 +185,7 @@ fn such_as(suggestion: Option<&str>) -> String {
 
 fn instead_of_empty_dir(fits_relay: bool) -> &'static str {
     if fits_relay {
-        "use `execution: Relay`, which needs one pod, or `workspace: hostPath`"
+        "use `execution: Relay`, which needs one pod, or leave `workspace.emptyDir` out"
     } else {
         "change these steps, or use `workspace: hostPath`"
     }

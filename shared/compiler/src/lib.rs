@@ -30,7 +30,7 @@ mod workplan;
 
 use std::num::NonZeroUsize;
 
-use kubeci_api::{Execution, Order, Step, Task, WorkflowSpec, WorkspaceKind};
+use kubeci_api::{Execution, Order, Step, Task, WorkflowSpec};
 use kubeci_plan::Graph;
 
 pub use error::{CompileError, Problem};
@@ -108,11 +108,10 @@ pub fn compile_workflow(
         Execution::Pods => pods_plan(&checked, steps, workflow.max_parallel.map(Into::into)),
         Execution::Relay => relay_plan(&checked.graph, steps, settings.containers),
     };
-    let error = match workflow.workspace {
-        WorkspaceKind::HostPath => None,
-        WorkspaceKind::EmptyDir => {
-            empty_dir::error(&checked.graph, steps, &plan, execution, settings)
-        }
+    let error = if workflow.workspace.is_empty_dir() {
+        empty_dir::error(&checked.graph, steps, &plan, execution, settings)
+    } else {
+        None
     };
     let too_large = || {
         let found = too_large(plan.order, &plan.tasks, &workflow.pod, 0)?;

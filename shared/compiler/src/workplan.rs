@@ -6,9 +6,7 @@ use kubeci_api::names::{
     HEAD_LABEL, PREVIOUS_HEAD_LABEL, TRIGGER_UID_LABEL, WORKFLOW_LABEL, WORKPLAN_NAME_MAX,
     WORKSPACE_FINALIZER,
 };
-use kubeci_api::{
-    TriggerEvent, TriggeredBy, Workflow, WorkflowSpec, Workplan, WorkplanSpec, WorkspaceKind,
-};
+use kubeci_api::{TriggerEvent, TriggeredBy, Workflow, WorkflowSpec, Workplan, WorkplanSpec};
 use sha2::{Digest, Sha256};
 
 use crate::Plan;
@@ -74,11 +72,10 @@ pub fn workplan(
     let mut workplan = Workplan::new(&name(&workflow.name_any(), &head), spec);
     workplan.metadata.namespace = workflow.namespace();
     workplan.metadata.labels = Some(labels);
-    workplan.metadata.finalizers = match workflow.spec.workspace {
-        WorkspaceKind::HostPath => Some(vec![WORKSPACE_FINALIZER.to_owned()]),
-        // It is removed with its pod, so the Workplan needs no finalizer.
-        WorkspaceKind::EmptyDir => None,
-    };
+    // An emptyDir is removed with its pod, so the Workplan needs no finalizer.
+    if !workflow.spec.workspace.is_empty_dir() {
+        workplan.metadata.finalizers = Some(vec![WORKSPACE_FINALIZER.to_owned()]);
+    }
     workplan.metadata.owner_references = workflow.controller_owner_ref(&()).map(|mut owner| {
         owner.block_owner_deletion = Some(true);
         vec![owner]

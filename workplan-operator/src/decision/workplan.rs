@@ -1,13 +1,13 @@
 //! The folder of a Workplan.
 
 use kube::Resource;
+use kubeci_api::Workplan;
 use kubeci_api::names::WORKSPACE_FINALIZER;
-use kubeci_api::{Workplan, WorkspaceKind};
 
 /// Whether the folder of the plan is on a node and remains after its pods.
 #[must_use]
 pub fn holds_folder(workplan: &Workplan) -> bool {
-    workplan.spec.workspace == WorkspaceKind::HostPath
+    !workplan.spec.workspace.is_empty_dir()
 }
 
 /// Whether the folder is to be removed before the Workplan goes.

@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
-use kubeci_api::{Step, StepStatus, Task, Workplan, WorkspaceKind};
+use kubeci_api::{Step, StepStatus, Task, Workplan, Workspace};
 use kubeci_compiler::{Limits, Requests, is_relay, read_plan};
 use kubeci_engine::failed_attempts;
 use kubeci_plan::{EdgeKind, NamedEdge, Plan};
@@ -207,7 +207,7 @@ fn with_retries_left(mut task: Task, recorded: &[StepStatus]) -> Task {
 /// Whether a step may run as a user other than root, with a folder that only root can write.
 fn has_other_users(workplan: &Workplan) -> bool {
     let spec = &workplan.spec;
-    if spec.workspace == WorkspaceKind::EmptyDir {
+    if spec.workspace.is_empty_dir() {
         return false;
     }
     let other = |user: Option<i64>, non_root: Option<bool>| {
@@ -228,8 +228,8 @@ fn workspace(workplan: &Workplan) -> Volume {
         ..Volume::default()
     };
     match workplan.spec.workspace {
-        WorkspaceKind::EmptyDir => volume.empty_dir = Some(EmptyDirVolumeSource::default()),
-        WorkspaceKind::HostPath => {
+        Workspace::EmptyDir => volume.empty_dir = Some(EmptyDirVolumeSource::default()),
+        Workspace::HostPath => {
             volume.host_path = Some(HostPathVolumeSource {
                 path: Folder::of(workplan).host_path().display().to_string(),
                 type_: Some("DirectoryOrCreate".into()),
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn empty_dir_is_open_to_all_users() {
         let mut plan = workplan(Order::Linear, &["a | b"]);
-        plan.spec.workspace = WorkspaceKind::EmptyDir;
+        plan.spec.workspace = Workspace::EmptyDir;
         plan.spec.pod.security_context = Some(PodSecurityContext {
             run_as_non_root: Some(true),
             ..PodSecurityContext::default()

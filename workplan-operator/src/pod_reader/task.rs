@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kubeci_api::{Workplan, WorkspaceKind};
+use kubeci_api::Workplan;
 use kubeci_engine::{
     Cause, Lost, Observation, PATIENCE, Place, PlanObservation, Severity, Step, Steps,
     TaskObservation, Waiting, WaitingCause,
@@ -37,7 +37,7 @@ pub fn observe(
     };
     let mut observed = PlanObservation {
         tasks: (0..plan.tasks.len()).map(|it| reader.task(it)).collect(),
-        is_folder_in_executor: workplan.spec.workspace == WorkspaceKind::EmptyDir,
+        is_folder_in_executor: workplan.spec.workspace.is_empty_dir(),
         ..PlanObservation::default()
     };
     match (state.node, node) {

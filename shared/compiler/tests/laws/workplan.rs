@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use kubeci_api::names::WORKPLAN_NAME_MAX;
-use kubeci_api::{TriggerEvent, TriggeredBy, Workflow, WorkspaceKind};
+use kubeci_api::{TriggerEvent, TriggeredBy, Workflow, Workspace};
 use kubeci_compiler::{Settings, compile_workflow, head, workplan};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -45,7 +45,7 @@ fn finalizer_is_only_for_a_host_path() {
     let plan = compile_workflow(&workflow.spec, &Settings::default()).unwrap();
     let held = workplan(&workflow, &plan, trigger(), None);
     assert_eq!(held.metadata.finalizers.unwrap(), ["kube.ci/workspace"]);
-    workflow.spec.workspace = WorkspaceKind::EmptyDir;
+    workflow.spec.workspace = Workspace::EmptyDir;
     let free = workplan(&workflow, &plan, trigger(), None);
     assert_eq!(free.metadata.finalizers, None);
 }

@@ -28,7 +28,7 @@ async fn restricted_namespace_runs_plan_with_empty_dir() {
     run_as(Relay, "restricted", async |test| {
         let enforce = "pod-security.kubernetes.io/enforce";
         test.label_namespace([(enforce, "restricted")].into()).await;
-        let own_folder = "  workspace: emptyDir\n";
+        let own_folder = "  workspace: {emptyDir: {}}\n";
         let name = fire_with(test, "restricted", &restricted_document(), own_folder).await;
         let plan = test.ends(&name, Phase::Completed).await;
         let pods = test.pods_of(&name).await;

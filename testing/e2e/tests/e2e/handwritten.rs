@@ -201,7 +201,7 @@ async fn invalid_plan_is_refused_or_fails() {
         ),
         (
             "pods-with-one-folder",
-            "order: Relay, workspace: emptyDir",
+            "order: Relay, workspace: {emptyDir: {}}",
             "[{ParallelSteps: [{name: a, image: alpine}]}, {ParallelSteps: [{name: b, image: alpine}]}]",
             &["emptyDir", "hostPath"],
         ),

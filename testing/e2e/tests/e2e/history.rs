@@ -172,7 +172,7 @@ async fn killed_operator_deletes_each_workplan_once() {
         let observations = Observations::of(test);
         let steps = format!("[{}]", shell("only", "true", ""));
         let manifest = on_config_maps("killed", &steps)
-            + "  history: {succeeded: 0, failed: 0}\n  workspace: emptyDir\n";
+            + "  history: {succeeded: 0, failed: 0}\n  workspace: {emptyDir: {}}\n";
         test.apply(&manifest).await;
         test.workflow_ready("killed").await;
         let mut expected = 0;

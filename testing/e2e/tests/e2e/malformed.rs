@@ -195,6 +195,21 @@ const PODS: &[Case] = &[
         "{steps: [{name: a, IMAGE, resources: {requests: {cpu: much}}}]}",
         &["spec.steps[0].resources.requests", "much", "quantity"],
     ),
+    (
+        "workspace-a-word",
+        "{steps: [{name: a, IMAGE}], workspace: emptyDir}",
+        &["spec.workspace", "object"],
+    ),
+    (
+        "workspace-unknown",
+        "{steps: [{name: a, IMAGE}], workspace: {hostPath: {path: /tmp}}}",
+        &["spec.workspace.hostPath.path", "unknown field"],
+    ),
+    (
+        "workspace-twice",
+        "{steps: [{name: a, IMAGE}], workspace: {hostPath: {}, emptyDir: {}}}",
+        &["spec.workspace", "leave one of them out"],
+    ),
 ];
 
 const TRIGGERS: &[Case] = &[

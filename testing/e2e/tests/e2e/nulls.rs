@@ -46,6 +46,8 @@ async fn null_that_widens_is_refused() {
         }
         let node = workflow("widens", ONE_STEP, WATCHED) + "  nodeSelector: {disk: null}\n";
         cases.push((node, "spec.nodeSelector".to_owned()));
+        let volume = workflow("widens", ONE_STEP, WATCHED) + "  workspace: {emptyDir: null}\n";
+        cases.push((volume, "spec.workspace".to_owned()));
 
         join_all(cases.iter().map(async |(yaml, path)| {
             let refused = create(&test.client, &test.namespace, yaml).await;

@@ -54,7 +54,7 @@ async fn pod_security_holds_for_what_the_operator_creates(
         test.label_namespace([(enforce, "baseline")].into()).await;
         let mut asks = script("asks", "true", &[]);
         asks[field] = asked;
-        let settings = format!("{settings}  workspace: emptyDir\n");
+        let settings = format!("{settings}  workspace: {{emptyDir: {{}}}}\n");
         let name = fire_with(test, "asks", &steps(&[asks]), &settings).await;
         test.workplan_says(&name, &["PodRefused", "baseline", refused])
             .await;

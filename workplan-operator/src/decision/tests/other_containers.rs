@@ -1,7 +1,7 @@
 //! Pods with containers that are not steps.
 
 use jiff::SignedDuration;
-use kubeci_api::{Order, WorkspaceKind};
+use kubeci_api::{Order, Workspace};
 use rstest::rstest;
 
 use super::fixtures::*;
@@ -102,7 +102,7 @@ fn pod_is_deleted_once_its_own_steps_end(#[case] sidecar: &str) {
 #[test]
 fn pod_with_empty_dir_is_deleted() {
     let mut plan = workplan_of(relay(&["| a b:a"]));
-    plan.spec.workspace = WorkspaceKind::EmptyDir;
+    plan.spec.workspace = Workspace::EmptyDir;
     plan.metadata.finalizers = None;
     let decision = decided(
         &plan,

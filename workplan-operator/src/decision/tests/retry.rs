@@ -323,7 +323,7 @@ fn lost_empty_dir_is_final_after_a_completed_step() {
         &[RetryOn::Failure],
     );
     let mut own = plan.clone();
-    own.spec.workspace = kubeci_api::WorkspaceKind::EmptyDir;
+    own.spec.workspace = kubeci_api::Workspace::EmptyDir;
     own.metadata.finalizers = None;
     let state = observed([(0, pod(0, "| a=3 b=0"))]);
     assert_eq!(phases(&decided(&plan, &state).status), "pc");

@@ -1,5 +1,5 @@
 use k8s_openapi::api::core::v1::PodSpec;
-use kubeci_api::WorkspaceKind;
+use kubeci_api::Workspace;
 use rstest::rstest;
 use serde_json::json;
 
@@ -204,7 +204,7 @@ fn first_container_holds_back_the_others(
     let mut plan = workplan_of(relay(&["| a b"]));
     plan.spec.pod.security_context = serde_json::from_value(user).unwrap();
     if empty_dir {
-        plan.spec.workspace = WorkspaceKind::EmptyDir;
+        plan.spec.workspace = Workspace::EmptyDir;
     }
     let spec = spec(&plan, |_| true);
     assert_eq!(spec.init_containers, None);
@@ -223,7 +223,7 @@ fn first_container_holds_back_the_others(
 #[test]
 fn restricted_namespace_allows_relay_in_empty_dir() {
     let mut plan = workplan_of(relay(&["| a b"]));
-    plan.spec.workspace = WorkspaceKind::EmptyDir;
+    plan.spec.workspace = Workspace::EmptyDir;
     let spec = spec(&plan, |_| true);
     for volume in spec.volumes.unwrap() {
         assert!(volume.empty_dir.is_some(), "{}", volume.name);

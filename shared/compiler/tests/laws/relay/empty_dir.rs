@@ -1,6 +1,6 @@
 use std::num::NonZeroUsize;
 
-use kubeci_api::{Execution, Step, WorkflowSpec, WorkspaceKind};
+use kubeci_api::{Execution, Step, WorkflowSpec, Workspace};
 use kubeci_compiler::{Settings, compile_workflow};
 use rstest::rstest;
 
@@ -24,7 +24,7 @@ fn refusal(steps: Vec<Step>, execution: Execution, containers: usize) -> Option<
     let workflow = WorkflowSpec {
         steps,
         execution: Some(execution),
-        workspace: WorkspaceKind::EmptyDir,
+        workspace: Workspace::EmptyDir,
         ..WorkflowSpec::default()
     };
     let settings = Settings {
@@ -40,22 +40,22 @@ fn refusal(steps: Vec<Step>, execution: Execution, containers: usize) -> Option<
     diamond(),
     Execution::Pods,
     100,
-    "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 2 pods: the other pods start with \"s3\"; use `execution: Relay`, which needs one pod, or `workspace: hostPath`"
+    "spec.workspace: with `workspace: {emptyDir: {}}` all steps must fit into one pod, but they need 2 pods: the other pods start with \"s3\"; use `execution: Relay`, which needs one pod, or leave `workspace.emptyDir` out"
 )]
-#[case::isolated_in_pods(with(|steps| steps[3].isolate = true), Execution::Pods, 100, "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 2 pods: the other pods start with \"s3\"; change these steps, or use `workspace: hostPath`")]
-#[case::apart(with(|steps| { steps[0].commands.clear(); steps[3].isolate = true; }), Execution::Relay, 100, "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 3 pods: these steps have their own pods: \"s0\" (has no `commands`), \"s3\" (has `isolate: true`); change these steps, or use `workspace: hostPath`")]
-#[case::many(with(|steps| for step in steps { step.isolate = true }), Execution::Relay, 100, "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 4 pods: these steps have their own pods: \"s0\" (has `isolate: true`), \"s1\" (has `isolate: true`), \"s2\" (has `isolate: true`), \"s3\" (has `isolate: true`); change these steps, or use `workspace: hostPath`")]
+#[case::isolated_in_pods(with(|steps| steps[3].isolate = true), Execution::Pods, 100, "spec.workspace: with `workspace: {emptyDir: {}}` all steps must fit into one pod, but they need 2 pods: the other pods start with \"s3\"; change these steps, or use `workspace: hostPath`")]
+#[case::apart(with(|steps| { steps[0].commands.clear(); steps[3].isolate = true; }), Execution::Relay, 100, "spec.workspace: with `workspace: {emptyDir: {}}` all steps must fit into one pod, but they need 3 pods: these steps have their own pods: \"s0\" (has no `commands`), \"s3\" (has `isolate: true`); change these steps, or use `workspace: hostPath`")]
+#[case::many(with(|steps| for step in steps { step.isolate = true }), Execution::Relay, 100, "spec.workspace: with `workspace: {emptyDir: {}}` all steps must fit into one pod, but they need 4 pods: these steps have their own pods: \"s0\" (has `isolate: true`), \"s1\" (has `isolate: true`), \"s2\" (has `isolate: true`), \"s3\" (has `isolate: true`); change these steps, or use `workspace: hostPath`")]
 #[case::more_than_can_be_named(
     without_commands(8),
     Execution::Relay,
     100,
-    "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 8 pods: these steps have their own pods: \"s0\" (has no `commands`), \"s1\" (has no `commands`), \"s2\" (has no `commands`), \"s3\" (has no `commands`), \"s4\" (has no `commands`) and 3 more; change these steps, or use `workspace: hostPath`"
+    "spec.workspace: with `workspace: {emptyDir: {}}` all steps must fit into one pod, but they need 8 pods: these steps have their own pods: \"s0\" (has no `commands`), \"s1\" (has no `commands`), \"s2\" (has no `commands`), \"s3\" (has no `commands`), \"s4\" (has no `commands`) and 3 more; change these steps, or use `workspace: hostPath`"
 )]
 #[case::wide(
     diamond(),
     Execution::Relay,
     3,
-    "spec.workspace: with `workspace: emptyDir` all steps must fit into one pod, but they need 2 pods: 4 steps share a pod, which may have at most 3 containers; change these steps, or use `workspace: hostPath`"
+    "spec.workspace: with `workspace: {emptyDir: {}}` all steps must fit into one pod, but they need 2 pods: 4 steps share a pod, which may have at most 3 containers; change these steps, or use `workspace: hostPath`"
 )]
 fn plan_of_several_pods_has_no_empty_dir(
     #[case] steps: Vec<Step>,

@@ -4,7 +4,7 @@ mod deadlock;
 mod records;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kubeci_api::{StepPhase, StepStatus, WorkspaceKind};
+use kubeci_api::{StepPhase, StepStatus, Workspace};
 use kubeci_engine::Cause;
 use rstest::rstest;
 
@@ -220,7 +220,7 @@ fn law_1_pod_starts_after_dependencies_outside_it() {
 #[test]
 fn empty_dir_needs_no_sweep() {
     let mut workplan = plan(&[CHAIN]);
-    workplan.spec.workspace = WorkspaceKind::EmptyDir;
+    workplan.spec.workspace = Workspace::EmptyDir;
     workplan.metadata.finalizers = None;
     assert_eq!(
         decided(&workplan, &observed([])).actions,

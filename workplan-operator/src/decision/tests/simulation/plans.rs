@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::Duration;
-use kubeci_api::{Backoff, Order, Retry, RetryOn, Step, Task, Workplan, WorkspaceKind};
+use kubeci_api::{Backoff, Order, Retry, RetryOn, Step, Task, Workplan, Workspace};
 use kubeci_compiler::{compile, compile_limited, compile_relay};
 use proptest::prelude::*;
 
@@ -241,7 +241,7 @@ fn scenario_of(order: Order, tasks: Vec<Task>, fates: Fates) -> Scenario {
 /// A plan of one pod may have its folder there.
 fn with_folder(mut scenario: Scenario, empty_dir: bool) -> Scenario {
     if empty_dir && scenario.workplan.spec.tasks.len() == 1 {
-        scenario.workplan.spec.workspace = WorkspaceKind::EmptyDir;
+        scenario.workplan.spec.workspace = Workspace::EmptyDir;
         scenario.workplan.finalizers_mut().clear();
         // A new pod has an empty folder, so it depends on the order of events whether there is one.
         let task = &mut scenario.workplan.spec.tasks[0];
