@@ -191,22 +191,16 @@ fn explain(phase: Phase, from: &Derivation) -> Explanation {
 
 /// States what ended in another way than by completion, though the plan has completed.
 fn completed(steps: &[Step]) -> String {
-    let count = |phase| steps.iter().filter(|it| it.phase() == phase).count();
-    let failed = match count(StepPhase::Failed) {
+    let failed = match count(steps, StepPhase::Failed) {
         0 => None,
         1 => Some("1 step failed, which allowFailure allows".to_owned()),
         many => Some(format!("{many} steps failed, which allowFailure allows")),
     };
-    let skipped = match count(StepPhase::Skipped) {
-        0 => None,
-        1 => Some("1 step was skipped".to_owned()),
-        many => Some(format!("{many} steps were skipped")),
-    };
-    let others: Vec<String> = failed.into_iter().chain(skipped).collect();
+    let others: Vec<String> = failed.into_iter().chain(skipped(steps)).collect();
     if others.is_empty() {
         return "every step has completed".into();
     }
-    format!("every other step has completed; {}", others.join("; "))
+    format!("{}; every other step has completed", others.join("; "))
 }
 
 /// Names the step if its own container failed, and the command that shows its log.
@@ -231,13 +225,13 @@ fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation 
     if !explanation.message.ends_with('.') {
         explanation.message.push('.');
     }
-    // A step without an exit code did not run and has no log.
-    if let (Some(place), Some(_)) = (&step.attempt().place, exit_code) {
-        let command = from.executor.log_command(place);
-        explanation.message += " Its log: ";
-        explanation.message += &command;
-    }
     explanation.message += &not_run(from.steps.all());
+    // Another step without an exit code did not run, or its executor is lost.
+    let has_log = exit_code.is_some() || cause.reason == Cause::TIMEOUT;
+    if let Some(place) = step.attempt().place.as_ref().filter(|_| has_log) {
+        explanation.message += " Log of the step: ";
+        explanation.message += &from.executor.log_command(place);
+    }
     explanation
 }
 
@@ -246,18 +240,19 @@ fn not_run(steps: &[Step]) -> String {
     if !steps.iter().any(|step| step.is_open() || step.has_run()) {
         return " No step has run.".into();
     }
-    skipped(steps)
+    skipped(steps).map_or_else(String::new, |skipped| format!(" {skipped}."))
 }
 
-fn skipped(steps: &[Step]) -> String {
-    let skipped = steps
-        .iter()
-        .filter(|step| step.phase() == StepPhase::Skipped);
-    match skipped.count() {
-        0 => String::new(),
-        1 => " (1 step was skipped)".into(),
-        many => format!(" ({many} steps were skipped)"),
+fn skipped(steps: &[Step]) -> Option<String> {
+    match count(steps, StepPhase::Skipped) {
+        0 => None,
+        1 => Some("1 step was skipped".into()),
+        many => Some(format!("{many} steps were skipped")),
     }
+}
+
+fn count(steps: &[Step], phase: StepPhase) -> usize {
+    steps.iter().filter(|it| it.phase() == phase).count()
 }
 
 /// The step that failed first and whose failure is not allowed, by itself if there is one. Of steps that failed at the

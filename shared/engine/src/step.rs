@@ -242,7 +242,10 @@ impl Step {
                 (StepReadiness::Start, _) => self.end_unless_skipped(cause, run, edges, rules),
             },
             Observation::Postponed { cause, run } => self.postpone(cause, run, edges, rules),
-            Observation::Excluded { message, .. } => self.skip(message.clone()),
+            Observation::Excluded { message, .. } => match &edges.readiness {
+                StepReadiness::Skip(broken) => self.skip(broken.clone()),
+                StepReadiness::Wait(_) | StepReadiness::Start => self.skip(message.clone()),
+            },
             Observation::Removed { place, cause } => {
                 self.attempt.place.get_or_insert_with(|| place.clone());
                 self.block(cause);

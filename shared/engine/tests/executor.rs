@@ -123,8 +123,7 @@ fn failed_step_skips_those_after_it() {
     assert_eq!(status.phase, Some(Phase::Failed));
     assert_eq!(status.reason.as_deref(), Some("StepFailed"));
     assert_eq!(status.summary.as_deref(), Some("a: exit code 3"));
-    let message =
-        "the step a failed: exit code 3: no space. Its log: cat a.log (2 steps were skipped)";
+    let message = "the step a failed: exit code 3: no space. 2 steps were skipped. Log of the step: cat a.log";
     assert_eq!(status.message.as_deref(), Some(message));
     assert_eq!(status.progress.as_deref(), Some("1/4"));
     assert_eq!(status.conditions[0].status, "False");
@@ -163,7 +162,7 @@ fn plan_completes_past_an_allowed_failure() {
     assert_eq!(status.phase, Some(Phase::Completed));
     assert_eq!((status.reason, status.summary), (None, None));
     assert_eq!(status.progress.as_deref(), Some("2/3"));
-    let message = "every other step has completed; 1 step failed, which allowFailure allows; 1 step was skipped";
+    let message = "1 step failed, which allowFailure allows; 1 step was skipped; every other step has completed";
     assert_eq!(status.message.as_deref(), Some(message));
     let note = status.steps[0].message.as_deref();
     assert_eq!(note, Some("allowed by allowFailure: no space"));

@@ -98,6 +98,14 @@ fn pending_step_follows_observation_and_edges(
 }
 
 #[test]
+fn excluded_step_names_its_broken_edge() {
+    let message = |edges| observed(&[(excluded(), edges)]).state().clone();
+    let skipped = |text: &str| State::Skipped(text.into());
+    assert_eq!(message(skip()), skipped("b did not complete"));
+    assert_eq!(message(start()), skipped("b"));
+}
+
+#[test]
 fn step_starts_when_up_and_edges_have_ended() {
     let step = observed(&[(up(), start())]);
     assert_eq!(step.attempt().started, Some(time(5)));

@@ -120,8 +120,7 @@ fn last_failed_attempt_is_the_cause() {
     let decision = decided(&plan, &observed([(0, third)]));
     assert_eq!(phases(&decision.status), "fss");
     assert_eq!(summary(&decision), "a: exit code 5");
-    let text =
-        "exit code 5. It was attempt 3 of the step a. Its log: kubectl -n ns logs plan-0-a3 -c a";
+    let text = "exit code 5. It was attempt 3 of the step a. 2 steps were skipped. Log of the step: kubectl -n ns logs plan-0-a3 -c a";
     assert!(message(&decision).contains(text), "{}", message(&decision));
 }
 

@@ -107,7 +107,7 @@ fn failed_serial_step_ends_its_pod() {
     assert_eq!(phases(&decision.status), "fss");
     assert_eq!(decision.status.phase, Some(Phase::Failed));
     assert_eq!(decision.actions, [Action::Sweep]);
-    let expected = "the step a failed: exit code 1. Its log: kubectl -n ns logs plan-0 -c a (2 steps were skipped)";
+    let expected = "the step a failed: exit code 1. 2 steps were skipped. Log of the step: kubectl -n ns logs plan-0 -c a";
     assert_eq!(message(&decision), expected);
 }
 
@@ -236,10 +236,8 @@ fn status_of_earlier_version_is_read() {
         (reason(&decision), summary(&decision)),
         ("StepFailed", "a: exit code 3")
     );
-    assert_eq!(
-        message(&decision),
-        workplan.status.unwrap().message.unwrap()
-    );
+    let expected = "the step a failed: exit code 3: disk full. Log of the step: kubectl -n ns logs plan-0 -c a";
+    assert_eq!(message(&decision), expected);
 }
 
 #[test]

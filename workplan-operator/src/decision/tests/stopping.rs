@@ -82,10 +82,22 @@ fn step_is_stopped_at_its_timeout() {
         ("StepFailed", "a: Timeout")
     );
     let expected = "the step a failed: Timeout: the step ran longer than its timeout of 10s. \
-                    Its log: kubectl -n ns logs plan-0 -c a (1 step was skipped)";
+                    1 step was skipped. Log of the step: kubectl -n ns logs plan-0 -c a";
     assert_eq!(message(&ended), expected);
     assert_eq!(ended.status.steps[0].exit_code, Some(143));
     assert_eq!(ended.status.steps[0].stopping_since, None);
+}
+
+/// The node may report that the pod has ended before it reports the ends of its containers.
+#[test]
+fn timeout_without_exit_code_names_the_log() {
+    let plan = timed(workplan(Order::Linear, &["a |"]), "a", 10);
+    let stops = decided(&plan, &listed(12, [(0, pod(0, "a=run |"))]));
+    let plan = after(plan, &stops);
+    let ended = decided(&plan, &listed(14, [(0, stopped(pod(0, "a=run |")))]));
+    assert_eq!(ended.status.steps[0].exit_code, None);
+    let log = "Log of the step: kubectl -n ns logs plan-0 -c a";
+    assert!(message(&ended).ends_with(log), "{}", message(&ended));
 }
 
 #[rstest]
@@ -172,7 +184,7 @@ fn plan_ends_at_its_timeout() {
         (ended.status.phase, reason(&ended)),
         (Some(Phase::Failed), "Timeout")
     );
-    let expected = "the Workplan ran longer than its timeout of 1m; it waited for the step a. (1 step was skipped)";
+    let expected = "the Workplan ran longer than its timeout of 1m; it waited for the step a. 1 step was skipped.";
     assert_eq!(message(&ended), expected);
     assert_eq!(ended.status.steps[0].reason.as_deref(), Some("Stopped"));
 }
@@ -366,7 +378,7 @@ fn cancelled_relay_skips_what_has_not_started() {
     );
     assert_eq!(
         message(&ended),
-        "the Workplan was cancelled. (1 step was skipped)"
+        "the Workplan was cancelled. 1 step was skipped."
     );
 }
 
