@@ -19,6 +19,14 @@ const LATELY: SignedDuration = SignedDuration::from_mins(3);
 /// Warnings about placement. The pod's own condition has more about it.
 const SCHEDULING: &str = "FailedScheduling";
 
+/// The kubelet has not received a ConfigMap or Secret yet. It tries again within a second.
+const NOT_SYNCED: [&str; 2] = [
+    "failed to sync configmap cache",
+    "failed to sync secret cache",
+];
+/// From this number on it lasts.
+const LASTING: i32 = 4;
+
 /// The warning that counts for each pod, by its uid.
 #[must_use]
 pub fn warnings(events: &[Event]) -> HashMap<String, PodWarning> {
@@ -48,10 +56,12 @@ fn read(event: &Event) -> Option<PodWarning> {
         .reason
         .clone()
         .filter(|reason| reason != SCHEDULING && event.type_.as_deref() == Some("Warning"))?;
+    let message = event.message.clone().unwrap_or_default();
+    let is_passing = times(event) < LASTING && NOT_SYNCED.iter().any(|text| message.contains(text));
     Some(PodWarning {
         reason,
-        message: event.message.clone().unwrap_or_default(),
-        at: at(event)?,
+        message,
+        at: at(event).filter(|_| !is_passing)?,
     })
 }
 
@@ -105,6 +115,15 @@ mod tests {
         let past = event("FailedMount", "past", "01:00", 8);
         let now = event("FailedCreatePodSandBox", "now", "09:00", 1);
         assert_eq!(counting_message(&[past, now]).unwrap(), "now");
+    }
+
+    #[test]
+    fn unsynced_volume_counts_when_it_lasts() {
+        let message = "MountVolume.SetUp failed for volume \"kube-api-access-x\" : failed to sync configmap cache: \
+                       timed out waiting for the condition";
+        let unsynced = |count| event("FailedMount", message, "01:00", count);
+        assert_eq!(counting_message(&[unsynced(LASTING - 1)]), None);
+        assert_eq!(counting_message(&[unsynced(LASTING)]).unwrap(), message);
     }
 
     #[test]
