@@ -3,6 +3,7 @@
 
 mod chain;
 mod config_maps;
+mod described;
 mod eventually;
 mod kubectl;
 mod manifest;

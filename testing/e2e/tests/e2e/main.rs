@@ -6,6 +6,7 @@ mod api;
 mod caps;
 mod confined;
 mod deletion;
+mod describe;
 mod document;
 mod exact;
 mod examples;
