@@ -5,12 +5,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Phase, StepPhase, Workplan};
-use kubeci_e2e::{Test, assert_in_order, fired, run_as, step};
+use kubeci_e2e::{Test, assert_in_order, eventually, fired, run_as, step};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The text of a file below `examples/`, for the test's namespace.
 fn example(test: &Test, path: &str) -> String {
@@ -124,10 +124,93 @@ async fn independent_branches(#[values(Pods, Relay)] execution: Execution) {
             ("summary", StepPhase::Completed),
         ];
         assert_phases(&plan, &expected);
+        assert_eq!(step(&plan, "riscv64").attempt(), 3);
         let log = test.log_of(&plan, "summary").await;
         assert_eq!(log, "amd64\narm64\n");
     })
     .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn success_or_failure(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-either", async |test| {
+        let folder = "success-or-failure";
+        let plan = run(test, folder, folder, Phase::Completed).await;
+        let expected = [
+            ("lint", StepPhase::Completed),
+            ("publish", StepPhase::Completed),
+            ("report", StepPhase::Skipped),
+        ];
+        assert_phases(&plan, &expected);
+        // As its comment says.
+        let workflow = example(test, &format!("{folder}/workflow.yaml"));
+        test.apply(&workflow.replace("exit 0", "exit 1")).await;
+        test.workflow_ready(folder).await;
+        let trigger = example(test, &format!("{folder}/trigger.yaml"));
+        test.apply(&trigger.replace("\"1\"", "\"2\"")).await;
+        let plans = test.workplans_reach(folder, 2).await;
+        let second = plans.iter().find(|it| it.name_any() != plan.name_any());
+        let name = second.expect("another Workplan").name_any();
+        let plan = test.ends(&name, Phase::Failed).await;
+        let expected = [
+            ("publish", StepPhase::Skipped),
+            ("report", StepPhase::Completed),
+        ];
+        assert_phases(&plan, &expected);
+        test.cleaned(&name).await;
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn mixed_edges(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-mixed", async |test| {
+        let plan = run(test, "mixed-edges", "mixed-edges", Phase::Failed).await;
+        let expected = [
+            ("unit", StepPhase::Completed),
+            ("integration", StepPhase::Failed),
+            ("cover", StepPhase::Completed),
+            ("notify", StepPhase::Completed),
+            ("deploy", StepPhase::Skipped),
+            ("archive", StepPhase::Completed),
+        ];
+        assert_phases(&plan, &expected);
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn cancel(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-cancel", async |test| {
+        test.apply(&example(test, "cancel/workflow.yaml")).await;
+        test.workflow_ready("cancel").await;
+        test.apply(&example(test, "cancel/trigger.yaml")).await;
+        let name = test.workplan("cancel").await.name_any();
+        let plan = test.runs(&name, "serve").await;
+        eventually("the step has begun", async || {
+            let log = test.log_of(&plan, "serve").await;
+            if log == "started\n" { Ok(()) } else { Err(log) }
+        })
+        .await;
+        patch(test, &name, json!({"cancel": true})).await;
+        let plan = test.ends(&name, Phase::Cancelled).await;
+        assert_eq!(step(&plan, "serve").reason.as_deref(), Some("Stopped"));
+        assert_eq!(step(&plan, "report").phase, StepPhase::Skipped);
+        assert_eq!(test.log_of(&plan, "serve").await, "started\nstopped\n");
+        test.cleaned(&name).await;
+        test.assert_folder_gone("cancel", &name).await;
+    })
+    .await;
+}
+
+async fn patch(test: &Test, name: &str, spec: Value) {
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    let plans = test.api::<Workplan>();
+    let patched = plans.patch(name, &PatchParams::default(), &patch).await;
+    patched.expect("a Workplan");
 }
 
 #[rstest]
@@ -187,9 +270,9 @@ async fn deployments_by_label(#[values(Pods, Relay)] execution: Execution) {
         run(test, "deployments-by-label", "smoke-test", Phase::Completed).await;
         let deployments = test.api::<Deployment>();
         // Its status has changed meanwhile, which is no change of what the user wants.
-        let patch = kube::api::Patch::Merge(json!({"spec": {"minReadySeconds": 1}}));
+        let patch = Patch::Merge(json!({"spec": {"minReadySeconds": 1}}));
         let patched = deployments
-            .patch("shop", &kube::api::PatchParams::default(), &patch)
+            .patch("shop", &PatchParams::default(), &patch)
             .await;
         patched.expect("a Deployment");
         let plans = test.workplans_reach("smoke-test", 2).await;
@@ -250,12 +333,7 @@ async fn suspended() {
         test.create(&example(test, "suspended/workplan.yaml")).await;
         test.workplan_says("suspended", &["Suspended"]).await;
         assert!(test.pods_of("suspended").await.is_empty());
-        let resume = kube::api::Patch::Merge(json!({"spec": {"suspend": false}}));
-        let plans = test.api::<Workplan>();
-        let resumed = plans
-            .patch("suspended", &kube::api::PatchParams::default(), &resume)
-            .await;
-        resumed.expect("a Workplan");
+        patch(test, "suspended", json!({"suspend": false})).await;
         let plan = test.ends("suspended", Phase::Completed).await;
         assert_in_order(&plan);
         assert_eq!(test.log_of(&plan, "apply").await, "3 replicas\n");
