@@ -1,7 +1,7 @@
 //! The plan of a Workplan. A user may have written its tasks.
 
 use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX, VARIABLE_PREFIX};
-use kubeci_api::{Task, WorkplanSpec};
+use kubeci_api::{EnvVar, Task, WorkplanSpec};
 use kubeci_compiler::{edge_field, edges_to, read_plan};
 use kubeci_plan::{EdgeKind, Plan, PlanError, describe_cycle};
 
@@ -16,8 +16,8 @@ pub struct InvalidPlan {
 /// Validates the tasks of a Workplan.
 ///
 /// # Errors
-/// When there are too many steps, a name is reserved or not unique, an edge is wrong, steps or tasks wait for each
-/// other, a step has no command that the step runner can start, a step with a timeout shares its pod, or a task
+/// When there are too many steps, a name is reserved or not unique, an edge or an expression is wrong, a variable has
+/// several values, steps or tasks wait for each other, a step has no command that the step runner can start, a step with a timeout shares its pod, or a task
 /// runs more steps at the same time than `maxParallel`.
 pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     let written = Written(&spec.tasks);
@@ -27,6 +27,7 @@ pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     let plan = plan.map_err(|error| written.invalid(&error))?;
     written.refuse_reserved_names()?;
     written.refuse_reserved_variables()?;
+    written.refuse_several_values()?;
     written.refuse_missing_commands(&plan)?;
     written.refuse_shared_timeouts(&plan)?;
     Ok(plan)
@@ -79,6 +80,20 @@ impl<'a> Written<'a> {
              another name"
         );
         Err(self.at(at, &format!("env[{variable}].name"), message))
+    }
+
+    fn refuse_several_values(&self) -> Result<(), InvalidPlan> {
+        let several = self.steps().enumerate().find_map(|(at, step)| {
+            let mut variables = step.env.iter();
+            let variable = variables.position(EnvVar::has_several_values)?;
+            Some((at, variable))
+        });
+        match several {
+            Some((at, variable)) => {
+                Err(self.at(at, &format!("env[{variable}]"), SEVERAL_VALUES.into()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The step runner starts a command, and does not know the entrypoint of an image.
@@ -168,6 +183,31 @@ impl<'a> Written<'a> {
                      move this step to a task after it, or set spec.order: Graph"
                 );
                 self.at_edge(step, edge, message)
+            }
+            PlanError::InvalidExpressions { step, ref invalid } => {
+                let first = invalid.first();
+                let field = first.map(|it| it.field.to_string()).unwrap_or_default();
+                let message = first.map(|it| it.error.to_string()).unwrap_or_default();
+                self.at(step, &field, message)
+            }
+            PlanError::NamedWithoutEdge {
+                step,
+                field,
+                ref named,
+            } => {
+                let message = format!(
+                    "the expression names the step {named:?}, which the step does not wait for; add {named:?} to \
+                     dependency, onFailure or after of this step, or correct the name"
+                );
+                self.at(step, &field.to_string(), message)
+            }
+            PlanError::NamedInTask { step, field, named } => {
+                let message = format!(
+                    "the expression names {:?}, a serial step of the same task, but it is evaluated before the pod of \
+                     the task is created; move this step to a later task, or set spec.order: Relay",
+                    self.name(named)
+                );
+                self.at(step, &field.to_string(), message)
             }
             PlanError::TooWide {
                 task,
@@ -264,6 +304,8 @@ fn task_cycle(cycle: &[usize]) -> InvalidPlan {
 const SERIAL_IN_RELAY: &str = "with order: Relay all steps must be in ParallelSteps; move the step there and set its dependency";
 const SHARED_TIMEOUT: &str = "at the timeout the pod of the step is stopped, with the other parallel steps of its task; \
                               move the step to its own task, or set spec.order: Relay";
+const SEVERAL_VALUES: &str =
+    "the variable has several values; remove all but one of value, valueFrom and expr";
 const ALLOWED_FAILURE_IN_CHAIN: &str = "the failure of a serial step ends its pod, so the steps after it would not run; move the step to its own task, or \
                                         to ParallelSteps";
 const NO_COMMANDS: &str = "with order: Relay a step that shares its task with other steps needs commands, because the entrypoint of \
@@ -414,7 +456,7 @@ mod tests {
     #[test]
     fn reserved_variable_is_refused_by_path() {
         let mut plan = spec(Order::Linear, &["a |"]);
-        let variable = k8s_openapi::api::core::v1::EnvVar {
+        let variable = EnvVar {
             name: "KUBECI_OUTPUT".into(),
             ..Default::default()
         };
@@ -422,6 +464,47 @@ mod tests {
         let error = validate(&plan).unwrap_err().to_string();
         let expected =
             "spec.tasks[0].SerialSteps[0].env[0].name: the variable \"KUBECI_OUTPUT\" is reserved";
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[rstest]
+    #[case::syntax(Order::Graph, &["a", "c:a"], "steps.a.phase =", "spec.tasks[1].SerialSteps[0].when: column 15: ")]
+    #[case::no_edge(Order::Graph, &["a", "b", "c:b"], "steps.a.exitCode == 0", "spec.tasks[2].SerialSteps[0].when: the expression names the step \"a\", which")]
+    #[case::unknown(Order::Relay, &["| c"], "steps.x.exitCode == 0", "spec.tasks[0].ParallelSteps[0].when: the expression names the step \"x\", which")]
+    #[case::same_pod(Order::Linear, &["a | c:a"], "steps.a.exitCode == 0", "spec.tasks[0].ParallelSteps[0].when: the expression names \"a\", a serial step of")]
+    #[case::other_pod(Order::Linear, &["a", "b:a | c:a"], "steps.a.exitCode == 0", "")]
+    #[case::relay(Order::Relay, &["| a c:a"], "steps.a.exitCode == 0", "")]
+    fn condition_names_steps_that_have_ended(
+        #[case] order: Order,
+        #[case] tasks: &[&str],
+        #[case] condition: &str,
+        #[case] expected: &str,
+    ) {
+        let mut spec = match order {
+            Order::Relay => relay(tasks),
+            _ => spec(order, tasks),
+        };
+        let steps = spec.tasks.iter_mut();
+        let mut steps =
+            steps.flat_map(|it| it.serial_steps.iter_mut().chain(&mut it.parallel_steps));
+        let step = steps.find(|it| it.name == "c").unwrap();
+        step.when = Some(condition.into());
+        let error = validate(&spec).map(|_| ()).map_err(|it| it.to_string());
+        let error = error.err().unwrap_or_default();
+        assert_eq!(error.is_empty(), expected.is_empty(), "{error}");
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn variable_with_several_values_is_refused() {
+        let mut plan = spec(Order::Linear, &["a |"]);
+        plan.tasks[0].serial_steps[0].env = vec![EnvVar {
+            value: Some(String::new()),
+            expr: Some("1".into()),
+            ..EnvVar::default()
+        }];
+        let error = validate(&plan).unwrap_err().to_string();
+        let expected = "spec.tasks[0].SerialSteps[0].env[0]: the variable has several values";
         assert!(error.starts_with(expected), "{error}");
     }
 

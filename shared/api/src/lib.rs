@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod condition;
+mod env_var;
 mod execution;
 mod history;
 mod manifest;
@@ -23,6 +24,7 @@ mod workspace;
 pub mod names;
 
 pub use condition::keep_transition_time;
+pub use env_var::EnvVar;
 pub use execution::Execution;
 pub use history::{History, HistoryStatus};
 pub use manifest::definitions;

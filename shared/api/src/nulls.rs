@@ -48,6 +48,11 @@ const NOT_NULL: [(&[&str], &str, &str); 9] = [
     (STEP, "onFailure", STEP_NAMES),
     (STEP, "after", STEP_NAMES),
     EMPTY_DIR,
+    (
+        STEP,
+        "when",
+        "a condition; to run the step in any case, leave the field out",
+    ),
 ];
 
 const EMPTY_DIR: (&[&str], &str, &str) = (

@@ -1,11 +1,11 @@
 use k8s_openapi::api::core::v1::{
-    EnvFromSource, EnvVar, ResourceRequirements, SecurityContext, VolumeMount,
+    EnvFromSource, ResourceRequirements, SecurityContext, VolumeMount,
 };
 use kube::{KubeSchema, core::Duration};
 use serde::{Deserialize, Serialize};
 
-use crate::Retry;
 use crate::schema::{step_duration, undescribed};
+use crate::{EnvVar, Retry};
 
 /// One container that runs to completion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -19,6 +19,8 @@ use crate::schema::{step_duration, undescribed};
         .message("a step cannot wait for its own end; remove its name from after"),
     validation = Rule::new("!has(self.volumeMounts) || self.volumeMounts.all(m, m.name != 'kubeci-workspace' && m.mountPath != '/kubeci')")
         .message("the shared folder is always mounted at /kubeci; use another volume name and mountPath"),
+    validation = Rule::new("!has(self.env) || self.env.all(e, (has(e.value) ? 1 : 0) + (has(e.valueFrom) ? 1 : 0) + (has(e.expr) ? 1 : 0) <= 1)")
+        .message("a variable has one value: remove all but one of value, valueFrom and expr"),
 )]
 pub struct Step {
     /// The name of the step, unique in the Workflow. The container has the same name. It consists of at
@@ -59,6 +61,13 @@ pub struct Step {
     #[schemars(length(max = 499), inner(length(min = 1, max = 63)))]
     pub after: Vec<String>,
 
+    /// A CEL condition that is evaluated when the steps that this step waits for have ended, such as
+    /// `steps.test.phase == "failed"`. If it is false, this step is skipped. It may name the steps in `dependency`,
+    /// `onFailure` and `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub when: Option<String>,
+
     /// Whether the step may fail. Its failure then counts as completion for the steps that depend on it, and for
     /// the Workplan.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -78,9 +87,9 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
 
-    /// Environment variables of the container.
+    /// Environment variables of the container, at most 250.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "undescribed::<Vec<EnvVar>>")]
+    #[schemars(length(max = 250))]
     pub env: Vec<EnvVar>,
 
     /// ConfigMaps and Secrets whose entries become environment variables of the container.

@@ -36,12 +36,12 @@ fn manifests_are_what_the_types_generate() {
 /// Fields of Kubernetes' own types. `kubectl explain pod.spec` describes what is inside them.
 const OF_KUBERNETES: [&str; 9] = [
     "affinity",
-    "env",
     "envFrom",
     "imagePullSecrets",
     "resources",
     "securityContext",
     "tolerations",
+    "valueFrom",
     "volumeMounts",
     "volumes",
 ];

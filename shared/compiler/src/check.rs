@@ -6,7 +6,8 @@ use kubeci_api::names::{
 };
 use kubeci_api::{Step, WorkflowSpec};
 use kubeci_plan::{
-    Contradiction, Cycle, Edge, EdgeKind, Graph, NamedEdge, ResolveError, StepNames, contradictions,
+    Contradiction, Cycle, Edge, EdgeKind, Expressions, Graph, NamedEdge, ResolveError, StepNames,
+    contradictions,
 };
 
 use crate::error::{CompileError, Problem};
@@ -23,6 +24,8 @@ const NAME_MAX: usize = 63;
 pub(crate) struct Steps {
     pub graph: Graph,
     pub edges: Vec<Edge>,
+    /// For each step those that its expressions name.
+    pub named: Vec<Vec<usize>>,
 }
 
 /// The steps as a graph of their indices, or everything that is wrong with them.
@@ -38,6 +41,7 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Steps, Vec<CompileError>> {
     let names = read::names(steps.iter());
     let mut errors = Errors::default();
     let mut edges = Vec::with_capacity(steps.len());
+    let mut named = Vec::with_capacity(steps.len());
     for (at, step) in steps.iter().enumerate() {
         let mut field = errors.of_step(at, step);
         name(&mut field, at, step, &names);
@@ -45,9 +49,11 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Steps, Vec<CompileError>> {
         resolve(&mut field, at, step, &names, &mut edges);
         resources(&mut field, step);
         reserved_mounts(&mut field, step);
-        reserved_variables(&mut field, step);
+        variables(&mut field, step);
+        named.push(expressions(&mut field, step, &names));
     }
-    let graph = match Graph::of_steps(steps.len(), edges.iter().copied()) {
+    let has_condition = |step: usize| steps[step].when.is_some();
+    let graph = match Graph::of_steps(steps.len(), edges.iter().copied(), has_condition) {
         Ok(graph) => {
             let never = contradictions(&graph.topological, &edges).into_iter();
             let never = never.map(|it| never_starts(it, &edges, steps));
@@ -61,7 +67,11 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Steps, Vec<CompileError>> {
         }
     };
     match graph {
-        Some(graph) if errors.found.is_empty() => Ok(Steps { graph, edges }),
+        Some(graph) if errors.found.is_empty() => Ok(Steps {
+            graph,
+            edges,
+            named,
+        }),
         _ => Err(errors.found),
     }
 }
@@ -277,8 +287,55 @@ fn reserved_mounts(errors: &mut StepErrors, step: &Step) {
     }
 }
 
-fn reserved_variables(errors: &mut StepErrors, step: &Step) {
+/// Checks the expressions of a step. Returns the steps that they name.
+fn expressions(errors: &mut StepErrors, step: &Step, names: &StepNames) -> Vec<usize> {
+    let parsed = match Expressions::parse(&read::expressions(step)) {
+        Ok(parsed) => parsed,
+        Err(invalid) => {
+            for invalid in invalid {
+                let problem = Problem::InvalidExpression {
+                    error: invalid.error,
+                };
+                errors.wrong(&format!(".{}", invalid.field), problem);
+            }
+            return Vec::new();
+        }
+    };
+    for (field, expression) in parsed.all() {
+        for name in expression.steps() {
+            if !edges_to(step).any(|edge| edge.from == name) {
+                let problem = named_without_edge(errors, step, name, names);
+                errors.wrong(&format!(".{field}"), problem);
+            }
+        }
+    }
+    let named = parsed.steps();
+    named.iter().filter_map(|name| names.get(name)).collect()
+}
+
+fn named_without_edge(
+    errors: &mut StepErrors,
+    step: &Step,
+    name: &str,
+    names: &StepNames,
+) -> Problem {
+    let name = name.to_owned();
+    if name == step.name {
+        Problem::NamesItself
+    } else if names.get(&name).is_some() {
+        Problem::NamedWithoutEdge { name }
+    } else {
+        let others = names.iter().filter(|(other, _)| *other != step.name);
+        let suggestion = errors.suggestion(&name, others);
+        Problem::UnknownDependency { name, suggestion }
+    }
+}
+
+fn variables(errors: &mut StepErrors, step: &Step) {
     for (at, variable) in step.env.iter().enumerate() {
+        if variable.has_several_values() {
+            errors.wrong(&format!(".env[{at}]"), Problem::SeveralValues);
+        }
         if variable.name.starts_with(VARIABLE_PREFIX) {
             let name = variable.name.clone();
             let problem = Problem::ReservedVariable { name };

@@ -1,7 +1,7 @@
 use kubeci_api::names::{
     RELAY_VOLUME, STEPS_MAX, VARIABLE_PREFIX, WORKSPACE_MOUNT_PATH, WORKSPACE_VOLUME,
 };
-use kubeci_plan::describe_cycle;
+use kubeci_plan::{ExpressionError, describe_cycle};
 use thiserror::Error;
 
 use crate::size::TooLarge;
@@ -105,6 +105,31 @@ pub enum Problem {
         /// The names of the steps. Each step depends on the next, the last on the first.
         steps: Vec<String>,
     },
+    /// An expression that cannot be evaluated.
+    #[error("{error}")]
+    InvalidExpression {
+        /// Where in the expression, and what is wrong.
+        error: ExpressionError,
+    },
+    /// An expression that names a step whose end its own step does not wait for.
+    #[error(
+        "the expression names the step {name:?}, which the step does not wait for; add {name:?} to `dependency`, \
+         `onFailure` or `after` of this step"
+    )]
+    NamedWithoutEdge {
+        /// The name of the step that is named.
+        name: String,
+    },
+    /// An expression that names its own step.
+    #[error(
+        "the expression names its own step, which has not run; name a step that this step waits for"
+    )]
+    NamesItself,
+    /// A variable with more than one value.
+    #[error(
+        "the variable has several values; remove all but one of `value`, `valueFrom` and `expr`"
+    )]
+    SeveralValues,
     /// A quantity that Kubernetes would refuse.
     #[error("{text:?} is not a resource quantity; use one such as `500m`, `2` or `1.5Gi`")]
     InvalidQuantity {

@@ -131,7 +131,7 @@ fn pods_plan(checked: &check::Steps, steps: &[Step], max_parallel: Option<NonZer
     let follows = partition::followed(graph, &checked.edges, is_isolated);
     let is_alone = |step: usize| is_isolated(step) || steps[step].timeout.is_some();
     let most = max_parallel.map_or(usize::MAX, NonZeroUsize::get);
-    let pods = partition::pods(graph, &follows, is_alone, most);
+    let pods = partition::pods(graph, &follows, &checked.named, is_alone, most);
     Plan {
         order: order::order(graph, &pods),
         tasks: pods.iter().map(|pod| pod.task(steps)).collect(),

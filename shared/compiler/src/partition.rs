@@ -12,12 +12,15 @@
 //! A step with a time limit, at which its whole pod is stopped, is the only one of its pod's parallel steps. In a chain only
 //! one step runs at a time.
 //!
+//! The expressions of a step are evaluated before its pod is created. So it shares no pod with a step that they name,
+//! which would be before it in the chain: the chain begins behind that step.
+//!
 //! A step either *goes on*, as a step of a chain, or is one of its pod's parallel steps. Each pod has parallel steps, of
 //! one set of siblings, and no more than a maximum. So the pods are the groups of siblings that do not go on: those
 //! behind a chain, which all follow its last step, and the others, in as few pods as hold them. What a step's only
 //! children do depends on nothing but whether the step goes on. So the fewest pods are found from the last steps to the
-//! first: for each step, what the pods of all steps behind it cost if it goes on, and if it does not. Of plans with as
-//! few pods, the one is chosen in which the most steps start in the pod of the step that they follow.
+//! first: for each step, what the pods of all steps behind it cost if it goes on, in a chain that begins here or there,
+//! and if it does not. Of plans with as few pods, the one is chosen in which the most steps start in the pod of the step that they follow.
 //!
 //! How many siblings do not go on decides what they cost beside what is behind them. So if some do not, it is those that
 //! gain the most by it, and the same ones are the first to end the pod of the step that they follow.
@@ -27,6 +30,10 @@ use std::collections::HashMap;
 use fixedbitset::FixedBitSet;
 use kubeci_api::{Step, Task};
 use kubeci_plan::{Edge, EdgeKind, Graph};
+
+use chains::{Chain, Chains, Depths, Next};
+
+mod chains;
 
 /// Steps that share a pod, by index.
 pub(crate) struct Pod {
@@ -72,15 +79,17 @@ pub(crate) fn followed(
     followed
 }
 
-/// The fewest exact pods, in the topological order of their first steps. A step that is `alone` and does not go on has no
-/// other steps beside it. No pod has more than so many parallel steps.
+/// The fewest exact pods, in the topological order of their first steps. A step shares none with those that its
+/// expressions name. A step that is `alone` and does not go on has no other steps beside it. No pod has more than so many
+/// parallel steps.
 pub(crate) fn pods(
     graph: &Graph,
     followed: &[Option<usize>],
+    named: &[Vec<usize>],
     alone: impl Fn(usize) -> bool,
     most: usize,
 ) -> Vec<Pod> {
-    let steps = Siblings::new(graph, followed, alone, most);
+    let steps = Siblings::new(graph, followed, named, alone, most);
     let plans = steps.plans(graph);
     let mut pods = steps.pods(graph, &plans);
     let positions = graph.positions();
@@ -101,22 +110,20 @@ const NEVER: Cost = 1 << 40;
 struct Plan {
     /// What they cost if the step does not go on. Its own pod is not counted.
     ends: Cost,
-    /// What they cost if it goes on.
-    goes_on: Cost,
-    /// What comes behind it in its pod if it goes on.
-    next: Next,
+    /// The best pods if it goes on.
+    chains: Chains,
 }
 
-#[derive(Clone, Copy)]
-enum Next {
-    /// The chain goes on with this step, or ends with it.
-    Step(usize),
-    /// The steps that follow and do not go on, nor are alone; no more than the maximum.
-    Group,
+impl Plan {
+    /// What they cost if it goes on as the first step of a chain.
+    fn goes_on(&self) -> Cost {
+        self.chains.from_itself().cost
+    }
 }
 
 struct Siblings<'a> {
     followed: &'a [Option<usize>],
+    depths: Depths,
     alone: FixedBitSet,
     /// The steps of equal parents, by index.
     of_parents: HashMap<&'a [usize], Vec<usize>>,
@@ -128,6 +135,7 @@ impl<'a> Siblings<'a> {
     fn new(
         graph: &'a Graph,
         followed: &'a [Option<usize>],
+        named: &[Vec<usize>],
         alone: impl Fn(usize) -> bool,
         most: usize,
     ) -> Self {
@@ -138,6 +146,7 @@ impl<'a> Siblings<'a> {
         }
         Self {
             followed,
+            depths: Depths::new(graph, followed, named),
             alone: graph.set(steps.filter(|&step| alone(step))),
             of_parents,
             most,
@@ -153,8 +162,7 @@ impl<'a> Siblings<'a> {
     fn plans(&self, graph: &Graph) -> Vec<Plan> {
         let unknown = Plan {
             ends: 0,
-            goes_on: NEVER,
-            next: Next::Group,
+            chains: Chains(Vec::new()),
         };
         let mut plans = vec![unknown; graph.parents.len()];
         for &step in graph.topological.iter().rev() {
@@ -165,26 +173,40 @@ impl<'a> Siblings<'a> {
 
     fn plan(&self, step: usize, plans: &[Plan]) -> Plan {
         let children = by_gain(self.children(step), plans);
-        let (mut goes_on, mut next) = (self.with_group(step, &children, plans), Next::Group);
-        let following = self.children(step).iter();
-        for &child in following.filter(|&&it| self.follows(it, step)) {
-            let rest = children.iter().copied().filter(|&it| it != child);
-            let rest = self.cost(rest, plans);
-            let cost = plans[child].goes_on.min(self.ends_alone(child, plans)) + GOES_ON + rest;
-            if cost < goes_on {
-                (goes_on, next) = (cost, Next::Step(child));
-            }
-        }
+        let following = children.iter().filter(|&&it| self.follows(it, step));
+        let following = following.map(|&it| (it, &plans[it].chains));
+        let depths = self.depths.that_matter(step, following).into_iter();
+        let chain = |depth: usize| (depth, self.chain(step, depth + 1, &children, plans));
         Plan {
             ends: self.cost(children.iter().copied(), plans),
-            goes_on: goes_on.min(NEVER),
-            next,
+            chains: Chains(depths.map(chain).collect()),
         }
     }
 
+    /// How a chain goes on behind a step, if its first step has this depth.
+    fn chain(&self, step: usize, head: usize, children: &[usize], plans: &[Plan]) -> Chain {
+        let with_group = self.with_group(step, head, children, plans);
+        let mut best = Chain {
+            cost: with_group.min(NEVER),
+            next: Next::Group,
+        };
+        let following = self.children(step).iter();
+        for &child in following.filter(|&&it| self.may_follow(it, step, head)) {
+            let rest = children.iter().copied().filter(|&it| it != child);
+            let rest = self.cost(rest, plans);
+            let goes_on = plans[child].chains.from(head).cost;
+            let cost = goes_on.min(self.ends_alone(child, plans)) + GOES_ON + rest;
+            if cost < best.cost {
+                let next = Next::Step(child);
+                best = Chain { cost, next };
+            }
+        }
+        best
+    }
+
     /// The cost of a chain that ends with steps that follow its last one and do not go on.
-    fn with_group(&self, step: usize, children: &[usize], plans: &[Plan]) -> Cost {
-        let (group, rest) = self.ending_behind(step, children, plans);
+    fn with_group(&self, step: usize, head: usize, children: &[usize], plans: &[Plan]) -> Cost {
+        let (group, rest) = self.ending_behind(step, head, children, plans);
         if group.is_empty() {
             return NEVER;
         }
@@ -196,16 +218,22 @@ impl<'a> Siblings<'a> {
         self.followed[step] == Some(other)
     }
 
+    /// Whether a step may follow another one in a chain whose first step has this depth.
+    fn may_follow(&self, step: usize, other: usize, head: usize) -> bool {
+        self.follows(step, other) && self.depths.may_follow(step, head)
+    }
+
     /// The children of a step that end its pod together, and the others, by what they gain.
     fn ending_behind(
         &self,
         step: usize,
+        head: usize,
         children: &[usize],
         plans: &[Plan],
     ) -> (Vec<usize>, Vec<usize>) {
         let mut room = self.most;
         let mut ends = |&it: &usize| {
-            let may_end = self.follows(it, step) && !self.alone.contains(it);
+            let may_end = self.may_follow(it, step, head) && !self.alone.contains(it);
             let ends = may_end && ends_behind(&plans[it]) && room > 0;
             room -= usize::from(ends);
             ends
@@ -227,7 +255,7 @@ impl<'a> Siblings<'a> {
         let (mut alone, mut group) = (0, Group::new(self.most));
         for step in siblings {
             if self.alone.contains(step) {
-                alone += plans[step].goes_on.min(self.ends_alone(step, plans));
+                alone += plans[step].goes_on().min(self.ends_alone(step, plans));
             } else {
                 group.add(&plans[step]);
             }
@@ -238,6 +266,7 @@ impl<'a> Siblings<'a> {
     fn pods(&self, graph: &Graph, plans: &[Plan]) -> Vec<Pod> {
         let mut pods = Pods {
             going_on: graph.set([]),
+            heads: (0..plans.len()).map(|step| self.depths.of(step)).collect(),
             behind: vec![Vec::new(); plans.len()],
             made: Vec::new(),
         };
@@ -259,16 +288,19 @@ impl<'a> Siblings<'a> {
         if !pods.going_on.contains(step) {
             return self.children(step).to_vec();
         }
-        let (behind, rest) = match plans[step].next {
+        let head = pods.heads[step];
+        let (behind, rest) = match plans[step].chains.from(head).next {
             Next::Step(next) => {
-                let continues = plans[next].goes_on <= self.ends_alone(next, plans);
-                pods.going_on.set(next, continues);
+                let goes_on = plans[next].chains.from(head).cost;
+                pods.going_on
+                    .set(next, goes_on <= self.ends_alone(next, plans));
+                pods.heads[next] = head;
                 let children = self.children(step).iter().copied();
                 children.partition(|&it| it == next)
             }
             Next::Group => {
                 let children = by_gain(self.children(step), plans);
-                let (mut behind, rest) = self.ending_behind(step, &children, plans);
+                let (mut behind, rest) = self.ending_behind(step, head, &children, plans);
                 behind.sort_unstable();
                 (behind, rest)
             }
@@ -282,7 +314,7 @@ impl<'a> Siblings<'a> {
         let is_alone = |&it: &usize| self.alone.contains(it);
         let (alone, group): (Vec<usize>, Vec<usize>) = siblings.iter().partition(|it| is_alone(it));
         for step in alone {
-            if plans[step].goes_on <= self.ends_alone(step, plans) {
+            if plans[step].goes_on() <= self.ends_alone(step, plans) {
                 pods.going_on.insert(step);
             } else {
                 pods.add(vec![step]);
@@ -304,13 +336,13 @@ impl<'a> Siblings<'a> {
 /// The siblings, those that gain the most first if they do not go on.
 fn by_gain(siblings: &[usize], plans: &[Plan]) -> Vec<usize> {
     let mut siblings = siblings.to_vec();
-    siblings.sort_unstable_by_key(|&step| (plans[step].ends - plans[step].goes_on, step));
+    siblings.sort_unstable_by_key(|&step| (plans[step].ends - plans[step].goes_on(), step));
     siblings
 }
 
 /// Whether a step that may end the pod of the one that it follows does so, rather than go on.
 fn ends_behind(plan: &Plan) -> bool {
-    plan.ends + GOES_ON < plan.goes_on
+    plan.ends + GOES_ON < plan.goes_on()
 }
 
 /// Siblings that are not behind a chain, nor alone in a pod; those that gain the most first.
@@ -340,7 +372,7 @@ impl Group {
     fn add(&mut self, plan: &Plan) {
         self.count += 1;
         self.all_end += plan.ends;
-        self.least += plan.goes_on;
+        self.least += plan.goes_on();
         let pods: Cost = self.count.div_ceil(self.most).try_into().unwrap_or(NEVER);
         let if_all_end = pods.saturating_mul(POD) + self.all_end;
         if if_all_end < self.least {
@@ -352,6 +384,8 @@ impl Group {
 /// Pods that are being made.
 struct Pods {
     going_on: FixedBitSet,
+    /// For each step the depth of the first step of its chain, if it goes on.
+    heads: Vec<usize>,
     /// For each step that goes on, what comes behind it in its pod.
     behind: Vec<Vec<usize>>,
     made: Vec<Pod>,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kubeci_api::{Order, RetryOn, Step, Task};
 use kubeci_plan::{
-    Backoff, EdgeKind, FailureKind, Graph, NamedEdge, Plan, PlanError, RetryPolicy, StepNames,
-    StepSpec, TaskSpec,
+    Backoff, EdgeKind, ExpressionTexts, FailureKind, Graph, NamedEdge, Plan, PlanError,
+    RetryPolicy, StepNames, StepSpec, TaskSpec, VariableText,
 };
 
 /// The edges to a step, as its fields state them.
@@ -82,6 +82,22 @@ pub fn retry_policy(step: &Step) -> Option<RetryPolicy> {
     })
 }
 
+/// The condition of a step, and the expressions of its environment variables.
+pub(crate) fn expressions(step: &Step) -> ExpressionTexts<'_> {
+    let variables = step.env.iter().enumerate();
+    let variables = variables.filter_map(|(position, variable)| {
+        Some(VariableText {
+            position,
+            name: &variable.name,
+            text: variable.expr.as_deref()?,
+        })
+    });
+    ExpressionTexts {
+        when: step.when.as_deref(),
+        variables: variables.collect(),
+    }
+}
+
 /// The plan of a Workplan's tasks, which may be written by hand.
 ///
 /// # Errors
@@ -92,6 +108,7 @@ pub fn read_plan<'a>(order: Order, tasks: &'a [Task]) -> Result<Plan<'a>, PlanEr
         edges: edges_to(step).collect(),
         retry: retry_policy(step),
         allow_failure: step.allow_failure,
+        expressions: expressions(step),
     };
     let task = |task: &'a Task| TaskSpec {
         serial: task.serial_steps.iter().map(step).collect(),
@@ -124,7 +141,7 @@ pub(crate) fn precedence_inside(task: &Task) -> Graph {
         let inside = edges_to(step).filter(is_inside);
         names.resolve(at, inside).flatten()
     });
-    let graph = Graph::of_steps(steps.len(), edges);
+    let graph = Graph::of_steps(steps.len(), edges, |step| steps[step].when.is_some());
     graph.map_or_else(
         |_| Graph::without_edges(steps.len()),
         |graph| graph.transitive(),

@@ -124,7 +124,7 @@ fn message(slots: usize, max_parallel: NonZeroUsize) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kubeci_plan::{NamedEdge, Order, Plan, StepSpec, TaskSpec};
+    use kubeci_plan::{ExpressionTexts, NamedEdge, Order, Plan, StepSpec, TaskSpec};
     use rstest::rstest;
 
     use super::*;
@@ -144,6 +144,7 @@ mod tests {
                 edges: edges.map(NamedEdge::parse).collect(),
                 retry: None,
                 allow_failure: false,
+                expressions: ExpressionTexts::default(),
             }
         };
         let task = |text: &&'a str| TaskSpec {

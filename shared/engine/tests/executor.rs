@@ -9,7 +9,7 @@ use kubeci_engine::{
     Cause, Derivation, Executor, Lost, Observation, Place, PlanObservation, Run, Severity, Start,
     Step, Steps, TaskObservation, WaitingCause, derive_status,
 };
-use kubeci_plan::{NamedEdge, Order, Plan, StepSpec, TaskSpec};
+use kubeci_plan::{ExpressionTexts, NamedEdge, Order, Plan, StepSpec, TaskSpec};
 
 /// A task of one step each: `"b!:a"` is the step `b`, which may fail, after `a`.
 fn plan<'a>(steps: &[&'a str]) -> Plan<'a> {
@@ -24,6 +24,7 @@ fn plan<'a>(steps: &[&'a str]) -> Plan<'a> {
                 edges,
                 allow_failure: name.ends_with('!'),
                 retry: None,
+                expressions: ExpressionTexts::default(),
             }],
         }
     };

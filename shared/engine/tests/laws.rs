@@ -10,7 +10,8 @@ use kubeci_engine::{
     Steps, TaskObservation, Waiting,
 };
 use kubeci_plan::{
-    EdgeKind, FailureKind, NamedEdge, Order, Plan, Readiness, RetryPolicy, StepSpec, TaskSpec,
+    EdgeKind, ExpressionTexts, FailureKind, NamedEdge, Order, Plan, Readiness, RetryPolicy,
+    StepSpec, TaskSpec,
 };
 use proptest::prelude::*;
 
@@ -45,6 +46,7 @@ fn plan(dependencies: &[u8]) -> Plan<'static> {
             on: FailureKind::ALL.to_vec(),
             ..RetryPolicy::default()
         }),
+        expressions: ExpressionTexts::default(),
     };
     let task = |steps: std::ops::Range<usize>| TaskSpec {
         serial: Vec::new(),

@@ -106,6 +106,13 @@ impl Scope {
         self
     }
 
+    /// Removes a name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.roots.retain(|it| it.0 != name);
+        self
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<&Type> {
         let root = self.roots.iter().find(|it| it.0 == name);
         root.map(|it| &it.1)

@@ -3,6 +3,7 @@ use std::num::NonZeroUsize;
 use thiserror::Error;
 
 use crate::cycles::Cycle;
+use crate::expressions::{ExpressionField, InvalidExpression};
 
 /// Why the name in an edge to a step does not resolve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -107,6 +108,34 @@ pub enum PlanError {
         step: usize,
         /// The other one.
         of: usize,
+    },
+    /// Expressions of a step are wrong.
+    #[error("expressions of step {step} are wrong: {invalid:?}")]
+    InvalidExpressions {
+        /// The step.
+        step: usize,
+        /// The expressions, and what is wrong with each.
+        invalid: Vec<InvalidExpression>,
+    },
+    /// An expression names a step that its own step does not wait for.
+    #[error("step {step}: {field} names {named}, and the step does not wait for it")]
+    NamedWithoutEdge {
+        /// The step.
+        step: usize,
+        /// The field.
+        field: ExpressionField,
+        /// The name, which may be the name of no step.
+        named: String,
+    },
+    /// An expression names a step of its own task, whose pod is created before that step has ended.
+    #[error("step {step}: {field} names step {named} of the same task")]
+    NamedInTask {
+        /// The step.
+        step: usize,
+        /// The field.
+        field: ExpressionField,
+        /// The step that it names.
+        named: usize,
     },
     /// The pod of a task runs more steps at the same time than the plan allows.
     #[error("task {task} runs {steps} steps at the same time, but at most {max_parallel} may run")]

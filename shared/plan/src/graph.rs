@@ -27,13 +27,14 @@ type Predecessors = Vec<(usize, EdgeKind)>;
 impl Graph {
     /// The graph of steps. If a step starts, those that must run before it have run; what these waited for has then
     /// ended, too. An edge of the kind [`EdgeKind::OnEnd`] says only that one step has ended: it may have been skipped
-    /// while others that it depends on still run.
+    /// while others that it depends on still run. A step with a condition may be skipped when all edges to it hold.
     ///
     /// # Errors
     /// A shortest cycle of each set of steps that wait for each other.
     pub fn of_steps(
         count: usize,
         edges: impl IntoIterator<Item = Edge>,
+        has_condition: impl Fn(usize) -> bool,
     ) -> Result<Self, Vec<Cycle>> {
         let mut predecessors = vec![Predecessors::new(); count];
         for Edge { from, to, kind } in edges {
@@ -41,7 +42,11 @@ impl Graph {
         }
         let from = |of_node: &Predecessors| of_node.iter().map(|&(from, _)| from).collect();
         let plain: Vec<Vec<usize>> = predecessors.iter().map(from).collect();
-        Ok(Self::reduced(topological(&plain)?, &predecessors))
+        Ok(Self::reduced(
+            topological(&plain)?,
+            &predecessors,
+            has_condition,
+        ))
     }
 
     /// The graph in which each node comes after those that are listed for it.
@@ -55,13 +60,13 @@ impl Graph {
         let predecessors = predecessors.iter();
         let predecessors = predecessors.map(|it| it.iter().map(with_kind).collect());
         let predecessors: Vec<Predecessors> = predecessors.collect();
-        Ok(Self::reduced(topological, &predecessors))
+        Ok(Self::reduced(topological, &predecessors, |_| false))
     }
 
     /// Nodes without edges.
     #[must_use]
     pub fn without_edges(count: usize) -> Self {
-        Self::reduced((0..count).collect(), &vec![Vec::new(); count])
+        Self::reduced((0..count).collect(), &vec![Vec::new(); count], |_| false)
     }
 
     /// Nodes of which each comes after the one before it.
@@ -71,7 +76,7 @@ impl Graph {
         let predecessors: Vec<Predecessors> = (0..count)
             .map(|node| predecessor(node).into_iter().collect())
             .collect();
-        Self::reduced((0..count).collect(), &predecessors)
+        Self::reduced((0..count).collect(), &predecessors, |_| false)
     }
 
     /// The graph of the largest transitive relation whose pairs are of a node and one that has surely ended before it,
@@ -94,7 +99,11 @@ impl Graph {
         Self::of_relation(&self.ancestors)
     }
 
-    fn reduced(topological: Vec<usize>, predecessors: &[Predecessors]) -> Self {
+    fn reduced(
+        topological: Vec<usize>,
+        predecessors: &[Predecessors],
+        has_condition: impl Fn(usize) -> bool,
+    ) -> Self {
         let count = predecessors.len();
         let position = positions(&topological, count);
         let none = FixedBitSet::with_capacity(count);
@@ -115,7 +124,7 @@ impl Graph {
                 EdgeKind::OnEnd => false,
             };
             let breakable: Predecessors = latest_first.iter().copied().filter(can_break).collect();
-            may_be_skipped.set(node, !breakable.is_empty());
+            may_be_skipped.set(node, !breakable.is_empty() || has_condition(node));
             graph.add(node, &latest_first, &breakable);
         }
         Self {
@@ -235,7 +244,7 @@ mod tests {
                 kind: EdgeKind::OnSuccess,
             })
         });
-        Graph::of_steps(predecessors.len(), edges)
+        Graph::of_steps(predecessors.len(), edges, |_| false)
     }
 
     #[test]
@@ -247,7 +256,7 @@ mod tests {
         assert!(graph.are_related(0, 2));
     }
 
-    /// `"a b:a.failed"`, by the letters of the steps in order.
+    /// `"a b:a.failed"`, by the letters of the steps in order. Steps in upper case have a condition.
     fn typed(text: &str) -> Graph {
         let steps: Vec<&str> = text.split(' ').collect();
         let index = |name: &str| {
@@ -264,7 +273,8 @@ mod tests {
                 kind: edge.kind,
             })
         });
-        Graph::of_steps(steps.len(), edges).unwrap()
+        let has_condition = |step: usize| steps[step].starts_with(char::is_uppercase);
+        Graph::of_steps(steps.len(), edges, has_condition).unwrap()
     }
 
     fn ones(set: &FixedBitSet) -> Vec<usize> {
@@ -291,6 +301,18 @@ mod tests {
     fn step_that_is_never_skipped_implies_all() {
         let graph = typed("x y a:x.ended,y.ran b:a.ended");
         assert_eq!(ones(&graph.ancestors[3]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn step_with_condition_may_be_skipped() {
+        let of_d = |text| ones(&typed(text).ancestors[4]);
+        assert_eq!(
+            of_d("x y a:x.ended b:a.ran,y.ended d:b.ended"),
+            [0, 1, 2, 3]
+        );
+        assert_eq!(of_d("x y A:x.ended b:A.ran,y.ended d:b.ended"), [0, 2, 3]);
+        let own = typed("x y A:x.ended d:A.ended");
+        assert_eq!(ones(&own.ancestors[3]), [0, 2], "its edges held");
     }
 
     #[test]

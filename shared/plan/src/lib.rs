@@ -5,6 +5,7 @@
 //!   inside one.
 //! - [`RetryPolicy`] decides whether a failed step is attempted again, and when.
 //! - [`StepNames`] resolves edges, which are written by the names of steps.
+//! - [`Expressions`] are the condition of a step and the values of its environment variables.
 //! - [`contradictions`] finds steps that never start.
 //! - [`Graph`] orders steps or tasks, finds cycles and reduces the edges transitively.
 //! - [`Plan`] is the validated plan of a Workplan: its tasks, and when each may start.
@@ -32,6 +33,8 @@ mod cycles;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
+mod expressions;
+#[cfg(feature = "std")]
 mod graph;
 #[cfg(feature = "std")]
 mod names;
@@ -54,6 +57,11 @@ pub use contradiction::{Contradiction, contradictions};
 pub use cycles::{Cycle, describe_cycle};
 #[cfg(feature = "std")]
 pub use error::{PlanError, ResolveError};
+#[cfg(feature = "std")]
+pub use expressions::{
+    ExpressionError, ExpressionField, ExpressionTexts, Expressions, InvalidExpression, Variable,
+    VariableText,
+};
 #[cfg(feature = "std")]
 pub use graph::Graph;
 #[cfg(feature = "std")]

@@ -7,7 +7,8 @@ use crate::contradiction::{Contradiction, contradictions, needed};
 use crate::cycles::Cycle;
 use crate::edge::{Edge, EdgeKind, NamedEdge, Outcome};
 use crate::error::{PlanError, ResolveError};
-use crate::graph::topological;
+use crate::expressions::{ExpressionTexts, Expressions};
+use crate::graph::{Graph, topological};
 use crate::names::StepNames;
 use crate::readiness::{Readiness, readiness};
 use crate::retry::RetryPolicy;
@@ -42,6 +43,8 @@ pub struct StepSpec<'a> {
     pub retry: Option<RetryPolicy>,
     /// Whether its failure counts as success for the steps that depend on it, and for the plan.
     pub allow_failure: bool,
+    /// Its condition, and the expressions of its environment variables.
+    pub expressions: ExpressionTexts<'a>,
 }
 
 /// A task as it is written.
@@ -82,13 +85,15 @@ pub struct PlanStep<'a> {
     pub edges: Vec<Edge>,
     /// When it is attempted again after it has failed; never if absent.
     pub retry: Option<RetryPolicy>,
+    /// Its condition, and the expressions of its environment variables.
+    pub expressions: Expressions<'a>,
 }
 
 impl<'a> Plan<'a> {
     /// Validates tasks.
     ///
     /// # Errors
-    /// The first reason why they cannot run: names first, then the edges to each step, then cycles.
+    /// The first reason why they cannot run: names first, then the edges to each step and its expressions, then cycles.
     pub fn new(
         order: Order,
         tasks: impl IntoIterator<Item = TaskSpec<'a>>,
@@ -109,6 +114,7 @@ impl<'a> Plan<'a> {
         let names = plan.names()?;
         for (step, written) in written.into_iter().enumerate() {
             plan.steps[step].edges = plan.edges_to(step, &written.edges, &names)?;
+            plan.steps[step].expressions = plan.expressions_of(step, &written.expressions)?;
             plan.steps[step].retry = written.retry;
         }
         plan.refuse_cycles()?;
@@ -127,6 +133,7 @@ impl<'a> Plan<'a> {
             allow_failure: step.allow_failure,
             edges: Vec::new(),
             retry: None,
+            expressions: Expressions::default(),
         });
         self.steps.extend(steps);
     }
@@ -174,6 +181,39 @@ impl<'a> Plan<'a> {
         Ok(edges)
     }
 
+    /// The expressions of a step, which name only steps that it waits for. Outside a relay these are steps of other
+    /// tasks, because the values are known when the pod is created.
+    fn expressions_of(
+        &self,
+        step: usize,
+        written: &ExpressionTexts<'a>,
+    ) -> Result<Expressions<'a>, PlanError> {
+        let parsed = Expressions::parse(written)
+            .map_err(|invalid| PlanError::InvalidExpressions { step, invalid })?;
+        for (field, expression) in parsed.all() {
+            for named in expression.steps() {
+                let mut edges = self.steps[step].edges.iter();
+                match edges.find(|edge| self.steps[edge.from].name == named) {
+                    Some(edge) if self.is_known_too_late(edge) => {
+                        let named = edge.from;
+                        return Err(PlanError::NamedInTask { step, field, named });
+                    }
+                    Some(_) => {}
+                    None => {
+                        let named = named.to_owned();
+                        return Err(PlanError::NamedWithoutEdge { step, field, named });
+                    }
+                }
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn is_known_too_late(&self, edge: &Edge) -> bool {
+        let (from, to) = (&self.steps[edge.from], &self.steps[edge.to]);
+        from.task == to.task && !self.is_relay(to.task)
+    }
+
     /// In a task only serial steps end before others start, unless it is a relay. In `Linear` order no task waits
     /// for a later one.
     fn refuse_late(&self, edge: Edge, position: usize) -> Result<(), PlanError> {
@@ -219,6 +259,13 @@ impl<'a> Plan<'a> {
             Some(&Edge { from, to: step, .. }) => Err(PlanError::FailureEndsTask { step, from }),
             None => Ok(()),
         }
+    }
+
+    /// The steps as a graph; without edges if they wait for each other.
+    pub(crate) fn graph(&self) -> Graph {
+        let has_condition = |step: usize| self.steps[step].expressions.when.is_some();
+        let graph = Graph::of_steps(self.steps.len(), self.edges(), has_condition);
+        graph.unwrap_or_else(|_| Graph::without_edges(self.steps.len()))
     }
 
     /// The edges to all steps.
@@ -320,6 +367,7 @@ mod tests {
                 edges: edges.map(NamedEdge::parse).collect(),
                 retry: None,
                 allow_failure: allowed.is_some(),
+                expressions: ExpressionTexts::default(),
             }
         };
         let steps = |text: &'a str| text.split_whitespace().map(step).collect();

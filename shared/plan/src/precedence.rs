@@ -31,8 +31,7 @@ impl Plan<'_> {
 
     /// For each task the steps that have surely ended before it starts.
     fn surely_ended_steps(&self) -> Vec<FixedBitSet> {
-        let graph = Graph::of_steps(self.steps.len(), self.edges());
-        let graph = graph.unwrap_or_else(|_| Graph::without_edges(self.steps.len()));
+        let graph = self.graph();
         let mut ended = vec![FixedBitSet::with_capacity(self.steps.len()); self.tasks.len()];
         let order = topological(&self.predecessors_of_tasks());
         // A plan has no cycles.

@@ -33,8 +33,7 @@ impl Plan<'_> {
     pub fn widths(&self, is_open: impl Fn(usize) -> bool) -> Vec<usize> {
         let tasks = 0..self.tasks.len();
         let has_relay = tasks.clone().any(|task| self.is_relay(task));
-        let graph = has_relay.then(|| Graph::of_steps(self.steps.len(), self.edges()));
-        let graph = graph.and_then(Result::ok);
+        let graph = has_relay.then(|| self.graph());
         let graph = graph.unwrap_or_else(|| Graph::without_edges(self.steps.len()));
         let width = |task: usize| {
             let is_in_task = |step: &usize| self.tasks[task].contains(step) && is_open(*step);
@@ -94,6 +93,7 @@ mod tests {
                 name,
                 edges: edges.map(NamedEdge::parse).collect(),
                 retry: None,
+                expressions: crate::ExpressionTexts::default(),
                 allow_failure: false,
             }
         };

@@ -10,10 +10,16 @@ use kubeci_compiler::{Limits, Need};
 
 use crate::workspace::workflow;
 
-/// The container of a step as it was written, with the shared folder and the variables of kubeci.
+/// The container of a step as it was written, with the shared folder and the variables of kubeci, without the variables
+/// whose values are expressions.
 pub fn container(workplan: &Workplan, step: &Step) -> Container {
+    let own = variables(workplan, step);
     let step = step.clone();
-    let env = variables(workplan, &step).into_iter().chain(step.env);
+    let env = step
+        .env
+        .into_iter()
+        .filter_map(kubeci_api::EnvVar::without_expression);
+    let env = own.into_iter().chain(env);
     Container {
         name: step.name,
         image: Some(step.image),

@@ -60,8 +60,8 @@ fn opener(image: &str) -> Container {
 mod tests {
     use k8s_openapi::api::core::v1::{PodSecurityContext, SecurityContext};
     use kube::ResourceExt;
-    use kubeci_api::Order;
     use kubeci_api::names::WORKPLAN_LABEL;
+    use kubeci_api::{EnvVar, Order};
     use rstest::rstest;
 
     use super::super::build;
@@ -97,7 +97,11 @@ mod tests {
     #[test]
     fn steps_have_the_variables_of_kubeci() {
         let mut workplan = workplan(Order::Linear, &["a | b"]);
-        let own = variable("OWN", "$(KUBECI_STEP)");
+        let own = EnvVar {
+            name: "OWN".into(),
+            value: Some("$(KUBECI_STEP)".into()),
+            ..EnvVar::default()
+        };
         workplan.spec.tasks[0].parallel_steps[0].env = vec![own];
         let spec = spec(&workplan, 0, FIRST);
         let env = spec.containers[0].env.iter().flatten();

@@ -34,7 +34,7 @@ impl<'a> Cutter<'a> {
             _ => None,
         };
         let followed: Vec<_> = graph.parents.iter().map(only_parent).collect();
-        for pod in partition::pods(graph, &followed, apart, usize::MAX) {
+        for pod in partition::pods(graph, &followed, &[], apart, usize::MAX) {
             let steps: Vec<usize> = pod.steps().collect();
             let runs = steps
                 .chunks(limit)

@@ -1,6 +1,6 @@
-use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{ResourceRequirements, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kubeci_api::{PodSettings, Step, WorkflowSpec};
+use kubeci_api::{EnvVar, PodSettings, Step, WorkflowSpec};
 use kubeci_compiler::{Settings, compile_workflow};
 use kubeci_plan::{EdgeKind, NamedEdge};
 use rstest::rstest;
@@ -44,6 +44,27 @@ fn setting(variable: &str) -> Step {
             ..EnvVar::default()
         }],
         ..step("a", &[])
+    }
+}
+
+fn with_when(step: Step, when: &str) -> Step {
+    Step {
+        when: Some(when.to_owned()),
+        ..step
+    }
+}
+
+/// A step with a variable whose value is an expression.
+fn with_expr(step: Step, value: Option<&str>, expr: &str) -> Step {
+    let variable = EnvVar {
+        name: "A".to_owned(),
+        value: value.map(ToOwned::to_owned),
+        expr: Some(expr.to_owned()),
+        ..EnvVar::default()
+    };
+    Step {
+        env: vec![EnvVar::default(), variable],
+        ..step
     }
 }
 
@@ -118,6 +139,13 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
     vec![step("a", &["b"]), step("b", &["a"]), step("x", &["a", "z"]), step("y", &["x"]), step("z", &["y"])],
     &[r#"spec.steps[0].dependency[0] (step "a"): the steps wait for each other, so none would ever start: a needs b, b needs a; remove one of these dependencies"#, r#"spec.steps[2].dependency[1] (step "x"): the steps wait for each other, so none would ever start: x needs z, z needs y, y needs x; remove one of these dependencies"#]
 )]
+#[case::syntax(vec![with_when(step("a", &[]), "1 +")], &["spec.steps[0].when (step \"a\"): column 4: found the end, expected a value or a name"])]
+#[case::type_(vec![with_when(step("a", &[]), "event.name")], &["spec.steps[0].when (step \"a\"): column 6: the condition is a string, not a boolean; compare it, as in a == b"])]
+#[case::params(vec![with_when(step("a", &[]), "params.x == 1")], &["spec.steps[0].when (step \"a\"): column 1: there is no params; the names are steps, event, workflow, workplan"])]
+#[case::no_edge(vec![step("a", &[]), step("b", &[]), with_when(step("c", &["b"]), "steps.a.exitCode == 0")], &[r#"spec.steps[2].when (step "c"): the expression names the step "a", which the step does not wait for; add "a" to `dependency`, `onFailure` or `after` of this step"#])]
+#[case::misspelt_name(vec![step("build", &[]), with_expr(step("b", &["build"]), None, "steps.biuld.phase")], &[r#"spec.steps[1].env[1].expr (step "b"): there is no step "biuld"; did you mean "build"?"#])]
+#[case::names_itself(vec![with_when(step("a", &[]), "steps.a.exitCode == 0")], &[r#"spec.steps[0].when (step "a"): the expression names its own step, which has not run; name a step that this step waits for"#])]
+#[case::several_values(vec![with_expr(step("a", &[]), Some(""), "[]")], &["spec.steps[0].env[1] (step \"a\"): the variable has several values; remove all but one of `value`, `valueFrom` and `expr`", "spec.steps[0].env[1].expr (step \"a\"): column 1: the expression is a list; it must be a string, a number or a boolean"])]
 #[case::quantity(vec![requesting("memory", "1 GB")], &[r#"spec.steps[0].resources.requests[memory] (step "a"): "1 GB" is not a resource quantity; use one such as `500m`, `2` or `1.5Gi`"#])]
 #[case::negative(vec![requesting("cpu", "-1")], &[r#"spec.steps[0].resources.requests[cpu] (step "a"): "-1" is not a resource quantity; use one such as `500m`, `2` or `1.5Gi`"#])]
 #[case::over_the_workspace(vec![mounting("data", "/kubeci")], &[r#"spec.steps[0].volumeMounts[0].mountPath (step "a"): "/kubeci" is reserved: the shared folder is mounted at `/kubeci` in every step; use another mountPath"#])]

@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use kubeci_api::{Step, StepPhase};
 
+use conditions::{Ended, Verdict, verdict};
+
+#[path = "conditions.rs"]
+pub mod conditions;
+
 /// Each step's last phase, given which steps fail if they run.
 pub fn outcomes(steps: &[Step], fails: impl Fn(&Step) -> bool) -> BTreeMap<String, StepPhase> {
     let mut outcomes = BTreeMap::new();
+    let mut exit_codes = BTreeMap::new();
     while outcomes.len() < steps.len() {
         for step in steps {
             let waits_for = [&step.dependency, &step.on_failure, &step.after];
@@ -24,14 +30,39 @@ pub fn outcomes(steps: &[Step], fails: impl Fn(&Step) -> bool) -> BTreeMap<Strin
                 _ => false,
             };
             let failed = |name: &String| outcomes[name] == StepPhase::Failed;
-            let runs = step.dependency.iter().all(succeeded) && step.on_failure.iter().all(failed);
-            let phase = match (runs, fails(step)) {
-                (false, _) => StepPhase::Skipped,
-                (true, true) => StepPhase::Failed,
-                (true, false) => StepPhase::Completed,
+            let holds = step.dependency.iter().all(succeeded) && step.on_failure.iter().all(failed);
+            let ended = |name: &str| Ended {
+                phase: phase(outcomes[name]),
+                exit_code: exit_codes.get(name).copied(),
+            };
+            let decided = if holds {
+                verdict(step, ended)
+            } else {
+                Verdict::IsSkipped
+            };
+            let phase = match decided {
+                Verdict::IsSkipped => StepPhase::Skipped,
+                Verdict::Fails => StepPhase::Failed,
+                Verdict::Runs => {
+                    exit_codes.insert(step.name.clone(), i32::from(fails(step)));
+                    if fails(step) {
+                        StepPhase::Failed
+                    } else {
+                        StepPhase::Completed
+                    }
+                }
             };
             outcomes.insert(step.name.clone(), phase);
         }
     }
     outcomes
+}
+
+/// The phase as expressions compare it.
+pub fn phase(phase: StepPhase) -> &'static str {
+    match phase {
+        StepPhase::Completed => "completed",
+        StepPhase::Failed => "failed",
+        _ => "skipped",
+    }
 }

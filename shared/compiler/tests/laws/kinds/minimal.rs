@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{graph, graphs};
 use crate::minimal::{fewest_pods, pods_and_steps_going_on};
+use crate::reference::conditions::named;
 use crate::relay::plan_within;
 
 proptest! {
@@ -43,10 +44,17 @@ fn best(steps: usize, going_on_in: impl Fn(&[usize]) -> Option<usize>) -> (usize
     fewest_pods(&pods)
 }
 
-/// How many steps of a pod follow another one in it, at the most; none if the pod cannot be exact, or has more parallel
-/// steps than it may.
+/// How many steps of a pod follow another one in it, at the most; none if the pod cannot be exact, has more parallel
+/// steps than it may, or has a step that another one of its steps names.
 fn going_on_in(steps: &[Step], graph: &Graph, pod: &[usize], most: usize) -> Option<usize> {
     if pod.len() > 1 && pod.iter().any(|&step| steps[step].isolate) {
+        return None;
+    }
+    let is_inside = |name: &String| pod.iter().any(|&step| steps[step].name == *name);
+    if pod
+        .iter()
+        .any(|&step| named(&steps[step]).iter().any(is_inside))
+    {
         return None;
     }
     let follows = |step: usize, other: usize| {

@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::graphs::{graphs_to_relay, index};
+use crate::reference::conditions::with_conditions;
 use crate::relay::plan_within;
 
 mod minimal;
@@ -16,11 +17,13 @@ mod run;
 
 use run::{Run, Span, alone, run};
 
-/// Graphs with edges of all kinds.
+/// Graphs with edges of all kinds, and with conditions.
 fn graphs(sizes: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
     let dice = vec(any::<u8>(), *sizes.end());
-    (graphs_to_relay(sizes), dice).prop_map(|(mut steps, dice)| {
+    let conditions = prop_oneof![Just(Vec::new()), vec(any::<u8>(), *sizes.end())];
+    (graphs_to_relay(sizes), dice, conditions).prop_map(|(mut steps, dice, conditions)| {
         crate::reference_kinds::with_kinds(&mut steps, &dice);
+        with_conditions(&mut steps, &conditions);
         steps
     })
 }
@@ -43,7 +46,8 @@ fn edges(steps: &[Step]) -> Vec<Edge> {
 }
 
 fn graph(steps: &[Step]) -> Graph {
-    Graph::of_steps(steps.len(), edges(steps)).unwrap()
+    let has_condition = |step: usize| steps[step].when.is_some();
+    Graph::of_steps(steps.len(), edges(steps), has_condition).unwrap()
 }
 
 /// Whether the pod of each task never runs more steps at the same time than its width.

@@ -6,6 +6,7 @@ use kubeci_api::{Order, Step, Task};
 use kubeci_plan::{EdgeKind, EdgeState, Outcome};
 
 use super::edges;
+use crate::reference::conditions::{Ended, Verdict, verdict};
 
 /// When a step started, if it did, when it ended or was skipped, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,18 @@ pub struct Span {
     pub start: Option<u64>,
     pub end: u64,
     outcome: Outcome,
+}
+
+impl Span {
+    /// What expressions find out about the step.
+    fn ended(self) -> Ended {
+        Ended {
+            phase: self.outcome.phase(),
+            exit_code: self
+                .start
+                .map(|_| i32::from(self.outcome == Outcome::Failed)),
+        }
+    }
 }
 
 pub type Run = BTreeMap<String, Span>;
@@ -50,6 +63,25 @@ fn skipped(end: u64) -> Span {
     }
 }
 
+/// The end of a step whose edges hold since this moment, and which does not run because of its expressions.
+fn refused(step: &Step, run: &Run, since: u64) -> Option<Span> {
+    match verdict(step, |name| run[name].ended()) {
+        Verdict::Runs => None,
+        Verdict::IsSkipped => Some(skipped(since)),
+        Verdict::Fails => Some(Span {
+            outcome: Outcome::Failed,
+            ..skipped(since)
+        }),
+    }
+}
+
+/// When the last edge to a step has ended; none if one has not.
+fn last_end(edges: &[(String, EdgeKind)], run: &Run) -> Option<u64> {
+    let ends = edges.iter().map(|(from, _)| Some(run.get(from)?.end));
+    let ends: Option<Vec<u64>> = ends.collect();
+    Some(ends?.into_iter().max().unwrap_or(0))
+}
+
 /// When the first edge to a step breaks, of those from steps that have ended.
 fn broken(edges: &[(String, EdgeKind)], run: &Run) -> Option<u64> {
     let ended = edges
@@ -61,17 +93,17 @@ fn broken(edges: &[(String, EdgeKind)], run: &Run) -> Option<u64> {
 
 /// The run of a step that waits for nothing but its edges, from a moment on; none if a step before it has not ended.
 fn by_edges(
+    step: &Step,
     edges: &[(String, EdgeKind)],
     run: &Run,
     since: u64,
     ends: (u64, bool),
 ) -> Option<Span> {
-    let all: Option<Vec<u64>> = edges
-        .iter()
-        .map(|(from, _)| Some(run.get(from)?.end))
-        .collect();
-    let last = all?.into_iter().max().unwrap_or(0);
-    Some(broken(edges, run).map_or_else(|| ran(last.max(since), ends), skipped))
+    let last = last_end(edges, run)?;
+    let span = broken(edges, run)
+        .map(skipped)
+        .or_else(|| refused(step, run, last));
+    Some(span.unwrap_or_else(|| ran(last.max(since), ends)))
 }
 
 /// When each step runs if nothing but the edges hold it up.
@@ -80,7 +112,7 @@ pub fn alone(steps: &[Step], ends: impl Fn(&Step) -> (u64, bool)) -> Run {
     let mut run = Run::new();
     while run.len() < steps.len() {
         for step in steps {
-            let span = by_edges(&edges[&step.name], &run, 0, ends(step));
+            let span = by_edges(step, &edges[&step.name], &run, 0, ends(step));
             run.extend(span.map(|span| (step.name.clone(), span)));
         }
     }
@@ -115,7 +147,7 @@ pub fn run(
     run
 }
 
-/// When the pod of a task is created, and the steps that are skipped before.
+/// When the pod of a task is created, and the steps that end before without running.
 fn start(task: &Task, edges: &Edges, run: &Run, first: u64) -> (u64, Run) {
     let inside = |name: &String| task.steps().any(|step| step.name == *name);
     let mut times: Vec<u64> = run
@@ -131,8 +163,10 @@ fn start(task: &Task, edges: &Edges, run: &Run, first: u64) -> (u64, Run) {
         loop {
             let before = known.len();
             for step in task.steps().filter(|step| !run.contains_key(&step.name)) {
-                let skips = broken(&edges[&step.name], &known).map(skipped);
-                known.extend(skips.map(|span| (step.name.clone(), span)));
+                let edges = &edges[&step.name];
+                let refused = || refused(step, &known, last_end(edges, &known)?);
+                let ends = broken(edges, &known).map(skipped).or_else(refused);
+                known.extend(ends.map(|span| (step.name.clone(), span)));
             }
             if known.len() == before {
                 break;
@@ -148,7 +182,8 @@ fn start(task: &Task, edges: &Edges, run: &Run, first: u64) -> (u64, Run) {
     unreachable!("all steps of earlier tasks end")
 }
 
-/// The kubelet starts what is left of a chain, until one fails, then the other containers.
+/// The kubelet starts what is left of a chain, until one fails, then the other containers. A step that does not run
+/// because of its expressions has no container.
 fn containers(
     chain: &[&Step],
     parallel: &[&Step],
@@ -159,21 +194,18 @@ fn containers(
     // Without parallel steps the last one of the chain is a container.
     let mut clock = start;
     let mut goes_on = true;
+    let span = |step: &Step, clock: u64, goes_on: bool, run: &Run| match refused(step, run, clock) {
+        _ if !goes_on => skipped(clock),
+        Some(refused) => refused,
+        None => ran(clock, ends(step)),
+    };
     for step in chain {
-        let span = if goes_on {
-            ran(clock, ends(step))
-        } else {
-            skipped(clock)
-        };
+        let span = span(step, clock, goes_on, run);
         (clock, goes_on) = (span.end, span.outcome == Outcome::Completed);
         run.insert(step.name.clone(), span);
     }
     for step in parallel {
-        let span = if goes_on {
-            ran(clock, ends(step))
-        } else {
-            skipped(clock)
-        };
+        let span = span(step, clock, goes_on, run);
         run.insert(step.name.clone(), span);
     }
 }
@@ -187,7 +219,7 @@ fn relay(
     run: &mut Run,
 ) {
     for step in steps {
-        let span = by_edges(&edges[&step.name], run, start, ends(step));
+        let span = by_edges(step, &edges[&step.name], run, start, ends(step));
         run.insert(
             step.name.clone(),
             span.expect("a step comes after those that it waits for"),
