@@ -17,6 +17,7 @@ use crate::workspace::Folder;
 // What is to be done. Nothing in these modules talks to a cluster or reads a clock.
 mod admission;
 mod decision;
+mod expression_values;
 mod observed;
 mod output_bounds;
 mod plan;

@@ -18,7 +18,7 @@ const WORKSPACE: &[&str] = &["spec", "workspace"];
 const STEP_NAMES: &str = "names of steps; for none, leave the field out or write []";
 
 /// The parent, the field, and the text that the API server prints as the supported value.
-const NOT_NULL: [(&[&str], &str, &str); 9] = [
+const NOT_NULL: [(&[&str], &str, &str); 10] = [
     (
         TRIGGER,
         "name",

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use kubeci_expression::EvaluateError;
 use kubeci_plan::FailureKind;
 
 /// Why a step or a Workplan is in its state.
@@ -24,6 +25,9 @@ impl Cause {
     /// The reason for a step or a plan that ran longer than its time limit.
     pub(crate) const TIMEOUT: &str = "Timeout";
 
+    /// The reason for a step whose condition, or an expression of its variables, has no value.
+    pub const EXPRESSION_FAILED: &str = "ExpressionFailed";
+
     /// A cause, which is a [`FailureKind::Failure`] if it ends a step.
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -39,6 +43,11 @@ impl Cause {
         let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
         let message = format!("the step ran longer than its timeout of {limit:#}");
         Self::new(Self::TIMEOUT, message).of_kind(FailureKind::Timeout)
+    }
+
+    /// The cause of a step whose condition, or an expression of its variables, has no value.
+    pub(crate) fn expression_failed(error: &EvaluateError) -> Self {
+        Self::new(Self::EXPRESSION_FAILED, error.to_string())
     }
 
     /// The cause as one of another kind.

@@ -9,6 +9,8 @@
 //! - [`Steps`] are the steps of a plan. [`Steps::settle`] lets them consume observations, by the edges of the plan;
 //!   [`Steps::ready_tasks`] returns the tasks that start next, [`Steps::with_slots`] those of them that the plan's
 //!   maximum of parallel steps admits.
+//! - [`Steps::with_values`] gives the expressions of the steps their values. A step whose edges hold is skipped if its
+//!   condition is false; in a relay the executor evaluates it.
 //! - [`Control`] is what may end a plan besides its steps: a cancel, time limits, the first failure. [`Steps::due`]
 //!   returns what ends now, [`Steps::stop`] begins to stop it.
 //! - [`Waiting`] is what keeps a plan waiting, and when to decide again.
@@ -22,6 +24,7 @@ mod attempts;
 mod cause;
 mod conditions;
 mod earlier_status;
+mod expressions;
 mod halt;
 mod hand_over;
 mod next;

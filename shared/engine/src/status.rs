@@ -206,7 +206,9 @@ fn completed(steps: &[Step]) -> String {
 /// Names the step if its own container failed, and the command that shows its log.
 fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation {
     let (name, exit_code) = (step.name(), step.attempt().exit_code);
-    let is_of_step = exit_code.is_some() || from.executor.is_of_step(&cause.reason);
+    let is_of_step = exit_code.is_some()
+        || cause.reason == Cause::EXPRESSION_FAILED
+        || from.executor.is_of_step(&cause.reason);
     let mut explanation = Explanation::of_cause(cause);
     if is_of_step {
         let last_line = cause.message.lines().last().unwrap_or_default();

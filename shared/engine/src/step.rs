@@ -107,8 +107,10 @@ pub(crate) enum StepReadiness {
     /// An edge is open. The message names it.
     Wait(String),
     Start,
-    /// An edge is broken. The message names it.
+    /// An edge is broken, or the condition is false. The message names it.
     Skip(String),
+    /// An expression has no value.
+    Fail(Cause),
 }
 
 impl Step {
@@ -239,12 +241,16 @@ impl Step {
                 (StepReadiness::Skip(message), _) => self.skip(message.clone()),
                 (StepReadiness::Wait(_), None) => self.block(cause),
                 (StepReadiness::Wait(_), Some(halt)) => self.skip(halt.skipped()),
-                (StepReadiness::Start, _) => self.end_unless_skipped(cause, run, edges, rules),
+                (StepReadiness::Start | StepReadiness::Fail(_), _) => {
+                    self.end_unless_skipped(cause, run, edges, rules);
+                }
             },
             Observation::Postponed { cause, run } => self.postpone(cause, run, edges, rules),
             Observation::Excluded { message, .. } => match &edges.readiness {
                 StepReadiness::Skip(broken) => self.skip(broken.clone()),
-                StepReadiness::Wait(_) | StepReadiness::Start => self.skip(message.clone()),
+                StepReadiness::Wait(_) | StepReadiness::Start | StepReadiness::Fail(_) => {
+                    self.skip(message.clone());
+                }
             },
             Observation::Removed { place, cause } => {
                 self.attempt.place.get_or_insert_with(|| place.clone());
@@ -260,6 +266,9 @@ impl Step {
             (StepReadiness::Skip(message), _) => self.skip(message.clone()),
             (_, Some(halt)) => self.skip(halt.skipped()),
             (StepReadiness::Wait(message), None) => self.wait(Pending::Message(message.clone())),
+            (StepReadiness::Fail(cause), None) => {
+                self.end_failed(cause.clone(), run, edges, &RetryRules::never(rules.now));
+            }
             (StepReadiness::Start, None) => {
                 let rules = RetryRules {
                     is_untouched: true,
@@ -290,6 +299,10 @@ impl Step {
         let cause = match (&edges.readiness, &edges.halt) {
             (StepReadiness::Skip(message), _) if has_not_run => return self.skip(message.clone()),
             (_, Some(halt)) if has_not_run => return self.skip(halt.skipped()),
+            (StepReadiness::Fail(cause), None) if has_not_run => {
+                let rules = RetryRules::never(rules.now);
+                return self.end_failed(cause.clone(), run, edges, &rules);
+            }
             (_, Some(halt)) if is_pending || is_lost => halt.stopped(),
             _ => cause.clone(),
         };
@@ -324,6 +337,7 @@ impl Step {
             | (Standby::Down { message }, StepReadiness::Start) => {
                 self.wait(Pending::Message(message.clone()));
             }
+            (_, StepReadiness::Fail(cause)) => self.wait(Pending::Message(cause.message.clone())),
         }
     }
 

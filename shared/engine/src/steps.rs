@@ -1,11 +1,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use kubeci_api::{StepPhase, StepStatus};
+use kubeci_expression::Context;
 use kubeci_plan::{BrokenEdge, Edge, NamedEdge, Plan, Readiness};
 
+use crate::expressions::{Turn, Verdict};
 use crate::halt::Halt;
 use crate::observation::{Lost, Observation, PlanObservation, Standby, TaskObservation};
 use crate::retry::RetryRules;
@@ -20,6 +23,10 @@ pub struct Steps<'a> {
     pub(crate) steps: Vec<Step>,
     /// Why the plan ends before all its steps have ended.
     pub(crate) halt: Option<Halt>,
+    /// What expressions name besides steps.
+    pub(crate) values: Context,
+    /// For each step what its expressions decide, once they were evaluated.
+    pub(crate) verdicts: Vec<OnceLock<Verdict>>,
 }
 
 impl<'a> Steps<'a> {
@@ -37,6 +44,8 @@ impl<'a> Steps<'a> {
             plan,
             steps: steps.collect(),
             halt: None,
+            values: Context::new(),
+            verdicts: vec![OnceLock::new(); plan.steps.len()],
         }
     }
 
@@ -225,24 +234,28 @@ impl<'a> Steps<'a> {
                 .filter(|&at| !self.has_left(at..at + 1, rules.executor))
                 .collect::<Vec<_>>()
             {
-                match (self.readiness(at), &self.halt) {
-                    (Readiness::Wait, _) => continue,
-                    (Readiness::Start, Some(halt)) => {
+                match (self.turn(at), &self.halt) {
+                    (Turn::Wait, _) => continue,
+                    (Turn::Start, Some(halt)) => {
                         let message = halt.skipped();
                         self.steps[at].skip(message);
                     }
-                    (Readiness::Start, None) => {
+                    (Turn::Start, None) => {
                         let rules = rules.of(&self.plan.steps[at]);
                         self.steps[at].lose(lost, &rules);
                     }
-                    (Readiness::Skip { because }, _) => self.skip_for(at, because),
+                    (Turn::Skip(message), _) => self.steps[at].skip(message),
+                    (Turn::Fail(cause), _) => {
+                        self.steps[at].fail(cause, &RetryRules::never(rules.now));
+                    }
                 }
                 changed = true;
             }
         }
     }
 
-    /// Skips the steps to which an edge is broken, unless their executor does.
+    /// Ends the steps that do not run, because an edge to them is broken or by their expressions, unless their executor
+    /// does.
     fn skip(&mut self, observed: &PlanObservation, now: Timestamp, waiting: &mut Waiting) {
         let tasks = (0..self.plan.tasks.len()).zip(&observed.tasks);
         let goes_on = tasks
@@ -256,17 +269,14 @@ impl<'a> Steps<'a> {
                 if self.steps[at].phase() != StepPhase::Pending {
                     continue;
                 }
-                if let Readiness::Skip { because } = self.readiness(at) {
-                    self.skip_for(at, because);
-                    changed = true;
+                match self.turn(at) {
+                    Turn::Wait | Turn::Start => continue,
+                    Turn::Skip(message) => self.steps[at].skip(message),
+                    Turn::Fail(cause) => self.steps[at].fail(cause, &RetryRules::never(now)),
                 }
+                changed = true;
             }
         }
-    }
-
-    fn skip_for(&mut self, at: usize, edge: usize) {
-        let message = self.broken(self.plan.steps[at].edges[edge]);
-        self.steps[at].skip(message);
     }
 
     pub(crate) fn readiness(&self, at: usize) -> Readiness {
@@ -275,10 +285,11 @@ impl<'a> Steps<'a> {
 
     fn edges(&self, at: usize) -> Edges {
         let edges = &self.plan.steps[at].edges;
-        let readiness = match self.readiness(at) {
-            Readiness::Start => StepReadiness::Start,
-            Readiness::Skip { because } => StepReadiness::Skip(self.broken(edges[because])),
-            Readiness::Wait => {
+        let readiness = match self.turn(at) {
+            Turn::Start => StepReadiness::Start,
+            Turn::Skip(message) => StepReadiness::Skip(message),
+            Turn::Fail(cause) => StepReadiness::Fail(cause),
+            Turn::Wait => {
                 let from = edges.iter().map(|edge| &self.steps[edge.from]);
                 let open: Vec<&str> = from.filter(|it| it.is_open()).map(Step::name).collect();
                 StepReadiness::Wait(format!("waiting for {}", open.join(", ")))
@@ -302,7 +313,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Why a step is skipped to which this edge is broken.
-    fn broken(&self, edge: Edge) -> String {
+    pub(crate) fn broken(&self, edge: Edge) -> String {
         let from = self.steps[edge.from].name();
         let kind = edge.kind;
         BrokenEdge(NamedEdge { from, kind }).to_string()

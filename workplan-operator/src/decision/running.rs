@@ -16,6 +16,7 @@ use super::stopping::stopped_pods;
 use super::stuck_pod::is_stuck;
 use super::workplan::{has_finalizer, holds_folder};
 use super::{conditions, control};
+use crate::expression_values;
 use crate::observed::{Certainty, ObservedPod, ObservedState, Owner, assigned_node};
 use crate::pod_reader::{self, is_of_container, must_be_recreated};
 use crate::refusal::Verdict;
@@ -29,7 +30,8 @@ pub fn decide(
 ) -> Decision {
     let node = assigned_node(workplan, &state.pods);
     let control = control::of(workplan, plan, state);
-    let mut steps = Steps::read(plan, &prior.steps);
+    let values = expression_values::context(workplan);
+    let mut steps = Steps::read(plan, &prior.steps).with_values(values);
     steps.resume_halt(&prior, &control);
     if may_have_unseen_pods(plan, &steps, state) {
         return list_pods(prior);

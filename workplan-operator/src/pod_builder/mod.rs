@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod admission_laws;
 mod container;
+mod expressions;
 mod name;
 mod native;
 mod relay;
@@ -19,12 +20,14 @@ use kube::{Resource, ResourceExt};
 use kubeci_api::names::{TASK_LABEL, WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_VOLUME};
 use kubeci_api::{Step, StepStatus, Task, Workplan, Workspace};
 use kubeci_compiler::{Limits, Requests, is_relay, read_plan};
-use kubeci_engine::failed_attempts;
+use kubeci_engine::{Steps, failed_attempts};
 use kubeci_plan::{EdgeKind, NamedEdge, Plan};
 
+use crate::expression_values;
 use crate::workspace::{Folder, workflow};
 pub use container::as_root;
 use container::some;
+use expressions::Expressions;
 pub use name::{has_left, name, number, parse};
 #[cfg(test)]
 pub use relay::IN_STEPS as RUNNER;
@@ -141,33 +144,46 @@ fn parts(
     opens: bool,
 ) -> Parts {
     let tasks = &workplan.spec.tasks;
-    let Some(task) = tasks.get(task) else {
+    let Ok(plan) = read_plan(workplan.spec.order, tasks) else {
         return Parts::default();
     };
-    let left = |steps: &[Step]| steps.iter().filter(|step| runs(step)).cloned().collect();
+    let Some(written) = tasks.get(task) else {
+        return Parts::default();
+    };
+    let known =
+        Steps::read(&plan, placement.steps).with_values(expression_values::context(workplan));
+    let expressions = Expressions::new(workplan, &plan, &known, task);
+    let left = |steps: &[Step]| {
+        let left = steps
+            .iter()
+            .filter(|step| runs(step) && expressions.admit(step));
+        left.cloned().collect()
+    };
     let left = placement.limits.complete(Task {
-        serial_steps: left(&task.serial_steps),
-        parallel_steps: left(&task.parallel_steps),
+        serial_steps: left(&written.serial_steps),
+        parallel_steps: left(&written.parallel_steps),
     });
-    if is_relay(workplan.spec.order, task) {
+    if is_relay(workplan.spec.order, written) {
         let left = with_retries_left(left, placement.steps);
-        let plan = read_plan(workplan.spec.order, tasks).ok();
-        let waits = |step: &str| waits(plan.as_ref(), &left, step);
+        let waits = |step: &str| waits(&plan, &left, step, &expressions);
         relay::parts(workplan, &left, waits, placement, opens)
     } else {
-        native::parts(workplan, &left, placement, opens)
+        native::parts(workplan, &expressions.with_values(left), placement, opens)
     }
 }
 
 /// How a step waits for the steps that are left of its task. The edges from others hold.
-fn waits<'a>(plan: Option<&Plan<'a>>, left: &Task, step: &str) -> relay::Waits<'a> {
-    let edges = plan.into_iter().flat_map(|plan| {
-        let mut steps = plan.steps.iter();
-        let edges = steps.find(|it| it.name == step).map(|it| &it.edges);
-        edges.into_iter().flatten().map(|edge| NamedEdge {
-            from: plan.steps[edge.from].name,
-            kind: edge.kind,
-        })
+fn waits<'a>(
+    plan: &Plan<'a>,
+    left: &Task,
+    step: &str,
+    expressions: &Expressions,
+) -> relay::Waits<'a> {
+    let mut steps = plan.steps.iter();
+    let edges = steps.find(|it| it.name == step).map(|it| &it.edges);
+    let edges = edges.into_iter().flatten().map(|edge| NamedEdge {
+        from: plan.steps[edge.from].name,
+        kind: edge.kind,
     });
     let find = |name: &str| left.steps().find(|step| step.name == name);
     let needs: Vec<_> = edges.filter(|edge| find(edge.from).is_some()).collect();
@@ -179,7 +195,8 @@ fn waits<'a>(plan: Option<&Plan<'a>>, left: &Task, step: &str) -> relay::Waits<'
             .filter(is_repeated)
             .collect(),
         needs,
-        at_once: plan.is_some_and(goes_on_past_skipped),
+        at_once: goes_on_past_skipped(plan),
+        expressions: expressions.arguments(step),
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Waits<'a> {
     pub repeated: Vec<&'a str>,
     /// Whether it must observe at once that an edge is broken, because other steps go on when it is skipped.
     pub at_once: bool,
+    /// The arguments with its condition, its variables that have expressions, and the values that these name.
+    pub expressions: Vec<String>,
 }
 
 pub fn parts<'a>(
@@ -184,6 +186,7 @@ fn runner(step: &Step, waits: &Waits, dir: Option<String>, options: &[String]) -
         .chain(needs.into_iter().flatten())
         .chain(repeated.into_iter().flatten())
         .chain(at_once.then(|| "--at-once".to_owned()))
+        .chain(waits.expressions.iter().cloned())
         .chain(dir.into_iter().flatten())
         .chain(time_limit(step).into_iter().flatten())
         .chain(retries(step).into_iter().flatten())
