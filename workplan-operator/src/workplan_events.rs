@@ -6,7 +6,7 @@ use kubeci_api::{Phase, Workplan, WorkplanStatus};
 use kubeci_controller::{EventRecorder, Warning};
 
 use crate::admission::QUEUED;
-use crate::decision::{RELAYED, SUSPENDED};
+use crate::decision::{KEEP_ENDED, KEPT, RELAYED, SUSPENDED};
 
 /// Reasons to wait that usually end without intervention.
 const TRANSIENT: [&str; 11] = [
@@ -68,6 +68,7 @@ fn new_problems<'a>(
         .filter(move |condition| match condition.type_.as_str() {
             // The steps of a plan without a relay run, each in its own pod. A user has suspended it.
             RELAYED | SUSPENDED => false,
+            _ if [KEPT, KEEP_ENDED].contains(&condition.reason.as_str()) => false,
             "Succeeded" => failed || (waits(condition) && is_new(condition)),
             _ => condition.status == "False" && is_new(condition),
         })
@@ -102,6 +103,7 @@ mod tests {
 
     const RUNNING: (&str, &str, &str) = ("Succeeded", "Unknown", "Running");
     const FAILED: (&str, &str, &str) = ("Succeeded", "False", "StepFailed");
+    const KEEPS: (&str, &str, &str) = ("WorkspaceCleaned", "False", KEPT);
     const UNSWEPT: (&str, &str, &str) = ("WorkspaceCleaned", "False", "SweepFailed");
 
     #[rstest]
@@ -120,6 +122,8 @@ mod tests {
     #[case::at_its_timeout(status(Phase::Running, &[RUNNING]), status(Phase::Failed, &[("Succeeded", "False", "Timeout")]), &["Timeout"])]
     #[case::kept_by_a_sidecar(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, ("PodsEnded", "False", "SidecarRuns")]), &["SidecarRuns"])]
     #[case::unswept(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, UNSWEPT]), &["SweepFailed"])]
+    #[case::kept(status(Phase::Failed, &[FAILED]), status(Phase::Failed, &[FAILED, KEEPS]), &[])]
+    #[case::unswept_after_a_keep(status(Phase::Failed, &[FAILED, KEEPS]), status(Phase::Failed, &[FAILED, UNSWEPT]), &["SweepFailed"])]
     #[case::without_a_relay(status(Phase::Running, &[RUNNING]), status(Phase::Running, &[RUNNING, ("Relayed", "False", "NoRelay")]), &[])]
     #[case::still_unswept(status(Phase::Failed, &[FAILED, UNSWEPT]), status(Phase::Failed, &[FAILED, UNSWEPT]), &[])]
     fn only_new_problems_have_events(

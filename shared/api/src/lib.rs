@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod condition;
+mod duration;
 mod env_var;
 mod execution;
 mod history;
@@ -36,7 +37,7 @@ pub use workflow::{LedgerEntry, Workflow, WorkflowSpec, WorkflowStatus};
 pub use workplan::{
     Order, Phase, StepAttempt, StepPhase, StepStatus, Task, Workplan, WorkplanSpec, WorkplanStatus,
 };
-pub use workspace::Workspace;
+pub use workspace::{Keep, KeepOn, Workspace};
 
 /// The API group of every kubeci resource.
 pub const GROUP: &str = "kube.ci";

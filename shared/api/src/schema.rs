@@ -15,16 +15,31 @@ pub(crate) fn undescribed<T: JsonSchema>(generator: &mut SchemaGenerator) -> Sch
     schema
 }
 
+const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+
 /// A duration as the Gateway API writes it, which Go and Kubernetes read too.
 pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": 32,
         "x-kubernetes-validations": [{
-            "rule": "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')",
+            "rule": format!("self.matches('{DURATION}')"),
             "message": "a duration is up to four numbers with units h, m, s or ms, as in 168h, 1h30m or 90s; a day is 24h",
         }],
     })
+}
+
+/// How long a folder is kept: a duration of at most 7 days.
+pub(crate) fn kept_duration(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = duration(generator);
+    let rules = schema.get_mut("x-kubernetes-validations");
+    if let Some(rules) = rules.and_then(Value::as_array_mut) {
+        rules.push(json!({
+            "rule": format!("!self.matches('{DURATION}') || duration(self) <= duration('168h')"),
+            "message": "a folder is kept for at most 168h, which are 7 days",
+        }));
+    }
+    schema
 }
 
 /// A duration in a step. A pattern costs the API server less than a rule: there may be 500 tasks of 500 steps.
@@ -32,7 +47,7 @@ pub(crate) fn step_duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": 32,
-        "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$",
+        "pattern": DURATION,
     })
 }
 

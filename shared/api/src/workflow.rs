@@ -58,7 +58,7 @@ pub struct WorkflowSpec {
     pub max_parallel: Option<NonZeroU16>,
 
     /// The volume of the shared folder at `/kubeci`. Default: `hostPath: {}`. With `emptyDir: {}` all steps must fit
-    /// into one pod, which most Workflows do with `execution: Relay`.
+    /// into one pod, which most Workflows do with `execution: Relay`. `keep` leaves a folder on the node for some time.
     #[serde(default, skip_serializing_if = "Workspace::is_default")]
     pub workspace: Workspace,
 

@@ -61,7 +61,7 @@ pub struct WorkplanSpec {
     pub max_parallel: Option<NonZeroU16>,
 
     /// The volume of the shared folder at `/kubeci`. Default: `hostPath: {}`. `emptyDir: {}` is for a Workplan with a
-    /// single task.
+    /// single task. `keep` leaves a folder on the node for some time.
     #[serde(default, skip_serializing_if = "Workspace::is_default")]
     pub workspace: Workspace,
 

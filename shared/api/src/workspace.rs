@@ -1,18 +1,30 @@
 use std::borrow::Cow;
 
 use kube::KubeSchema;
+use kube::core::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use crate::Phase;
+use crate::schema::kept_duration;
+
 /// The volume of the shared folder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Volume")]
 pub enum Workspace {
     /// A folder on the node, for any number of pods. The operator removes it after the Workplan has ended.
-    #[default]
-    HostPath,
+    HostPath {
+        /// When it is kept, and for how long.
+        keep: Option<Keep>,
+    },
     /// An `emptyDir` volume, for Workplans with one pod. Pod Security `restricted` allows it.
     EmptyDir,
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::HostPath { keep: None }
+    }
 }
 
 impl Workspace {
@@ -28,6 +40,43 @@ impl Workspace {
     pub fn is_empty_dir(&self) -> bool {
         *self == Self::EmptyDir
     }
+
+    /// How long the folder is kept after its Workplan has ended in this phase.
+    #[must_use]
+    pub fn kept_for(&self, phase: Phase) -> Option<std::time::Duration> {
+        let Self::HostPath { keep: Some(keep) } = self else {
+            return None;
+        };
+        let is_kept = match keep.on {
+            KeepOn::Failure => matches!(phase, Phase::Failed | Phase::Cancelled),
+            KeepOn::Always => phase.is_final(),
+        };
+        is_kept.then(|| keep.duration.into())
+    }
+}
+
+/// When the folder of an ended Workplan is kept, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Keep {
+    /// `Failure` (default): the folder is kept after the Workplan has failed or was cancelled. `Always`: after every
+    /// end.
+    #[serde(default)]
+    pub on: KeepOn,
+
+    /// How long the folder is kept after the end of the Workplan, such as `1h` or `24h`, at most `168h`.
+    #[serde(rename = "for", serialize_with = "crate::duration::serialize")]
+    #[schemars(schema_with = "kept_duration")]
+    pub duration: Duration,
+}
+
+/// The ends of a Workplan after which its folder is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum KeepOn {
+    /// The Workplan has failed or was cancelled.
+    #[default]
+    Failure,
+    /// The Workplan has ended.
+    Always,
 }
 
 /// The volume of the shared folder, as in the `volumes` of a pod.
@@ -36,6 +85,8 @@ impl Workspace {
 #[x_kube(
     validation = Rule::new("!has(self.hostPath) || !has(self.emptyDir)")
         .message("a workspace is either a hostPath or an emptyDir; leave one of them out"),
+    validation = Rule::new("!has(self.keep) || !has(self.emptyDir)")
+        .message("an emptyDir ends with its pod and cannot be kept; leave emptyDir out, or keep"),
 )]
 struct Volume {
     /// A folder on the node, for any number of pods (default). The operator chooses the path, and removes the folder
@@ -46,6 +97,10 @@ struct Volume {
     /// An emptyDir volume, for Workplans with one pod. Pod Security `restricted` allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     empty_dir: Option<NoSettings>,
+
+    /// Keeps the folder on the node for some time after the Workplan has ended. Default: it is removed at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep: Option<Keep>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,14 +123,13 @@ enum Kind {
 
 impl From<Stored> for Workspace {
     fn from(stored: Stored) -> Self {
-        let is_empty_dir = match stored {
-            Stored::Kind(kind) => matches!(kind, Kind::EmptyDir),
-            Stored::Volume(volume) => volume.empty_dir.is_some(),
-        };
-        if is_empty_dir {
-            Self::EmptyDir
-        } else {
-            Self::HostPath
+        match stored {
+            Stored::Kind(Kind::HostPath) => Self::default(),
+            Stored::Kind(Kind::EmptyDir) => Self::EmptyDir,
+            Stored::Volume(Volume {
+                empty_dir: Some(_), ..
+            }) => Self::EmptyDir,
+            Stored::Volume(Volume { keep, .. }) => Self::HostPath { keep },
         }
     }
 }
@@ -83,8 +137,9 @@ impl From<Stored> for Workspace {
 impl From<Workspace> for Volume {
     fn from(workspace: Workspace) -> Self {
         match workspace {
-            Workspace::HostPath => Self {
+            Workspace::HostPath { keep } => Self {
                 host_path: Some(NoSettings {}),
+                keep,
                 ..Self::default()
             },
             Workspace::EmptyDir => Self {
@@ -109,15 +164,39 @@ impl JsonSchema for Workspace {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::Workspace;
+    use super::*;
+
+    const HOUR: std::time::Duration = std::time::Duration::from_hours(1);
+
+    fn kept(on: KeepOn) -> Workspace {
+        let keep = Some(Keep {
+            on,
+            duration: HOUR.into(),
+        });
+        Workspace::HostPath { keep }
+    }
+
+    #[test]
+    fn folder_is_kept_after_the_named_ends() {
+        let failure = Phase::ALL.map(|phase| kept(KeepOn::Failure).kept_for(phase).is_some());
+        assert_eq!(failure, [false, false, false, true, true]);
+        let always = Phase::ALL.map(|phase| kept(KeepOn::Always).kept_for(phase));
+        assert_eq!(always, [None, None, Some(HOUR), Some(HOUR), Some(HOUR)]);
+        assert_eq!(Workspace::default().kept_for(Phase::Failed), None);
+    }
 
     #[test]
     fn stored_forms_are_read() {
         let forms = [
-            (json!({}), Workspace::HostPath),
-            (json!({"hostPath": {}}), Workspace::HostPath),
+            (json!({}), Workspace::default()),
+            (json!({"hostPath": {}}), Workspace::default()),
+            (json!({"keep": {"for": "1h"}}), kept(KeepOn::Failure)),
+            (
+                json!({"keep": {"on": "Always", "for": "60m"}}),
+                kept(KeepOn::Always),
+            ),
             (json!({"emptyDir": {}}), Workspace::EmptyDir),
-            (json!("hostPath"), Workspace::HostPath),
+            (json!("hostPath"), Workspace::default()),
             (json!("emptyDir"), Workspace::EmptyDir),
         ];
         for (stored, expected) in forms {
@@ -130,7 +209,11 @@ mod tests {
     #[test]
     fn objects_are_written() {
         let written = |it: Workspace| -> Value { serde_json::to_value(it).unwrap() };
-        assert_eq!(written(Workspace::HostPath), json!({"hostPath": {}}));
+        assert_eq!(written(Workspace::default()), json!({"hostPath": {}}));
+        assert_eq!(
+            written(kept(KeepOn::Failure)),
+            json!({"hostPath": {}, "keep": {"on": "Failure", "for": "1h"}})
+        );
         assert_eq!(written(Workspace::EmptyDir), json!({"emptyDir": {}}));
     }
 }

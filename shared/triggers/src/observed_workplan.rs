@@ -3,7 +3,12 @@
 use k8s_openapi::jiff::Timestamp;
 use kubeci_api::{GROUP, Phase, names};
 
-use crate::{ledger::Link, partial_workplan::PartialWorkplan, resource::Kind, uid::Uid};
+use crate::{
+    ledger::Link,
+    partial_workplan::{PartialStatus, PartialWorkplan},
+    resource::Kind,
+    uid::Uid,
+};
 
 /// The Workflow that controls a Workplan. An owner is always in the namespace of the objects that it owns, although a
 /// Workplan may name another one until it is garbage collected.
@@ -39,7 +44,7 @@ pub struct WorkplanState {
     pub finished_at: Timestamp,
     /// Its number among all Workplans of the Workflow; `None` for a Workplan that a user wrote.
     pub sequence: Option<i64>,
-    /// Whether its workspace may still be on a node.
+    /// Whether its workspace may still be on a node and is not kept there.
     pub has_workspace: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
@@ -106,7 +111,8 @@ impl WorkplanState {
             phase: status.and_then(|status| status.phase).unwrap_or_default(),
             finished_at: finished.or_else(created).unwrap_or_default(),
             sequence,
-            has_workspace: finalizers.any(|finalizer| finalizer == names::WORKSPACE_FINALIZER),
+            has_workspace: finalizers.any(|finalizer| finalizer == names::WORKSPACE_FINALIZER)
+                && !status.is_some_and(PartialStatus::keeps_workspace),
             deleting: metadata.deletion_timestamp.is_some(),
         }
     }
@@ -194,6 +200,26 @@ mod tests {
             ..workplan.state
         };
         assert_eq!(state.outcome(), outcome);
+    }
+
+    #[rstest]
+    #[case(json!(null), true)]
+    #[case(json!({"type": "WorkspaceCleaned", "reason": "Kept"}), false)]
+    #[case(json!({"type": "WorkspaceCleaned", "reason": "KeepEnded"}), true)]
+    #[case(json!({"type": "Succeeded", "reason": "Kept"}), true)]
+    fn kept_workspace_may_be_deleted(#[case] condition: Value, #[case] has_workspace: bool) {
+        let conditions: Vec<&Value> = [&condition]
+            .into_iter()
+            .filter(|it| it.is_object())
+            .collect();
+        let workplan = json!({
+            "metadata": {"finalizers": ["kube.ci/workspace"]},
+            "spec": {},
+            "status": {"phase": "failed", "conditions": conditions},
+        });
+        let workplan = serde_json::from_value(workplan).unwrap();
+        let state = WorkplanState::new(&workplan, None);
+        assert_eq!(state.has_workspace, has_workspace);
     }
 
     #[rstest]

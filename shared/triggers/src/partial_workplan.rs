@@ -26,6 +26,23 @@ pub(crate) struct PartialSpec {
 pub(crate) struct PartialStatus {
     pub phase: Option<Phase>,
     pub finished_at: Option<MicroTime>,
+    #[serde(default)]
+    pub conditions: Vec<PartialCondition>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PartialCondition {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub reason: String,
+}
+
+impl PartialStatus {
+    /// Whether the folder stays on its node for some time. The deletion of the Workplan removes it.
+    pub fn keeps_workspace(&self) -> bool {
+        let mut conditions = self.conditions.iter();
+        conditions.any(|it| it.type_ == "WorkspaceCleaned" && it.reason == "Kept")
+    }
 }
 
 fn partial_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {

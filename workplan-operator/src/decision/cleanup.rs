@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
+use jiff::Timestamp;
 use kube::Resource;
 use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
 use kubeci_engine::{PENDING_TIMEOUT, deleting_status};
 
 use super::action::{Action, Decision};
 use super::conditions;
+use super::kept::{kept, kept_until, seconds};
 use super::stuck_pod::is_stuck;
 use super::workplan::{has_finalizer, holds_folder};
 use crate::observed::{
@@ -31,6 +33,7 @@ pub fn of_ended(
     if !holds_folder(workplan) {
         gone_with_its_pod(&mut status, state);
     }
+    let mut wake_at = None;
     let actions = if !stuck.is_empty() {
         stuck
     } else if !has_finalizer(workplan) {
@@ -42,11 +45,13 @@ pub fn of_ended(
     } else if conditions::is_cleaned(&status) {
         vec![Action::RemoveFinalizer]
     } else {
-        clean(workplan, tasks, &mut status, state)
+        wake_at = kept_until(workplan, &status, state.now);
+        clean(workplan, tasks, &mut status, wake_at, state)
     };
     Decision {
+        status,
         actions,
-        ..Decision::wait(status)
+        wake_at,
     }
 }
 
@@ -76,7 +81,7 @@ pub fn of_deleted(
     let mut actions = if conditions::is_cleaned(&status) || !holds_folder(workplan) {
         vec![Action::RemoveFinalizer]
     } else {
-        clean(workplan, tasks, &mut status, state)
+        clean(workplan, tasks, &mut status, None, state)
     };
     if actions.contains(&Action::RemoveFinalizer) {
         status = prior; // the Workplan is deleted before its status could be read
@@ -88,11 +93,12 @@ pub fn of_deleted(
     }
 }
 
-/// The next actions for the removal of the folder.
+/// The next actions for the removal of the folder, which may be kept until some time.
 fn clean(
     workplan: &Workplan,
     tasks: &[Range<usize>],
     status: &mut WorkplanStatus,
+    kept_until: Option<Timestamp>,
     state: &ObservedState,
 ) -> Vec<Action> {
     let node = assigned_node(workplan, &state.pods).map(ToOwned::to_owned);
@@ -108,33 +114,49 @@ fn clean(
         never_placed(status, state);
         return vec![Action::RemoveFinalizer];
     };
-    match (state.node, &state.sweep) {
-        (NodeState::Gone, _) => {
+    if kept_until.is_none() && conditions::is_kept(status) {
+        let message = format!("the folder was kept, and is now removed from the node {node}");
+        conditions::uncleaned(status, state.now, conditions::KEEP_ENDED, &message);
+    }
+    match (state.node, kept_until, &state.sweep) {
+        (NodeState::Gone, ..) => {
             let message = format!("the node {node} was deleted, and the folder with it");
             done(status, state, "NodeGone", &message)
         }
-        (_, SweepState::Done) if !waits => {
+        (_, None, SweepState::Done) if !waits => {
             let message = format!("the folder was removed from the node {node}");
             done(status, state, "Removed", &message)
         }
-        (NodeState::NotReady, _) => {
-            let message = format!(
-                "the node {node} is not ready; the folder is removed when the node is ready again. If it does not come \
-                 back, delete it: kubectl delete node {node}"
-            );
+        (NodeState::NotReady, ..) => {
+            let message = node_is_away(&node, kept_until);
             conditions::uncleaned(status, state.now, "NodeNotReady", &message);
             Vec::new()
         }
-        (NodeState::Ready, _) if waits => Vec::new(),
-        (NodeState::Ready, SweepState::Failed(error)) => {
+        (NodeState::Ready, Some(until), _) => {
+            let message = kept(workplan, &node, until);
+            conditions::uncleaned(status, state.now, conditions::KEPT, &message);
+            Vec::new()
+        }
+        (NodeState::Ready, None, _) if waits => Vec::new(),
+        (NodeState::Ready, None, SweepState::Failed(error)) => {
             let message =
                 format!("the folder cannot be removed from the node {node}; retrying: {error}");
             conditions::uncleaned(status, state.now, "SweepFailed", &message);
             Vec::new()
         }
-        (NodeState::Ready, SweepState::NotAsked) => vec![Action::Sweep],
-        (NodeState::Ready, SweepState::Underway | SweepState::Done) => Vec::new(),
+        (NodeState::Ready, None, SweepState::NotAsked) => vec![Action::Sweep],
+        (NodeState::Ready, None, SweepState::Underway | SweepState::Done) => Vec::new(),
     }
+}
+
+fn node_is_away(node: &str, kept_until: Option<Timestamp>) -> String {
+    let then = match kept_until {
+        Some(until) => format!("the folder is kept there until {}", seconds(until)),
+        None => "the folder is removed when the node is ready again".to_owned(),
+    };
+    format!(
+        "the node {node} is not ready; {then}. If it does not come back, delete it: kubectl delete node {node}"
+    )
 }
 
 fn never_placed(status: &mut WorkplanStatus, state: &ObservedState) {

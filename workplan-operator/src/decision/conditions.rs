@@ -10,6 +10,10 @@ use super::relayed;
 const CLEANED: &str = "WorkspaceCleaned";
 /// Whether steps share relay pods. `False` is no problem.
 pub const RELAYED: &str = "Relayed";
+/// The folder stays on the node for some time. No problem.
+pub const KEPT: &str = "Kept";
+/// The folder was kept, and is removed now. No problem.
+pub const KEEP_ENDED: &str = "KeepEnded";
 const PODS_ENDED: &str = "PodsEnded";
 /// Whether no pod is created. Either value is no problem.
 pub const SUSPENDED: &str = "Suspended";
@@ -24,6 +28,21 @@ pub fn uncleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, mess
 
 pub fn is_cleaned(status: &WorkplanStatus) -> bool {
     is_condition(status, CLEANED, "True")
+}
+
+/// Whether the status says that the folder is kept. Another reason is written before the folder is removed.
+pub fn is_kept(status: &WorkplanStatus) -> bool {
+    is_uncleaned_for(status, KEPT)
+}
+
+/// Whether the removal of a kept folder has begun.
+pub fn has_keep_ended(status: &WorkplanStatus) -> bool {
+    is_uncleaned_for(status, KEEP_ENDED)
+}
+
+fn is_uncleaned_for(status: &WorkplanStatus, reason: &str) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|it| it.type_ == CLEANED && it.reason == reason)
 }
 
 /// Sets the condition `Suspended`, if the plan is suspended or was so before.

@@ -8,6 +8,7 @@ mod control;
 mod decide;
 pub mod fit;
 mod in_pod;
+mod kept;
 mod other_containers;
 mod relayed;
 mod running;
@@ -19,6 +20,6 @@ mod workplan;
 mod tests;
 
 pub use action::{Action, Decision};
-pub use conditions::{RELAYED, SUSPENDED};
+pub use conditions::{KEEP_ENDED, KEPT, RELAYED, SUSPENDED};
 pub use decide::decide;
 pub use workplan::holds_folder;

@@ -246,7 +246,7 @@ fn workspace(workplan: &Workplan) -> Volume {
     };
     match workplan.spec.workspace {
         Workspace::EmptyDir => volume.empty_dir = Some(EmptyDirVolumeSource::default()),
-        Workspace::HostPath => {
+        Workspace::HostPath { .. } => {
             volume.host_path = Some(HostPathVolumeSource {
                 path: Folder::of(workplan).host_path().display().to_string(),
                 type_: Some("DirectoryOrCreate".into()),

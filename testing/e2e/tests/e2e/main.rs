@@ -13,6 +13,7 @@ mod examples;
 mod handwritten;
 mod history;
 mod hostile;
+mod keep;
 mod killed;
 mod kinds;
 mod labels;

@@ -210,6 +210,21 @@ const PODS: &[Case] = &[
         "{steps: [{name: a, IMAGE}], workspace: {hostPath: {}, emptyDir: {}}}",
         &["spec.workspace", "leave one of them out"],
     ),
+    (
+        "keep-an-empty-dir",
+        "{steps: [{name: a, IMAGE}], workspace: {emptyDir: {}, keep: {for: 1h}}}",
+        &["spec.workspace", "cannot be kept"],
+    ),
+    (
+        "keep-without-a-time",
+        "{steps: [{name: a, IMAGE}], workspace: {keep: {on: Always}}}",
+        &["spec.workspace.keep.for", "required"],
+    ),
+    (
+        "keep-for-long",
+        "{steps: [{name: a, IMAGE}], workspace: {keep: {for: 169h}}}",
+        &["spec.workspace.keep.for", "168h"],
+    ),
 ];
 
 const TRIGGERS: &[Case] = &[

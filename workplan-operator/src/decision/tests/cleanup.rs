@@ -42,6 +42,76 @@ fn law_5_folder_of_ended_plan_is_removed(
     assert_eq!(decision.status.phase, Some(Phase::Completed));
 }
 
+/// A failed plan whose folder is kept for an hour.
+fn kept() -> (Workplan, ObservedState) {
+    let mut workplan = workplan(Order::Linear, &["a"]);
+    let keep = json!({"keep": {"for": "1h"}});
+    workplan.spec.workspace = serde_json::from_value(keep).unwrap();
+    let state = observed([(0, pod(0, "| a=1"))]);
+    let decision = decided(&workplan, &state);
+    (after(workplan, &decision), state)
+}
+
+/// An hour after the end of the step.
+fn keep_end() -> Timestamp {
+    "2026-01-01T01:00:02Z".parse().unwrap()
+}
+
+#[rstest]
+#[case::kept(NodeState::Ready, 0, ("False", "Kept"), &[])]
+#[case::away(NodeState::NotReady, 0, ("False", "NodeNotReady"), &[])]
+#[case::gone(NodeState::Gone, 0, ("True", "NodeGone"), &[Action::RemoveFinalizer])]
+#[case::last_second(NodeState::Ready, 50 * 60 + 1, ("False", "Kept"), &[])]
+#[case::over(NodeState::Ready, 50 * 60 + 2, ("False", "KeepEnded"), &[Action::Sweep])]
+#[case::over_and_away(NodeState::NotReady, 50 * 60 + 2, ("False", "NodeNotReady"), &[])]
+fn law_5_kept_folder_is_removed_after_its_time(
+    #[case] node: NodeState,
+    #[case] seconds: i64,
+    #[case] expected: (&str, &str),
+    #[case] actions: &[Action],
+) {
+    let (workplan, mut state) = kept();
+    state.node = node;
+    state.now += jiff::SignedDuration::from_secs(seconds);
+    let decision = decided(&workplan, &state);
+    assert_eq!(
+        (cleaned(&decision), decision.actions.as_slice()),
+        (Some(expected), actions)
+    );
+    let waits = state.now < keep_end() && node != NodeState::Gone;
+    assert_eq!(decision.wake_at.is_some(), state.now < keep_end());
+    assert!(!waits || decision.wake_at == Some(keep_end()));
+}
+
+#[test]
+fn kept_folder_is_named_with_its_time() {
+    let (workplan, state) = kept();
+    let decision = decided(&workplan, &state);
+    let conditions = decision.status.conditions.iter();
+    let messages = conditions.map(|it| it.message.as_str());
+    let words = ["/kubeci/ns/_/plan", "n1", "2026-01-01T01:00:02Z", "delete"];
+    let mut named = messages.filter(|it| words.iter().all(|word| it.contains(word)));
+    assert!(named.next().is_some(), "{:?}", decision.status.conditions);
+}
+
+#[test]
+fn law_5_removal_of_kept_folder_goes_on() {
+    let (workplan, mut state) = kept();
+    let before = state.now;
+    state.now = keep_end();
+    let workplan = after(workplan.clone(), &decided(&workplan, &state));
+    state.now = before;
+    assert_eq!(decided(&workplan, &state).actions, [Action::Sweep]);
+}
+
+#[test]
+fn law_5_deletion_removes_kept_folder() {
+    let (workplan, state) = kept();
+    let decision = decided(&deleted(workplan), &state);
+    assert_eq!(cleaned(&decision), Some(("False", "KeepEnded")));
+    assert_eq!(decision.actions, [Action::DeletePod(0), Action::Sweep]);
+}
+
 #[test]
 fn law_5_removed_folder_frees_the_workplan() {
     let (workplan, mut state) = ended();

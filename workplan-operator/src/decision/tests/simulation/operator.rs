@@ -207,6 +207,10 @@ impl Simulation {
             Action::Sweep => {
                 assert!(holds_folder(&self.workplan), "nothing lies on the node");
                 assert!(
+                    self.has_keep_passed(),
+                    "law 5: a kept folder is removed too early"
+                );
+                assert!(
                     self.cluster.is_quiet(),
                     "law 5: the folder is removed while a container may run"
                 );
@@ -218,6 +222,22 @@ impl Simulation {
             }
             Action::AddFinalizer | Action::ListPods => unreachable!("{action:?}"),
         }
+    }
+
+    /// Whether the folder may be removed as far as `keep` is concerned.
+    fn has_keep_passed(&self) -> bool {
+        let status = self.workplan.status.clone().unwrap_or_default();
+        let kept_for = status
+            .phase
+            .and_then(|phase| self.workplan.spec.workspace.kept_for(phase));
+        let Some(kept_for) = kept_for else {
+            return true;
+        };
+        let deleted = self.workplan.meta().deletion_timestamp.is_some();
+        deleted
+            || status
+                .finished_at
+                .is_some_and(|it| it.0 + kept_for <= self.now)
     }
 
     /// Writes the status. What was final stays as it was.

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::Duration;
-use kubeci_api::{Backoff, Order, Retry, RetryOn, Step, Task, Workplan, Workspace};
+use kubeci_api::{Backoff, Keep, KeepOn, Order, Retry, RetryOn, Step, Task, Workplan, Workspace};
 use kubeci_compiler::{compile, compile_limited, compile_relay};
 use proptest::prelude::*;
 
@@ -136,6 +136,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
             Order::Linear | Order::Graph if max_parallel > 0 => max_parallel.max(widest),
             _ => max_parallel,
         });
+        scenario.workplan.spec.workspace = Workspace::HostPath { keep: keep(&kinds) };
         with_folder(scenario, empty_dir)
     })
 }
@@ -143,6 +144,19 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
 /// Up to 5, or 0 without a limit. It takes no random numbers, so that earlier failures are found again.
 fn max_parallel(dice: &[u8]) -> u16 {
     u16::from(dice.iter().fold(0, |sum: u8, dice| sum.wrapping_add(*dice)) % 6)
+}
+
+/// Every third folder is kept for some time. It takes no random numbers, as `max_parallel`.
+fn keep(dice: &[u8]) -> Option<Keep> {
+    let on = if dice.len().is_multiple_of(2) {
+        KeepOn::Always
+    } else {
+        KeepOn::Failure
+    };
+    let duration = std::time::Duration::from_mins(30).into();
+    dice.len()
+        .is_multiple_of(3)
+        .then_some(Keep { on, duration })
 }
 
 /// The same steps as they are compiled for either execution.
