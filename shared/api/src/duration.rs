@@ -14,6 +14,18 @@ pub(crate) fn serialize<S: Serializer>(
     serializer.serialize_str(&text(*duration))
 }
 
+/// Writes a duration that is set.
+#[allow(clippy::ref_option)] // serde passes a reference
+pub(crate) fn serialize_some<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serialize(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn text(duration: Duration) -> String {
     let duration = std::time::Duration::from(duration);
     let seconds = duration.as_secs();

@@ -21,7 +21,11 @@ pub struct History {
 
     /// How long to keep a Workplan after `status.finishedAt`, such as `168h`, `1h30m` or `90s`.
     /// Default: the operator's `--history-ttl`, which is `168h` unless set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::duration::serialize_some"
+    )]
     #[schemars(schema_with = "duration")]
     pub ttl: Option<Duration>,
 }

@@ -32,7 +32,11 @@ pub struct Retry {
 #[serde(rename_all = "camelCase")]
 pub struct Backoff {
     /// The pause before the second attempt, such as `500ms` or `10s`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::duration::serialize_some"
+    )]
     #[schemars(schema_with = "step_duration")]
     pub initial: Option<Duration>,
 
@@ -42,7 +46,11 @@ pub struct Backoff {
     pub factor: Option<u32>,
 
     /// The longest pause. Default: `5m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::duration::serialize_some"
+    )]
     #[schemars(schema_with = "step_duration")]
     pub max: Option<Duration>,
 }

@@ -79,7 +79,11 @@ pub struct Step {
 
     /// How long the command may run, such as `90s` or `1h`. After that it gets SIGTERM and, after the
     /// `terminationGracePeriodSeconds` of its pod, SIGKILL, and the step fails with the reason `Timeout`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::duration::serialize_some"
+    )]
     #[schemars(schema_with = "step_duration")]
     pub timeout: Option<Duration>,
 

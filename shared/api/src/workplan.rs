@@ -72,13 +72,21 @@ pub struct WorkplanSpec {
     /// How long the Workplan may run, such as `10m` or `1h30m`, from the start of its first step. After that
     /// the steps that run are stopped, the others are skipped, and the Workplan fails with the reason
     /// `Timeout`. Default: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::duration::serialize_some"
+    )]
     #[schemars(schema_with = "duration")]
     pub timeout: Option<Duration>,
 
     /// How long the Workplan may wait for the start of its first step, from its creation. After that it fails
     /// with the reason `PendingTimeout`. Default: the operator's `--pending-timeout`, which is `1h` unless set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::duration::serialize_some"
+    )]
     #[schemars(schema_with = "duration")]
     pub pending_timeout: Option<Duration>,
 

@@ -125,8 +125,8 @@ impl From<Stored> for Workspace {
     fn from(stored: Stored) -> Self {
         match stored {
             Stored::Kind(Kind::HostPath) => Self::default(),
-            Stored::Kind(Kind::EmptyDir) => Self::EmptyDir,
-            Stored::Volume(Volume {
+            Stored::Kind(Kind::EmptyDir)
+            | Stored::Volume(Volume {
                 empty_dir: Some(_), ..
             }) => Self::EmptyDir,
             Stored::Volume(Volume { keep, .. }) => Self::HostPath { keep },
