@@ -22,7 +22,18 @@ pub struct Warning<'a> {
     pub note: &'a str,
 }
 
-/// Records Warning Events. Their reporting controller is `kube.ci/<operator>`.
+/// Something that a user is to notice about an object, and is no problem.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice<'a> {
+    /// The reason, in `CamelCase`.
+    pub reason: &'a str,
+    /// What the controller was doing, as in `Run`.
+    pub action: &'a str,
+    /// What is to be noticed. A long note is cut.
+    pub note: &'a str,
+}
+
+/// Records Events. Their reporting controller is `kube.ci/<operator>`.
 #[derive(Clone)]
 pub struct EventRecorder(Recorder);
 
@@ -37,15 +48,30 @@ impl EventRecorder {
         Self(Recorder::new(client, reporter))
     }
 
-    /// Records a Warning. A failure is logged and not retried, because the status of the object has the same message.
+    /// Records a Warning.
     pub async fn warn(&self, regarding: &ObjectReference, warning: Warning<'_>) {
-        let event = Event {
-            type_: EventType::Warning,
-            reason: warning.reason.to_owned(),
-            action: warning.action.to_owned(),
-            note: Some(truncated(warning.note)),
-            secondary: None,
-        };
+        let Warning {
+            reason,
+            action,
+            note,
+        } = warning;
+        let event = event(EventType::Warning, reason, action, note);
+        self.record(regarding, event).await;
+    }
+
+    /// Records a Normal Event.
+    pub async fn notify(&self, regarding: &ObjectReference, notice: Notice<'_>) {
+        let Notice {
+            reason,
+            action,
+            note,
+        } = notice;
+        let event = event(EventType::Normal, reason, action, note);
+        self.record(regarding, event).await;
+    }
+
+    /// A failure is logged and not retried, because the status of the object has the same message.
+    async fn record(&self, regarding: &ObjectReference, event: Event) {
         let Err(error) = self.0.publish(&event, regarding).await else {
             return;
         };
@@ -59,6 +85,16 @@ impl EventRecorder {
             "cannot write an Event: {}",
             message(&error)
         );
+    }
+}
+
+fn event(type_: EventType, reason: &str, action: &str, note: &str) -> Event {
+    Event {
+        type_,
+        reason: reason.to_owned(),
+        action: action.to_owned(),
+        note: Some(truncated(note)),
+        secondary: None,
     }
 }
 

@@ -48,7 +48,7 @@ pub use args::{ControllerArgs, LogFormat};
 pub use backoff::{Backoff, Failures};
 pub use clock::now;
 pub use error::Error;
-pub use events::{EventRecorder, Warning};
+pub use events::{EventRecorder, Notice, Warning};
 pub use liveness::{Heartbeat, Liveness};
 pub use metadata_request::request_metadata;
 pub use metrics::{Due, Metrics, Outcome, Reconciling};
