@@ -2,7 +2,6 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -18,6 +17,7 @@ use crate::error::Error;
 use crate::exit_code;
 use crate::outputs::VARIABLE;
 use crate::record::Exit;
+use crate::spawn::{search_path, spawn};
 
 /// Why a command could not be started.
 pub struct NotStarted {
@@ -34,12 +34,9 @@ pub fn start(run: &Run, outputs: &Path) -> Result<Pid, NotStarted> {
     }
     let mut command = Command::new(&run.program);
     command.args(&run.args).env(VARIABLE, outputs);
-    if run.limit.is_some() || run.retry.limit > 0 {
-        command.process_group(0);
-    }
-    let child = command.spawn();
-    let child = child.map_err(|error| not_started(&run.program, &error))?;
-    Ok(Pid::from_child(&child))
+    let leads_group = run.limit.is_some() || run.retry.limit > 0;
+    spawn(&command, leads_group)
+        .map_err(|error| not_started(&run.program, &search_path(&command), &error))
 }
 
 /// Enters the working directory of the command. An earlier step may have created it. Creates it if it is missing, as a
@@ -106,10 +103,10 @@ fn exit(status: WaitStatus) -> Exit {
     }
 }
 
-fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
+fn not_started(program: &OsStr, path: &OsStr, error: &io::Error) -> NotStarted {
     let name = program.display();
     let (exit_code, message) = match error.kind() {
-        io::ErrorKind::NotFound if exists(program) => {
+        io::ErrorKind::NotFound if exists(program, path) => {
             let message =
                 format!("{name} cannot be executed: its interpreter or loader is not in the image");
             (exit_code::NOT_EXECUTABLE, message)
@@ -119,14 +116,9 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
             format!("{name} was not found in the image"),
         ),
         io::ErrorKind::NotFound => {
-            let path = search_path();
-            (
-                exit_code::NOT_FOUND,
-                format!(
-                    "{name} was not found in the PATH of the image, {}",
-                    path.display()
-                ),
-            )
+            let path = path.display();
+            let message = format!("{name} was not found in the PATH of the image, {path}");
+            (exit_code::NOT_FOUND, message)
         }
         io::ErrorKind::PermissionDenied => {
             let message = format!(
@@ -148,18 +140,13 @@ fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
     NotStarted { exit_code, message }
 }
 
-fn exists(program: &OsStr) -> bool {
+fn exists(program: &OsStr, path: &OsStr) -> bool {
     if is_path(program) {
         return Path::new(program).is_file();
     }
-    env::split_paths(&search_path()).any(|folder| folder.join(program).is_file())
+    env::split_paths(path).any(|folder| folder.join(program).is_file())
 }
 
 fn is_path(program: &OsStr) -> bool {
     program.as_encoded_bytes().contains(&b'/')
-}
-
-/// The folders in PATH, by default those of the C library.
-fn search_path() -> std::ffi::OsString {
-    env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/bin:/usr/bin".into())
 }

@@ -4,9 +4,10 @@
 //!
 //! # The pod
 //! The first container runs `step-runner install`. It copies the program to an `emptyDir`, the relay, and prepares a
-//! folder for each step there. The kubelet starts the other containers after its `postStart` hook, `step-runner installed`, has ended. An
-//! init container would cost up to a second more, until the kubelet notices its end. Each step's container mounts the
-//! whole relay read-only. Over it, with `subPath: <step>`, it mounts its own folder of the relay writable. So no step, with any user, can write the record of another step.
+//! folder for each step there. The kubelet starts the other containers after its `postStart` hook, `step-runner
+//! installed`, has ended. An init container would cost up to a second more, until the kubelet notices its end. Each
+//! step's container mounts the whole relay read-only. Over it, with `subPath: <step>`, it mounts its own folder of the
+//! relay writable. So no step, with any user, can write the record of another step.
 //!
 //! ```text
 //! <relay>/.bin/step-runner  the program
@@ -53,11 +54,11 @@
 //! # Running
 //! The command has the environment of the runner and `KUBECI_OUTPUT`, its working directory and standard streams, and
 //! no other open files. When it has ended, its outputs become a part of the record; if they are too large or have
-//! another form, the step has failed. A
-//! working directory that an earlier step may create is entered, and created if it is missing, when the command
-//! starts. All signals that can be caught are forwarded to it. Before it starts, a signal that would end it ends the
-//! wait. A signal that was ignored when the runner started stays ignored, by it and by the command. All others, and
-//! SIGCHLD and SIGPIPE in any case, have their default in the command. As the first process of its container the
+//! another form, the step has failed. A working directory that an earlier step may create is entered, and created if it
+//! is missing, when the command starts. All signals that can be caught are forwarded to it: the runner blocks them and
+//! reads them from a file, and starts the command with no signal blocked. Before it starts, a signal that would end it
+//! ends the wait. A signal that was ignored when the runner started stays ignored, by it and by the command. All others,
+//! and SIGCHLD and SIGPIPE in any case, have their default in the command. As the first process of its container the
 //! runner reaps orphans. It exits as the command did; [`exit_code`] lists the exceptions.
 //!
 //! # Time limits and attempts
@@ -89,6 +90,7 @@ mod publish;
 mod relay;
 mod signals;
 mod slots;
+mod spawn;
 mod status;
 mod supervised;
 mod supervisor;

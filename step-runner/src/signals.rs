@@ -1,39 +1,55 @@
 use std::fs;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use nix::sys::signal::{self, SigSet};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::Signal;
-use signal_hook::consts::{FORBIDDEN, SIGCHLD, SIGPIPE};
-use signal_hook::iterator;
+use signal_hook::consts::SIGCHLD;
+use signal_hook::flag;
 use signal_hook::low_level::signal_name;
 
 use crate::error::Error;
 
 /// The signals that are sent to the runner, one by one.
 ///
-/// They are caught, not blocked: the command would inherit a mask, while handlers are reset for it. Signals that
-/// were ignored when the runner started stay ignored, because the command inherits that.
-pub struct Signals(iterator::Signals);
+/// They are blocked, and read from a file. Handlers for all of them would take most of the time of the runner's start.
+/// The kernel keeps a blocked signal also for the first process of a container. Signals that were ignored when the
+/// runner started stay ignored, because the command inherits that.
+pub struct Signals {
+    file: SignalFd,
+    /// The signals that stay ignored, one bit each.
+    ignored: u64,
+}
 
-/// The first real-time signal. The C library keeps the lowest ones to itself.
-const REAL_TIME: i32 = 32;
+/// The signals that are read although they are ignored: SIGPIPE is ignored in every Rust program.
+const ALWAYS: [signal::Signal; 2] = [signal::SIGCHLD, signal::SIGPIPE];
 
-/// The signals that are caught although they are ignored: without SIGCHLD the command's end is not seen, and
-/// SIGPIPE is ignored in every Rust program.
-const ALWAYS: [i32; 2] = [SIGCHLD, SIGPIPE];
+/// The signals that a process causes itself. The kernel ends a process that causes them while they are blocked.
+const OWN: [signal::Signal; 3] = [signal::SIGILL, signal::SIGFPE, signal::SIGSEGV];
 
-/// Catches all signals that can be caught and are not ignored.
+/// Blocks all signals that can be caught and are not ignored, in this thread and in those that it starts later.
 pub fn catch() -> Result<Signals, Error> {
+    // While SIGCHLD is ignored the command's end is not seen.
+    flag::register(SIGCHLD, Arc::new(AtomicBool::new(false))).map_err(refused::<io::Error>)?;
     let status = "/proc/self/status";
     let ignored = fs::read_to_string(status).map_err(Error::io("read", status))?;
-    let ignored = ignored_in(&ignored);
-    let ours = |it: &i32| {
-        let ignored = ignored >> (it - 1) & 1 == 1;
-        ALWAYS.contains(it) || !(ignored || FORBIDDEN.contains(it))
-    };
-    let all = (1..REAL_TIME).chain(REAL_TIME + 3..=64).filter(ours);
-    iterator::Signals::new(all)
-        .map(Signals)
-        .map_err(Error::refused::<io::Error>("take signals"))
+    let always: u64 = ALWAYS.iter().map(|it| bit(*it as i32)).sum();
+    let ignored = ignored_in(&ignored) & !always;
+    let mut signals = SigSet::all();
+    for signal in signal::Signal::iterator() {
+        if OWN.contains(&signal) || ignored & bit(signal as i32) != 0 {
+            signals.remove(signal);
+        }
+    }
+    signals.thread_block().map_err(refused)?;
+    let file = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(refused)?;
+    Ok(Signals { file, ignored })
+}
+
+fn refused<E: Into<io::Error>>(error: E) -> Error {
+    Error::refused("take signals")(error)
 }
 
 /// The ignored signals in the status of a process, one bit each; none if the status does not contain them.
@@ -43,12 +59,20 @@ fn ignored_in(status: &str) -> u64 {
         .unwrap_or(0)
 }
 
+fn bit(signal: i32) -> u64 {
+    let position = u32::try_from(signal - 1).ok();
+    position.and_then(|it| 1_u64.checked_shl(it)).unwrap_or(0)
+}
+
 impl Signals {
     /// Calls back for each signal but SIGCHLD, without end. A real-time signal becomes SIGTERM: an image that has one
     /// as its stop signal means that, and there is no safe way to send one.
-    pub fn for_each(mut self, mut call: impl FnMut(Signal)) {
-        for number in self.0.forever().filter(|it| *it != SIGCHLD) {
-            call(Signal::from_named_raw(number).unwrap_or(Signal::TERM));
+    pub fn for_each(self, mut call: impl FnMut(Signal)) {
+        while let Ok(read) = self.file.read_signal() {
+            let number = read.map_or(SIGCHLD, |it| i32::try_from(it.ssi_signo).unwrap_or(SIGCHLD));
+            if number != SIGCHLD && self.ignored & bit(number) == 0 {
+                call(Signal::from_named_raw(number).unwrap_or(Signal::TERM));
+            }
         }
     }
 }
