@@ -10,6 +10,7 @@ use std::time::Duration;
 use kubeci_plan::{DurationText, NamedEdge, RetryPolicy};
 
 use crate::error::Error;
+use crate::expressions::{Expressions, Named};
 use crate::record::{HEAD_BYTES, MAX_ATTEMPTS, MAX_BYTES};
 
 /// The default of the most bytes of the outputs.
@@ -49,6 +50,11 @@ Options:
                              pod: if one is killed, COMMAND is not run
       --at-once              Observe the ends of these steps in any order, instead of
                              one after the other
+      --when EXPR            The condition: if it is false, COMMAND is not run
+      --set NAME=EXPR        An environment variable of COMMAND, of which EXPR is the value
+      --step-values STEP=MAP The values of a step of another pod in these expressions, such
+                             as {'phase': 'completed', 'exitCode': 0, 'outputs': {}}
+      --values NAME=VALUE    The value of another name in these expressions
       --slots N              The number of commands of the pod that run at the same time
                              [default: all]
       --dir DIR              The working directory of the command, an absolute path;
@@ -67,8 +73,10 @@ Options:
 
 Exit codes of run:
   that of COMMAND, or 128 and the number of the signal that ended it;
-  77   skipped: a needed step ended otherwise, or a signal stopped the wait;
-       or postponed: a needed step may be attempted again in another pod
+  77   skipped: a needed step ended otherwise, or the condition is false;
+       or postponed: a needed step may be attempted again in another pod, or
+       a signal stopped the wait
+  122  the condition or an environment variable has no value; its message says why
   123  COMMAND completed, and its outputs are too large or malformed
   124  COMMAND ran longer than the timeout
   125  step-runner itself failed; its message says what to do
@@ -102,6 +110,8 @@ pub struct Run {
     pub repeated: Vec<String>,
     /// Whether their ends are observed in any order.
     pub at_once: bool,
+    /// The condition of the step, and the environment variables that are expressions.
+    pub expressions: Expressions,
     /// The slots that the steps of the pod share; absent: all of them may run at the same time.
     pub slots: Option<NonZeroUsize>,
     /// The command's working directory; absent: the runner's own.
@@ -177,6 +187,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
     let (mut relay, mut step, mut needs, mut dir) = (None, None, OsString::new(), None);
     let (mut repeated, mut at_once, mut slots) = (OsString::new(), false, None);
     let (mut timeout, mut grace, mut retry) = (None, GRACE, RetryPolicy::default());
+    let mut expressions = Expressions::default();
     let mut termination_log = OsString::from(TERMINATION_LOG);
     let mut output_bytes = OUTPUT_BYTES;
     while let Some(word) = words.next() {
@@ -187,6 +198,10 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
             Some("--needs") => needs = value(words, "--needs")?,
             Some("--repeated") => repeated = value(words, "--repeated")?,
             Some("--at-once") => at_once = true,
+            Some("--when") => expressions.when = Some(text(words, "--when")?),
+            Some("--set") => expressions.set.push(named(words, "--set")?),
+            Some("--step-values") => expressions.step_values.push(named(words, "--step-values")?),
+            Some("--values") => expressions.values.push(named(words, "--values")?),
             Some("--slots") => slots = Some(number(words, "--slots", "slots")?),
             Some("--dir") => dir = Some(absolute(value(words, "--dir")?)?),
             Some("--timeout") => timeout = Some(duration(words, "--timeout")?),
@@ -204,6 +219,7 @@ fn run(words: &mut impl Iterator<Item = OsString>) -> Result<Arguments, Error> {
         needs: edges(&needs, &step)?,
         repeated: names(&repeated)?,
         at_once,
+        expressions,
         slots,
         dir,
         step,
@@ -220,6 +236,23 @@ fn value(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<OsStrin
     words
         .next()
         .map_or_else(|| usage(format!("{of} needs a value")), Ok)
+}
+
+fn text(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<String, Error> {
+    let text = value(words, of)?.into_string();
+    text.or_else(|text| usage(format!("{of} {}: not UTF-8", text.display())))
+}
+
+/// A name and a text, with an equals sign between them.
+fn named(words: &mut impl Iterator<Item = OsString>, of: &str) -> Result<Named, Error> {
+    let text = text(words, of)?;
+    match text.split_once('=') {
+        Some((name, text)) if !name.is_empty() => Ok(Named {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        }),
+        _ => usage(format!("{of} '{text}': a name and = are missing")),
+    }
 }
 
 fn required(value: Option<OsString>, what: &str) -> Result<OsString, Error> {

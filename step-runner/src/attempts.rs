@@ -8,6 +8,7 @@ use kubeci_plan::{FailureKind, RetryPolicy};
 use crate::arguments::Run;
 use crate::command::{self, NotStarted};
 use crate::error::Error;
+use crate::expressions::Named;
 use crate::log;
 use crate::output_file;
 use crate::outputs::Outputs;
@@ -18,17 +19,22 @@ use crate::status::StepResult;
 use crate::supervised::{Attempt, Running, Shared, State, Step, Supervised};
 use crate::time_limit;
 
-/// Runs the command, again after failures as the policy says. Returns the exit code of the runner.
-pub fn run(run: &Run, step: &Shared, relay: &Relay<'_>) -> Result<u8, Error> {
+/// Runs the command with these environment variables, again after failures as the policy says. Returns the exit code of
+/// the runner.
+pub fn run(run: &Run, step: &Shared, relay: &Relay<'_>, variables: &[Named]) -> Result<u8, Error> {
     let outputs = relay.outputs(&run.step);
     loop {
         // It is given back after the time of the end was read: by the records, too, no more steps run than there are
         // slots.
         let slot = slot(run, step, relay)?;
-        let (mut held, attempt) = attempt(run, step, &outputs)?;
+        let (mut held, attempt) = attempt(run, step, &outputs, variables)?;
         let Some(pause) = pause_after(&attempt, &held, &run.retry) else {
             let exit_code = attempt.result.end.exit_code();
             held.end(attempt.result)?;
+            if held.is_stopped && slot.is_some() {
+                drop(held);
+                slots::outlast_waiters(relay)?;
+            }
             return Ok(exit_code);
         };
         let next = attempt.ended + pause;
@@ -65,6 +71,7 @@ fn attempt<'a>(
     run: &Run,
     step: &'a Shared,
     outputs: &Path,
+    variables: &[Named],
 ) -> Result<(MutexGuard<'a, Supervised>, Attempt), Error> {
     // A signal is handled before the start or after it, not during the start.
     let mut held = step.locked();
@@ -75,7 +82,7 @@ fn attempt<'a>(
     if let Some(limit) = run.limit {
         time_limit::keep(limit, held.status.attempt(), step)?;
     }
-    let command = match command::start(run, outputs) {
+    let command = match command::start(run, outputs, variables) {
         Ok(command) => command,
         Err(why) => {
             let attempt = not_started(why, held.status.clock().elapsed());
@@ -84,7 +91,6 @@ fn attempt<'a>(
     };
     held.state = State::Running(Running {
         command,
-        is_stopped: false,
         is_timed_out: false,
     });
     drop(held);
@@ -171,11 +177,14 @@ fn pause_after(attempt: &Attempt, held: &Supervised, policy: &RetryPolicy) -> Op
         End::OutputRefused { .. } => (FailureKind::Failure, 0),
         end @ End::Failed { .. } => (FailureKind::Failure, end.exit_code()),
         end @ End::TimedOut { .. } => (FailureKind::Timeout, end.exit_code()),
-        End::Completed { .. } | End::Skipped | End::Postponed => return None,
+        End::Completed { .. }
+        | End::ExpressionFailed
+        | End::Skipped
+        | End::ConditionFalse
+        | End::Postponed => return None,
     };
-    let is_stopped = matches!(&held.state, State::Running(running) if running.is_stopped);
     let pause = policy.pause(held.status.attempt(), kind, Some(exit_code.into()));
-    pause.filter(|_| !is_stopped)
+    pause.filter(|_| !held.is_stopped)
 }
 
 fn announce(attempt: &Attempt, number: u32, retries: u32, pause: Duration) {

@@ -15,6 +15,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, wait};
 use crate::arguments::Run;
 use crate::error::Error;
 use crate::exit_code;
+use crate::expressions::Named;
 use crate::outputs::VARIABLE;
 use crate::record::Exit;
 use crate::spawn::{search_path, spawn};
@@ -25,15 +26,17 @@ pub struct NotStarted {
     pub message: String,
 }
 
-/// Starts the command of the step with the environment of the runner and the name of the file for its outputs. The
-/// command has been executed when this returns. If it may have to be killed with what it started, it leads a process
-/// group of its own.
-pub fn start(run: &Run, outputs: &Path) -> Result<Pid, NotStarted> {
+/// Starts the command of the step with the environment of the runner, these variables, and the name of the file for its
+/// outputs. The command has been executed when this returns. If it may have to be killed with what it started, it leads
+/// a process group of its own.
+pub fn start(run: &Run, outputs: &Path, variables: &[Named]) -> Result<Pid, NotStarted> {
     if let Some(dir) = &run.dir {
         enter(dir)?;
     }
     let mut command = Command::new(&run.program);
-    command.args(&run.args).env(VARIABLE, outputs);
+    let variables = variables.iter().map(|it| (&it.name, &it.text));
+    command.args(&run.args).envs(variables);
+    command.env(VARIABLE, outputs);
     let leads_group = run.limit.is_some() || run.retry.limit > 0;
     spawn(&command, leads_group)
         .map_err(|error| not_started(&run.program, &search_path(&command), &error))

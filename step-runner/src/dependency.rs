@@ -4,11 +4,13 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::thread;
 use std::time::Duration;
 
+use kubeci_expression::StepValues;
 use kubeci_plan::Outcome;
 use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 
 use crate::error::Error;
 use crate::lock;
+use crate::outputs::Outputs;
 use crate::record::{End, MAX_BYTES, Record, Stage};
 use crate::relay::Relay;
 
@@ -43,14 +45,43 @@ pub fn ended(
     is_repeated: bool,
     waits: impl Fn(Until),
 ) -> Result<Ended, Error> {
-    match record(relay, step, &waits)? {
+    left(relay, step, waits).map(|left| end(&left, is_repeated))
+}
+
+/// Waits until a step has ended, as [`ended`] does, and reads what expressions can name of it. The inner error is the
+/// end of a step that goes on in another pod, or may do so.
+pub fn values(
+    relay: &Relay<'_>,
+    step: &str,
+    is_repeated: bool,
+    waits: impl Fn(Until),
+) -> Result<Result<StepValues, Ended>, Error> {
+    let left = left(relay, step, waits)?;
+    let end = end(&left, is_repeated);
+    Ok(match end.outcome {
+        Some(outcome) => Ok(values_of(outcome, left)),
+        None => Err(end),
+    })
+}
+
+/// What a step that has ended has left in the relay.
+enum Left {
+    Record(Record),
+    /// A record that is cut or forged.
+    Malformed,
+    /// No record, for this reason.
+    Nothing(io::Error),
+}
+
+fn left(relay: &Relay<'_>, step: &str, waits: impl Fn(Until)) -> Result<Left, Error> {
+    Ok(match record(relay, step, &waits)? {
         Ok(record) => {
             waits(Until::Ended);
             lock::shared(&record).map_err(Error::io("lock", relay.record(step)))?;
-            Ok(read(&record, is_repeated))
+            read(&record).map_or(Left::Malformed, Left::Record)
         }
-        Err(error) => Ok(failed(format!("has no record in the relay ({error})"))),
-    }
+        Err(error) => Left::Nothing(error),
+    })
 }
 
 /// Waits for the record of a step. The inner error is the reason for which there is no valid record.
@@ -84,13 +115,20 @@ fn open(relay: &Relay<'_>, step: &str) -> io::Result<File> {
     }
 }
 
-fn read(file: &File, is_repeated: bool) -> Ended {
+fn read(file: &File) -> Option<Record> {
     let mut block = vec![0; MAX_BYTES];
     let length = file.read_at(&mut block, 0).unwrap_or_default();
-    let text = String::from_utf8_lossy(&block[..length]);
-    let stage = text.parse().ok().map(|record: Record| record.stage);
+    String::from_utf8_lossy(&block[..length]).parse().ok()
+}
+
+fn end(left: &Left, is_repeated: bool) -> Ended {
+    let stage = match left {
+        Left::Record(record) => Some(&record.stage),
+        Left::Malformed => None,
+        Left::Nothing(error) => return failed(format!("has no record in the relay ({error})")),
+    };
     let (outcome, how) = match stage {
-        Some(Stage::Ended { end, .. }) if is_repeated && was_killed(&end) => {
+        Some(Stage::Ended { end, .. }) if is_repeated && was_killed(end) => {
             (None, "was killed and may be attempted again")
         }
         Some(Stage::Ended { end, .. }) => match end.outcome() {
@@ -110,10 +148,34 @@ fn read(file: &File, is_repeated: bool) -> Ended {
     Ended { outcome, how }
 }
 
+/// The values of a step that has ended, as its status has them.
+fn values_of(outcome: Outcome, left: Left) -> StepValues {
+    let (exit_code, outputs) = match left {
+        Left::Record(record) => match record.stage {
+            Stage::Ended { end, outputs, .. } => (end.code_of_step(), outputs),
+            // The runner was killed, and its container with it.
+            Stage::Waiting | Stage::Running { .. } => (Some(KILLED), None),
+        },
+        Left::Malformed | Left::Nothing(_) => (None, None),
+    };
+    let phase = match outcome {
+        Outcome::Completed => "completed",
+        Outcome::Failed => "failed",
+        Outcome::Skipped => "skipped",
+    };
+    StepValues {
+        phase: phase.into(),
+        exit_code: exit_code.map(i64::from),
+        outputs: outputs.map(Outputs::into_map).unwrap_or_default(),
+    }
+}
+
+/// The exit code of what was killed by SIGKILL.
+const KILLED: u8 = 128 + 9;
+
 /// Whether a command was killed, for example because it used too much memory, where the kernel does not kill its step
 /// runner with it.
 fn was_killed(end: &End) -> bool {
-    const KILLED: u8 = 128 + 9;
     matches!(end, End::Failed { exit, .. } if exit.code() == KILLED)
 }
 

@@ -3,6 +3,8 @@
 
 /// The step was skipped or postponed; the code is that of test runners.
 pub const SKIPPED: u8 = 77;
+/// The condition, or an environment variable that is an expression, has no value.
+pub const EXPRESSION_FAILED: u8 = 122;
 /// The command completed, and its outputs were refused.
 pub const OUTPUT_REFUSED: u8 = 123;
 /// The command ran longer than its time limit; the code is that of `timeout`.

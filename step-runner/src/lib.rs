@@ -33,9 +33,9 @@
 //! started and its record was removed, which is a failure. [`kubeci_plan::readiness`] decides what the runner does
 //! next.
 //!
-//! A step that was killed, or whose record has no end, may be attempted again in another pod. The command line names those for which this
-//! is so. Then the step that waits is postponed: it ends without starting its command, and it may start in the other
-//! pod. So are the steps that wait for it.
+//! A step that was killed, or whose record has no end, may be attempted again in another pod. The command line names
+//! those for which this is so. Then the step that waits is postponed: it ends without starting its command, and it may
+//! start in the other pod. So are the steps that wait for it.
 //!
 //! Only a write lock can block a reader. It takes a file opened for writing, which other steps cannot have. A step can
 //! tamper with its own record: remove it, replace it, or forge it. The steps that wait for it then observe that it
@@ -46,10 +46,26 @@
 //! inotify would do the same, but a node has only 128 instances for all processes of one user. Pods whose steps run as
 //! root would share those of root with the kubelet.
 //!
+//! # Conditions and variables
+//! Once the edges are satisfied, and before the first attempt, the runner evaluates the condition of the step and the
+//! environment variables that are expressions. Their texts are parsed only then, so that a runner that waits needs no
+//! memory for them. The values of steps of the pod come from their records, and have what the status of these steps has.
+//! The command line has the others. If the condition is false, the step is skipped. If an expression has no value, the
+//! step fails and is not attempted again.
+//!
+//! # Stop
+//! The kubelet sends the signal to stop a pod to one container after the other, in no order. So a step that waits must
+//! not start because a step that it waits for has ended by that signal. A runner that receives a signal that would end
+//! its command publishes that its step is postponed, whatever the command then exits with; the termination message has
+//! the result. The steps that wait for it are postponed, too. If steps wait for slots, it keeps its own for a moment,
+//! until they have been stopped. A runner that receives such a signal while it waits is postponed. The operator decides
+//! about steps that are postponed: the plan ends, or they start in another pod.
+//!
 //! # Slots
 //! With `--slots N` at most N commands of the pod run at the same time. A runner whose edges are satisfied takes a slot for
 //! each attempt, a FIFO that it keeps open; the kernel closes it when the process ends, in whatever way. A command does
-//! not inherit it, and during the pause before the next attempt the runner has none. One runner at a time waits for a free slot, blocked in `poll`, and the others wait for a lock.
+//! not inherit it, and during the pause before the next attempt the runner has none. One runner at a time waits for a
+//! free slot, blocked in `poll`, and the others wait for a lock.
 //!
 //! # Running
 //! The command has the environment of the runner and `KUBECI_OUTPUT`, its working directory and standard streams, and
@@ -82,6 +98,7 @@ mod clock;
 mod command;
 mod dependency;
 mod error;
+mod expressions;
 mod install;
 mod lock;
 mod log;

@@ -3,6 +3,8 @@
 //! ```text
 //! kubeci/1 completed up=2026-11-21T11:25:50.123456Z started=1.234567 ended=2.345678
 //! kubeci/1 failed up=2026-11-21T11:25:50.123456Z started=1.234567 ended=2.345678 exit=2: no space left
+//! kubeci/1 skipped up=2026-11-21T11:25:50.123456Z ended=2.345678 condition=false: the condition is false: steps.a.exitCode == 3
+//! kubeci/1 failed up=2026-11-21T11:25:50.123456Z ended=2.345678 expression=failed: 1 / 0: column 3: 1 / 0 divides by zero
 //! kubeci/1 postponed up=2026-11-21T11:25:50.123456Z ended=2.345678: a ended without a result and may be attempted again
 //! kubeci/1 timeout up=2026-11-21T11:25:50.123456Z started=3.234567 ended=6.345678 signal=15 try=2 earlier=1.234/2.345/2,
 //! ```
@@ -98,10 +100,15 @@ pub enum End {
         /// What the command ended with.
         exit: Exit,
     },
-    /// Its command was not started: an edge to it is broken, or the runner was stopped while it waited.
+    /// Its condition, or an environment variable that is an expression, has no value. Its command was not started.
+    ExpressionFailed,
+    /// Its command was not started, because an edge to it is broken.
     Skipped,
-    /// Its command was not started, and may be started in another pod: so may a step that it depends on, which has
-    /// ended here without a result.
+    /// Its command was not started, because its condition is false.
+    ConditionFalse,
+    /// Its command was not started, and may be started in another pod: a step that it depends on is postponed or has
+    /// ended without a result, or the runner was told to stop while it waited. If the runner was told to stop later,
+    /// its record is this one for the other steps, which are being stopped too.
     Postponed,
 }
 
@@ -131,10 +138,11 @@ impl End {
     pub fn outcome(&self) -> Option<Outcome> {
         match self {
             Self::Completed { .. } => Some(Outcome::Completed),
-            Self::Failed { .. } | Self::TimedOut { .. } | Self::OutputRefused { .. } => {
-                Some(Outcome::Failed)
-            }
-            Self::Skipped => Some(Outcome::Skipped),
+            Self::Failed { .. }
+            | Self::TimedOut { .. }
+            | Self::OutputRefused { .. }
+            | Self::ExpressionFailed => Some(Outcome::Failed),
+            Self::Skipped | Self::ConditionFalse => Some(Outcome::Skipped),
             Self::Postponed => None,
         }
     }
@@ -147,7 +155,18 @@ impl End {
             Self::Failed { exit, .. } => exit.code(),
             Self::OutputRefused { .. } => exit_code::OUTPUT_REFUSED,
             Self::TimedOut { .. } => exit_code::TIMED_OUT,
-            Self::Skipped | Self::Postponed => exit_code::SKIPPED,
+            Self::ExpressionFailed => exit_code::EXPRESSION_FAILED,
+            Self::Skipped | Self::ConditionFalse | Self::Postponed => exit_code::SKIPPED,
+        }
+    }
+
+    /// The exit code in the status of the step; absent if there was nothing to run.
+    #[must_use]
+    pub fn code_of_step(&self) -> Option<u8> {
+        match self {
+            Self::Completed { .. } | Self::OutputRefused { .. } => Some(0),
+            Self::Failed { .. } | Self::TimedOut { .. } => Some(self.exit_code()),
+            Self::ExpressionFailed | Self::Skipped | Self::ConditionFalse | Self::Postponed => None,
         }
     }
 
@@ -159,19 +178,25 @@ impl End {
             | Self::OutputRefused { started, .. }
             | Self::TimedOut { started, .. } => Some(*started),
             Self::Failed { started, .. } => *started,
-            Self::Skipped | Self::Postponed => None,
+            Self::ExpressionFailed | Self::Skipped | Self::ConditionFalse | Self::Postponed => None,
         }
     }
 }
 
 impl Record {
-    /// How the step ended, if it has and was not postponed.
+    /// How the step ended, if it has.
     #[must_use]
-    pub fn outcome(&self) -> Option<Outcome> {
+    pub fn end(&self) -> Option<&End> {
         match &self.stage {
-            Stage::Ended { end, .. } => end.outcome(),
+            Stage::Ended { end, .. } => Some(end),
             Stage::Waiting | Stage::Running { .. } => None,
         }
+    }
+
+    /// The outcome of the step, if it has ended and was not postponed.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.end().and_then(End::outcome)
     }
 
     /// When the step's command started, if it did.

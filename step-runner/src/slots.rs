@@ -11,6 +11,8 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc::{ENXIO, O_NONBLOCK};
@@ -56,6 +58,21 @@ pub fn take(relay: &Relay<'_>, slots: NonZeroUsize) -> Result<Slot, Error> {
         }
         until_one_is_free(&taken).map_err(Error::io("poll", &folder))?;
     }
+}
+
+/// How long a step that was stopped keeps its slot for the others to be stopped too.
+const OUTLASTED: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(1);
+
+/// Waits until no runner waits for a slot, because the signal to stop may reach them a little later.
+pub fn outlast_waiters(relay: &Relay<'_>) -> Result<(), Error> {
+    let folder = relay.slots();
+    let gate = File::open(&folder).map_err(Error::io("open", &folder))?;
+    let until = Instant::now() + OUTLASTED;
+    while gate.try_lock().is_err() && Instant::now() < until {
+        thread::sleep(POLL);
+    }
+    Ok(())
 }
 
 fn paths(relay: &Relay<'_>, slots: NonZeroUsize) -> impl Iterator<Item = PathBuf> {

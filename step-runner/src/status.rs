@@ -1,6 +1,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use crate::arguments::Run;
 use crate::clock::Clock;
@@ -39,6 +40,15 @@ impl StepResult {
             end,
             message: message.into(),
             outputs: Outputs::default(),
+        }
+    }
+
+    fn stage(self, ended: Duration) -> Stage {
+        Stage::Ended {
+            ended,
+            end: self.end,
+            message: self.message,
+            outputs: Some(self.outputs),
         }
     }
 }
@@ -91,40 +101,57 @@ impl StatusWriter {
         self.write(&self.record(stage));
     }
 
-    /// Writes how the step ended: first into the record, then for the kubelet, with the step's own message.
-    pub fn end(&mut self, result: StepResult) -> io::Result<()> {
-        let mut record = self.record(Stage::Ended {
-            ended: self.clock.elapsed(),
-            end: result.end,
-            message: result.message,
-            outputs: Some(result.outputs),
-        });
-        let published = self.published.take().map(|it| it.end(&record));
+    /// Writes how the step ended: first into the record, then for the kubelet, with the step's own message. The record of
+    /// a step that was stopped is that of a postponed one.
+    pub fn end(&mut self, result: StepResult, is_stopped: bool) -> io::Result<()> {
+        let ended = self.clock.elapsed();
+        let mut record = self.record(result.stage(ended));
+        self.shorten(&mut record);
+        let published = match self.published.take() {
+            Some(published) if is_stopped => {
+                let postponed = StepResult::new(End::Postponed, "");
+                published.end(&self.record(postponed.stage(ended)))
+            }
+            Some(published) => published.end(&record),
+            None => Ok(()),
+        };
         if let (Stage::Ended { message, .. }, Some(own)) =
             (&mut record.stage, self.message_of_step())
             && message.is_empty()
         {
             *message = own;
+            self.shorten(&mut record);
         }
-        self.shorten(&mut record);
         self.write(&record);
-        published.unwrap_or(Ok(()))
+        published
     }
 
     /// Shortens the message of a step with outputs, and leaves out details of its earlier attempts, because the kubelet
-    /// would cut the outputs.
+    /// would cut the outputs. Shortens the message about an expression, because the kubelet would cut it without a sign.
     fn shorten(&self, record: &mut Record) {
+        let Stage::Ended {
+            message,
+            outputs,
+            end,
+            ..
+        } = &record.stage
+        else {
+            return;
+        };
+        let has_outputs = outputs.as_ref().is_some_and(|it| !it.is_empty());
+        let is_of_expression = matches!(end, End::ExpressionFailed | End::ConditionFalse);
+        if !has_outputs && !is_of_expression {
+            return;
+        }
         let over = self.bytes_over(record);
-        match &mut record.stage {
-            Stage::Ended {
-                message,
-                outputs: Some(outputs),
-                ..
-            } if !outputs.is_empty() => {
-                let length = message.len().saturating_sub(over);
-                message.truncate(message.floor_char_boundary(length));
-            }
-            _ => return,
+        let shortened = match end {
+            _ if over == 0 => return,
+            End::ExpressionFailed => end_of(message, over),
+            End::ConditionFalse => start_of(message, over),
+            _ => message[..message.floor_char_boundary(message.len().saturating_sub(over))].into(),
+        };
+        if let Stage::Ended { message, .. } = &mut record.stage {
+            *message = shortened;
         }
         for at in (0..record.earlier.len()).rev() {
             if self.bytes_over(record) == 0 {
@@ -168,4 +195,23 @@ impl StatusWriter {
             let _ = log.set_len(self.written.len() as u64);
         }
     }
+}
+
+const ELLIPSIS: char = '…';
+
+/// The start of a text that has so many bytes too many.
+fn start_of(text: &str, over: usize) -> String {
+    match text.len().checked_sub(over + ELLIPSIS.len_utf8()) {
+        Some(length) => format!("{}{ELLIPSIS}", &text[..text.floor_char_boundary(length)]),
+        None => String::new(),
+    }
+}
+
+/// The end of a text that has so many bytes too many.
+fn end_of(text: &str, over: usize) -> String {
+    let from = over + ELLIPSIS.len_utf8();
+    if from > text.len() {
+        return String::new();
+    }
+    format!("{ELLIPSIS}{}", &text[text.ceil_char_boundary(from)..])
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::dependency::Until;
 use crate::error::Error;
 use crate::record::{AttemptFailure, EarlierAttempt, End};
 use crate::status::{StatusWriter, StepResult};
@@ -19,6 +20,8 @@ pub type Shared = Arc<Step>;
 pub struct Supervised {
     pub state: State,
     pub status: StatusWriter,
+    /// Whether the runner received a signal that would end the command: its pod is being stopped.
+    pub is_stopped: bool,
 }
 
 /// The state of the step when a signal arrives.
@@ -33,8 +36,6 @@ pub enum State {
 /// A command that runs.
 pub struct Running {
     pub command: Pid,
-    /// Whether a signal that would end it was forwarded to it.
-    pub is_stopped: bool,
     pub is_timed_out: bool,
 }
 
@@ -51,6 +52,7 @@ impl Step {
             supervised: Mutex::new(Supervised {
                 state: State::Waiting("its start".into()),
                 status,
+                is_stopped: false,
             }),
             changed: Condvar::new(),
         })
@@ -60,6 +62,14 @@ impl Step {
         self.supervised
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that it waits for another step.
+    pub fn wait_for(&self, other: &str, until: Until) {
+        self.locked().state = State::Waiting(match until {
+            Until::Up => format!("{other}, whose container has not started"),
+            Until::Ended => other.to_owned(),
+        });
     }
 
     /// Replaces the state of a step whose command has ended, and wakes the thread of the time limit.
@@ -84,10 +94,12 @@ impl Step {
 }
 
 impl Supervised {
+    /// Publishes the result. The steps that wait for a step that was stopped do not start: they are being stopped too,
+    /// and may receive the signal later.
     pub fn end(&mut self, result: StepResult) -> Result<(), Error> {
         self.state = State::Ended;
         self.status
-            .end(result)
+            .end(result, self.is_stopped)
             .map_err(Error::io("write", "the step's record"))
     }
 }
@@ -106,7 +118,11 @@ impl Attempt {
             End::OutputRefused { refusal, .. } => AttemptFailure::Output(refusal),
             End::Failed { exit, .. } => AttemptFailure::Exit(exit.code()),
             End::TimedOut { .. } => AttemptFailure::Timeout,
-            End::Completed { .. } | End::Skipped | End::Postponed => return None,
+            End::Completed { .. }
+            | End::ExpressionFailed
+            | End::Skipped
+            | End::ConditionFalse
+            | End::Postponed => return None,
         };
         Some(EarlierAttempt {
             started: self.result.end.started(),

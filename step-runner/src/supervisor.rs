@@ -6,9 +6,10 @@ use crate::arguments::Run;
 use crate::at_once;
 use crate::attempts;
 use crate::clock::Clock;
-use crate::dependency::{self, Ended, Until};
+use crate::dependency::{self, Ended};
 use crate::error::Error;
 use crate::exit_code;
+use crate::expressions::{self, Decision};
 use crate::output_file;
 use crate::record::{End, Exit};
 use crate::relay::Relay;
@@ -42,12 +43,17 @@ fn supervise(run: &Run, step: &Shared) -> Result<u8, Error> {
     thread::Builder::new()
         .spawn(move || forward(signals, &for_signals))
         .map_err(Error::refused("start a thread"))?;
-    match not_started(&relay, run, step)? {
-        Some(result) => {
+    let decision = match not_started(&relay, run, step)? {
+        Some(result) => Decision::End(result),
+        None => expressions::decide(&relay, run, step)?,
+    };
+    match decision {
+        Decision::Start(variables) => attempts::run(run, step, &relay, &variables),
+        Decision::End(result) => {
+            let exit_code = result.end.exit_code();
             step.locked().end(result)?;
-            Ok(exit_code::SKIPPED)
+            Ok(exit_code)
         }
-        None => attempts::run(run, step, &relay),
     }
 }
 
@@ -98,26 +104,22 @@ fn result(
 fn end_of(relay: &Relay<'_>, run: &Run, position: usize, step: &Shared) -> Result<Ended, Error> {
     let need = &run.needs[position].from;
     dependency::ended(relay, need, run.repeated.contains(need), |until| {
-        step.locked().state = State::Waiting(match until {
-            Until::Up => format!("{need}, whose container has not started"),
-            Until::Ended => need.clone(),
-        });
+        step.wait_for(need, until);
     })
 }
 
-/// Forwards signals to the command. Where none runs, a signal that would end it ends the step.
+/// Forwards signals to the command. Where none runs, a signal that would end it ends the step. A step that has not
+/// started is postponed: its pod is being stopped, and the operator decides.
 fn forward(signals: Signals, step: &Shared) {
     signals.for_each(|signal| {
         let mut step = step.locked();
         let (name, ends) = (signals::name(signal), signals::ends(signal));
+        step.is_stopped |= ends;
         let result = match &mut step.state {
-            State::Running(running) => {
-                running.is_stopped |= ends;
-                return running.signal(signal);
-            }
+            State::Running(running) => return running.signal(signal),
             State::Waiting(what) if ends => {
-                let because = format!("stopped by {name} while it waited for {what}");
-                StepResult::new(End::Skipped, because)
+                let because = format!("it was stopped by {name} while it waited for {what}");
+                StepResult::new(End::Postponed, because)
             }
             State::Pausing(attempt) if ends => {
                 let mut result = attempt.result.clone();

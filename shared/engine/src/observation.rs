@@ -43,8 +43,13 @@ pub enum Observation {
         /// Whether its container has started.
         came_up: bool,
     },
+    /// Its executor has skipped it, because its condition is false.
+    Skipped {
+        /// The message, with the condition.
+        message: String,
+    },
     /// The executor leaves it to the next one: a step that it depends on has ended there without a result and may be
-    /// attempted again.
+    /// attempted again, or the executor was told to stop.
     Postponed {
         /// Why.
         cause: Cause,

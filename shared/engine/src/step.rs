@@ -245,6 +245,14 @@ impl Step {
                     self.end_unless_skipped(cause, run, edges, rules);
                 }
             },
+            Observation::Skipped { message } => match (&edges.readiness, &edges.halt) {
+                (StepReadiness::Skip(message), _) => self.skip(message.clone()),
+                (StepReadiness::Wait(_), Some(halt)) => self.skip(halt.skipped()),
+                (StepReadiness::Wait(message), None) => {
+                    self.wait(Pending::Message(message.clone()));
+                }
+                (StepReadiness::Start | StepReadiness::Fail(_), _) => self.skip(message.clone()),
+            },
             Observation::Postponed { cause, run } => self.postpone(cause, run, edges, rules),
             Observation::Excluded { message, .. } => match &edges.readiness {
                 StepReadiness::Skip(broken) => self.skip(broken.clone()),
@@ -418,7 +426,7 @@ impl Step {
 
     /// A step that only seemed to run has no start.
     pub(crate) fn skip(&mut self, message: String) {
-        if self.is_stopping() {
+        if self.phase() == StepPhase::Running {
             self.attempt.started = None;
         }
         self.retry_at = None;

@@ -174,7 +174,7 @@ impl<'a> Steps<'a> {
                 let task = self.plan.tasks[self.plan.steps[at].task].clone();
                 self.has_left(task, rules.executor)
             }
-            Observation::NotStarted { .. } => {
+            Observation::NotStarted { .. } | Observation::Skipped { .. } => {
                 let task = self.plan.tasks[self.plan.steps[at].task].clone();
                 self.readiness(at) == Readiness::Wait && self.has_left(task, rules.executor)
             }

@@ -66,6 +66,31 @@ fn time_limit_and_retries_are_read() {
 }
 
 #[test]
+fn expressions_and_values_are_read() {
+    let line = "run --step b --relay /r --when a==b --set X=1 --set Y=a==b --step-values z={} --values event= -- x";
+    let Ok(Arguments::Run(run)) = parsed(line) else {
+        panic!("{line}")
+    };
+    let Expressions {
+        when,
+        set,
+        step_values,
+        values,
+    } = run.expressions;
+    let pairs = |named: Vec<Named>| named.into_iter().map(|it| (it.name, it.text));
+    let all: Vec<_> = [set, step_values, values]
+        .into_iter()
+        .flat_map(pairs)
+        .collect();
+    let expected = [("X", "1"), ("Y", "a==b"), ("z", "{}"), ("event", "")];
+    assert_eq!(when.as_deref(), Some("a==b"));
+    assert_eq!(
+        all,
+        expected.map(|(name, text)| (name.to_owned(), text.to_owned()))
+    );
+}
+
+#[test]
 fn error_names_the_wrong_word() {
     let wrong = [
         ("", "expected install, installed or run"),
@@ -98,6 +123,14 @@ fn error_names_the_wrong_word() {
         (
             "run --step b --relay /r --dir src -- x",
             "the working directory 'src' is not an absolute path",
+        ),
+        (
+            "run --step b --relay /r --set A -- x",
+            "--set 'A': a name and = are missing",
+        ),
+        (
+            "run --step b --relay /r --values ={} -- x",
+            "--values '={}': a name and = are missing",
         ),
         (
             "run --step b --relay /r --output-bytes 1Ki -- x",

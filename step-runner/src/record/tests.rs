@@ -30,7 +30,9 @@ fn stage() -> impl Strategy<Value = Stage> {
             refusal: refusal(is_large),
         }),
         (time(), exit).prop_map(|(started, exit)| End::TimedOut { started, exit }),
+        Just(End::ExpressionFailed),
         Just(End::Skipped),
+        Just(End::ConditionFalse),
         Just(End::Postponed),
     ];
     let outputs = prop::option::of(outputs());

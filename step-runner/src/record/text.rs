@@ -58,7 +58,9 @@ impl End {
                 ("failed", format!(" output={}", refusal_word(*refusal)))
             }
             Self::TimedOut { exit, .. } => ("timeout", exit.word()),
+            Self::ExpressionFailed => ("failed", " expression=failed".into()),
             Self::Skipped => ("skipped", String::new()),
+            Self::ConditionFalse => ("skipped", " condition=false".into()),
             Self::Postponed => ("postponed", String::new()),
         }
     }
@@ -162,6 +164,7 @@ impl FromStr for Record {
                 started: head.time("started")?,
                 refusal: head.refusal()?,
             })?,
+            "failed" if head.word("expression").is_some() => ended(End::ExpressionFailed)?,
             "failed" => ended(End::Failed {
                 started: head.time("started").ok(),
                 exit: head.exit()?,
@@ -170,6 +173,7 @@ impl FromStr for Record {
                 started: head.time("started")?,
                 exit: head.exit()?,
             })?,
+            "skipped" if head.word("condition").is_some() => ended(End::ConditionFalse)?,
             "skipped" => ended(End::Skipped)?,
             "postponed" => ended(End::Postponed)?,
             _ => return Err(Malformed),

@@ -14,7 +14,7 @@ const TIMED_OUT: i32 = exit_code::TIMED_OUT as i32;
 
 impl Relay {
     /// A script with options of its step runner.
-    fn with(&self, options: &[&str], step: &str, needs: &[&str], script: &str) -> Running {
+    pub fn with(&self, options: &[&str], step: &str, needs: &[&str], script: &str) -> Running {
         Running(
             prepared(&self.words_with(options, step, needs, script))
                 .spawn()
@@ -22,7 +22,7 @@ impl Relay {
         )
     }
 
-    fn words_with(
+    pub fn words_with(
         &self,
         options: &[&str],
         step: &str,
@@ -34,12 +34,12 @@ impl Relay {
         words
     }
 
-    fn earlier(&self, step: &str) -> Vec<EarlierAttempt> {
+    pub fn earlier(&self, step: &str) -> Vec<EarlierAttempt> {
         let earlier = self.record(step).earlier.into_iter();
         earlier.map(|it| it.unwrap()).collect()
     }
 
-    fn end(&self, step: &str) -> End {
+    pub fn end(&self, step: &str) -> End {
         match self.record(step).stage {
             Stage::Ended { end, .. } => end,
             other => panic!("{step} has not ended: {other:?}"),
@@ -47,7 +47,7 @@ impl Relay {
     }
 
     /// A script that fails in all attempts but the last of `count`, and then goes on.
-    fn fails_before(&self, count: usize, script: &str) -> String {
+    pub fn fails_before(&self, count: usize, script: &str) -> String {
         let tries = self.path("workspace/tries");
         let tries = tries.display();
         format!("echo x >> {tries}; [ $(wc -l < {tries}) -ge {count} ] || exit 5; {script}")
@@ -305,6 +305,7 @@ fn signal_ends_the_pause_and_the_step() {
         }
     ));
     assert_eq!(relay.sh("b", &["a"], ":").code(), 77);
+    assert_eq!(relay.end("b"), End::Postponed);
 }
 
 #[test]

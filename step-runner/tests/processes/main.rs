@@ -3,6 +3,7 @@
 
 mod attempts;
 mod child;
+mod expressions;
 mod hostile;
 mod install;
 mod order;
@@ -11,3 +12,4 @@ mod pod;
 mod relay;
 mod signals;
 mod slots;
+mod stopping;

@@ -118,7 +118,8 @@ fn step_waits_for_a_container_not_yet_up() {
     d.until_asleep();
     d.signal("TERM");
     assert_eq!(d.code(), i32::from(exit_code::SKIPPED));
-    let message = "stopped by SIGTERM while it waited for b, whose container has not started";
+    let message =
+        "it was stopped by SIGTERM while it waited for b, whose container has not started";
     assert_eq!(relay.message("d"), message);
     assert_eq!(relay.sh("b", &[], ":").code(), 0);
     assert_eq!(c.code(), 0);

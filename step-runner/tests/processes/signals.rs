@@ -87,10 +87,10 @@ fn harmless_signal_does_not_end_the_waiting() {
     assert_eq!(b.code(), i32::from(exit_code::SKIPPED));
     assert_eq!(
         relay.message("b"),
-        "stopped by SIGINT while it waited for a"
+        "it was stopped by SIGINT while it waited for a"
     );
     assert_eq!(c.code(), i32::from(exit_code::SKIPPED));
-    assert_eq!(relay.message("c"), "b was skipped");
+    assert_eq!(relay.message("c"), "b was postponed");
     relay.release("a");
     assert_eq!(a.code(), 0);
 }

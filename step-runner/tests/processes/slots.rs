@@ -5,9 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use step_runner::exit_code;
-use step_runner::record::Record;
+use step_runner::record::{End, Record};
 
-use crate::relay::{Relay, Running, kill, prepared};
+use crate::relay::{Relay, Running, kill, prepared, until};
+use crate::stopping::endless;
 
 /// Steps in a pod with so many slots.
 struct Slots {
@@ -145,10 +146,31 @@ fn signal_ends_the_wait_for_a_slot() {
     c.until_locking();
     b.signal("TERM");
     assert_eq!(b.code(), i32::from(exit_code::SKIPPED));
-    let message = "stopped by SIGTERM while it waited for one of 1 slots (maxParallel)";
+    let message = "it was stopped by SIGTERM while it waited for one of 1 slots (maxParallel)";
     assert_eq!(pod.relay.message("b"), message);
     pod.relay.release("a");
     assert_eq!((a.code(), c.code()), (0, 0));
+}
+
+#[test]
+fn stopped_step_keeps_its_slot_for_a_while() {
+    let pod = Slots::of(1, &["a", "b"]);
+    let other = pod.relay.path("workspace/other");
+    let script = format!(
+        "trap '(sleep 0.1; kill -TERM $(cat {})) & exit 0' TERM; {}",
+        other.display(),
+        endless(&pod.relay)
+    );
+    let a = pod.sh("a", &[], &script);
+    until("the command is ready", || {
+        pod.relay.path("workspace/ready").exists()
+    });
+    let b = pod.sh("b", &[], ":");
+    b.until_polling();
+    fs::write(other, b.pid().to_string()).unwrap();
+    a.signal("TERM");
+    assert_eq!((a.code(), b.code()), (0, i32::from(exit_code::SKIPPED)));
+    assert_eq!(pod.relay.end("b"), End::Postponed);
 }
 
 #[test]

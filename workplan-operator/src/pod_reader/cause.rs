@@ -56,6 +56,16 @@ pub fn of_killed_runner() -> Cause {
     Cause::new("RunnerKilled", message).of_kind(FailureKind::Infrastructure)
 }
 
+/// Why a step failed whose condition, or an environment variable that is an expression, has no value.
+#[must_use]
+pub fn of_expression(message: &str) -> Cause {
+    let message = match printable(message).as_str() {
+        "" => "the message does not fit into the termination message of the container; it is in the log of the step".into(),
+        message => message.to_owned(),
+    };
+    Cause::new(Cause::EXPRESSION_FAILED, message)
+}
+
 /// Why a step runner has left its step to the next pod.
 #[must_use]
 pub fn of_postponed(message: &str) -> Cause {
@@ -211,15 +221,20 @@ pub fn without_runner() -> Cause {
 
 /// The end of a log, cut at a line if possible, without control characters.
 pub fn tail(log: &str) -> String {
-    let is_text = |char: &char| !char.is_control() || matches!(char, '\n' | '\t');
-    let log: String = log.chars().filter(is_text).collect();
-    let log = log.trim();
+    let log = printable(log);
     let Some((start, _)) = log.char_indices().rev().nth(LOG_TAIL) else {
-        return log.to_owned();
+        return log;
     };
     let cut = &log[start..];
     let cut = cut.split_once('\n').map_or(cut, |(_, lines)| lines);
     format!("… {cut}")
+}
+
+/// A text without control characters.
+pub fn printable(text: &str) -> String {
+    let is_text = |char: &char| !char.is_control() || matches!(char, '\n' | '\t');
+    let text: String = text.chars().filter(is_text).collect();
+    text.trim().to_owned()
 }
 
 #[cfg(test)]

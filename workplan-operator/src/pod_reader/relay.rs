@@ -40,6 +40,9 @@ const KILLED: i32 = 137;
 /// The exit code of a step runner whose step was not started.
 const SKIPPED: i32 = exit_code::SKIPPED as i32;
 
+/// The exit code of a step runner with an expression that has no value.
+const EXPRESSION_FAILED: i32 = exit_code::EXPRESSION_FAILED as i32;
+
 /// The exit code of a step runner that refused the outputs of its step.
 const OUTPUT_REFUSED: i32 = exit_code::OUTPUT_REFUSED as i32;
 
@@ -158,6 +161,11 @@ fn observe_end(
         message: record.map_or(end.message.as_str(), message).to_owned(),
         ..end.clone()
     };
+    if let Some(decided) =
+        record.and_then(|record| by_expression(record, container, &end, pod, times))
+    {
+        return decided;
+    }
     let removal = cause::of_removal(pod);
     let pod_stops = removal.is_some() || cause::of_stop(pod).is_some();
     let exit_code = Some(end.exit_code).filter(|_| removal.is_none());
@@ -189,6 +197,33 @@ fn observe_end(
             refused(outputs::refused(refusal, &end.message), run)
         }
         _ => with_outputs(record, Observation::Failed(cause, run)),
+    }
+}
+
+/// A step that its step runner has not started because of an expression. The removal of its pod does not change that.
+fn by_expression(
+    record: &Record,
+    container: &ObservedContainer,
+    end: &Ended,
+    pod: &ObservedPod,
+    times: Times,
+) -> Option<Observation> {
+    match (record.end()?, end.exit_code) {
+        (End::ConditionFalse, SKIPPED) => Some(Observation::Skipped {
+            message: match cause::printable(&end.message).as_str() {
+                "" => "the condition is false".into(),
+                message => message.to_owned(),
+            },
+        }),
+        (End::ExpressionFailed, EXPRESSION_FAILED) => {
+            let times = Times {
+                ended: times.ended,
+                ..Times::default()
+            };
+            let cause = cause::of_expression(&end.message);
+            Some(not_started(cause, container, pod, times, None))
+        }
+        _ => None,
     }
 }
 
@@ -373,7 +408,7 @@ fn never_started(record: Option<&Record>, end: &Ended) -> bool {
         Some(Stage::Waiting) => true,
         Some(Stage::Running { .. }) => false,
         Some(Stage::Ended { end, .. }) => match end {
-            End::Skipped | End::Postponed => true,
+            End::ExpressionFailed | End::Skipped | End::ConditionFalse | End::Postponed => true,
             End::Failed { started, .. } => started.is_none(),
             End::Completed { .. } | End::OutputRefused { .. } | End::TimedOut { .. } => false,
         },
@@ -387,11 +422,7 @@ fn is_runner_killed(record: Option<&Record>, end: &Ended) -> bool {
 }
 
 fn is_postponed(record: &Record) -> bool {
-    let end = match &record.stage {
-        Stage::Ended { end, .. } => Some(end),
-        Stage::Waiting | Stage::Running { .. } => None,
-    };
-    end == Some(&End::Postponed)
+    record.end() == Some(&End::Postponed)
 }
 
 fn message(record: &Record) -> &str {

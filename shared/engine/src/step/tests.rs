@@ -41,6 +41,11 @@ fn excluded() -> Observation {
     Observation::Excluded { by: 0, message }
 }
 
+fn skipped() -> Observation {
+    let message = "the condition is false: 1 > 2".into();
+    Observation::Skipped { message }
+}
+
 fn up() -> Observation {
     Observation::Standby(Standby::Up {
         place: place(),
@@ -88,6 +93,9 @@ const NEVER: RetryRules = RetryRules::never(Timestamp::UNIX_EPOCH);
 #[case::need_not_start(not_started(), skip(), StepPhase::Skipped)]
 #[case::ran_before_the_skip(Observation::Completed(run()), skip(), StepPhase::Completed)]
 #[case::failed(Observation::Failed(cause(), run()), start(), StepPhase::Failed)]
+#[case::condition_is_false(skipped(), start(), StepPhase::Skipped)]
+#[case::condition_was_early(skipped(), wait(), StepPhase::Pending)]
+#[case::edge_is_broken(skipped(), skip(), StepPhase::Skipped)]
 #[case::excluded(excluded(), start(), StepPhase::Skipped)]
 fn pending_step_follows_observation_and_edges(
     #[case] observation: Observation,
@@ -109,6 +117,20 @@ fn excluded_step_names_its_broken_edge() {
 fn step_starts_when_up_and_edges_have_ended() {
     let step = observed(&[(up(), start())]);
     assert_eq!(step.attempt().started, Some(time(5)));
+}
+
+#[test]
+fn step_with_false_condition_only_seemed_to_run() {
+    let step = observed(&[(up(), start()), (skipped(), start())]);
+    let message = "the condition is false: 1 > 2".into();
+    assert_eq!(step.state(), &State::Skipped(message));
+    assert_eq!(step.attempt().started, None);
+}
+
+#[test]
+fn broken_edge_explains_before_the_condition() {
+    let step = observed(&[(skipped(), skip())]);
+    assert_eq!(step.state(), &State::Skipped("b did not complete".into()));
 }
 
 #[test]

@@ -87,12 +87,21 @@ use super::*;
     Some("03.25")
 )]
 #[case::killed_while_it_waited("137", "Error", "waiting", "f", "RunnerKilled: ", None, Some("02"))]
-#[case::stopped_while_it_waited(
+#[case::lies_about_a_condition(
+    "1",
+    "Error",
+    "skipped ended=2.250000 condition=false",
+    "f",
+    "exit code 1",
+    None,
+    Some("03.25")
+)]
+#[case::lies_about_an_expression(
     "77",
     "Error",
-    "skipped ended=2.250000: stopped by SIGTERM",
+    "failed ended=2.250000 expression=failed",
     "f",
-    "exit code 77: stopped by SIGTERM",
+    "exit code 77",
     None,
     Some("03.25")
 )]
@@ -147,6 +156,48 @@ fn record_counts_as_far_as_exit_code_allows(
     assert_eq!(step.started_at, started.map(time));
     assert_eq!(step.finished_at, ended.map(time));
     assert_eq!(step.exit_code, exit_code.parse().ok());
+}
+
+#[rstest]
+#[case::condition_is_false(
+    77,
+    "skipped ended=2.250000 condition=false: the condition is false: 1 > 2",
+    StepPhase::Skipped,
+    "the condition is false: 1 > 2"
+)]
+#[case::condition_is_cut(
+    77,
+    "skipped ended=2.250000 condition=false",
+    StepPhase::Skipped,
+    "the condition is false"
+)]
+#[case::expression_failed(
+    122,
+    "failed ended=2.250000 expression=failed: 1 / 0: column 3: 1 / 0 divides by zero",
+    StepPhase::Failed,
+    "ExpressionFailed: 1 / 0: column 3: 1 / 0 divides by zero"
+)]
+#[case::error_is_cut(
+    122,
+    "failed ended=2.250000 expression=failed",
+    StepPhase::Failed,
+    "ExpressionFailed: the message does not fit"
+)]
+fn expression_decides_about_its_step(
+    #[case] exit_code: i32,
+    #[case] record: &str,
+    #[case] phase: StepPhase,
+    #[case] message: &str,
+    #[values(false, true)] is_removed: bool,
+) {
+    let mut pod = with_records(&format!("| a={exit_code} b=run"), &[("a", record)]);
+    pod.deleting = is_removed;
+    let status = decided(&plan(&["| a b"]), &observed([(0, pod)])).status;
+    let step = step(&status, "a");
+    assert_eq!((step.phase, step.exit_code), (phase, None));
+    assert_eq!(step.started_at, None);
+    let said = sentence(&status, "a");
+    assert!(said.starts_with(message), "{said}");
 }
 
 /// A relay of `a` and `b`, in which `a` has a time limit and two retries, and has left this record.

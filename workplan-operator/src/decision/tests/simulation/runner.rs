@@ -188,7 +188,7 @@ impl Runners {
 
     /// Receives the signal to stop. Returns the command's exit code, if it ran.
     pub fn stop(&mut self, step: &str, gracefully: bool, now: Timestamp) -> Option<i32> {
-        match &self.all[step].state {
+        let exit_code = match &self.all[step].state {
             State::Running(_) if !gracefully => Some(self.kill(step, "Error", now)),
             State::Running(started) => {
                 let started = since(self.all[step].up, *started);
@@ -201,7 +201,7 @@ impl Runners {
                 None
             }
             State::Waiting if gracefully => {
-                self.report(step, End::Skipped, now);
+                self.report(step, End::Postponed, now);
                 None
             }
             State::Waiting | State::Pausing(_) => {
@@ -209,7 +209,13 @@ impl Runners {
                 None
             }
             State::Absent | State::Ended(..) => unreachable!("it does not run"),
+        };
+        if let State::Ended(published, _) = &mut self.all.get_mut(step).unwrap().state
+            && gracefully
+        {
+            *published = Published::Postponed;
         }
+        exit_code
     }
 
     /// The report of the kubelet about its end.
