@@ -14,11 +14,6 @@ use crate::workflow::{ENDLESS, WATCHED, fire, fire_with, shell, unplaced};
 /// Prints `started`, then runs until it receives SIGTERM, and prints `stopped`.
 const TRAP: &str = "trap 'echo stopped; exit 0' TERM; echo started; while true; do sleep 0.1; done";
 
-/// As [`TRAP`], for a pod whose containers are all stopped. The containers get SIGTERM one after the other, so in a relay
-/// a step may start for a moment after one that ends with exit code 0.
-const FAILS: &str =
-    "trap 'echo stopped; exit 1' TERM; echo started; while true; do sleep 0.1; done";
-
 async fn patch(test: &Test, name: &str, spec: Value) -> Result<Workplan, kube::Error> {
     let patch = Patch::Merge(json!({ "spec": spec }));
     let plans: Api<Workplan> = test.api();
@@ -145,7 +140,7 @@ async fn timeout_beside_parallel_steps_is_refused() {
 async fn plan_is_stopped_at_its_timeout(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "plan-timeout", async |test| {
         let steps = json!([
-            {"name": "slow", "image": "alpine", "commands": ["sh", "-c", FAILS]},
+            {"name": "slow", "image": "alpine", "commands": ["sh", "-c", TRAP]},
             {"name": "after", "image": "alpine", "commands": ["true"], "dependency": ["slow"]},
         ]);
         let name = fire_with(test, "timeout", &steps.to_string(), "  timeout: 4s\n").await;
@@ -211,7 +206,7 @@ async fn pending_plan_fails_with_what_it_waited_on(
 #[tokio::test]
 async fn first_failure_ends_the_plan(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "fail-fast", async |test| {
-        let runs = FAILS.replace("echo started;", "echo started; touch /kubeci/here;");
+        let runs = TRAP.replace("echo started;", "echo started; touch /kubeci/here;");
         let fails = "until test -e /kubeci/here; do sleep 0.1; done; exit 3";
         let steps = json!([
             {"name": "runs", "image": "alpine", "commands": ["sh", "-c", runs]},
@@ -240,7 +235,7 @@ async fn cancelled_plan_is_stopped_and_kept(#[values(Pods, Relay)] execution: Ex
     run_as(execution, "cancel", async |test| {
         let steps = json!([
             {"name": "first", "image": "alpine", "commands": ["true"]},
-            {"name": "runs", "image": "alpine", "commands": ["sh", "-c", FAILS], "dependency": ["first"]},
+            {"name": "runs", "image": "alpine", "commands": ["sh", "-c", TRAP], "dependency": ["first"]},
             {"name": "after", "image": "alpine", "commands": ["true"], "dependency": ["runs"]},
             {"name": "alone", "image": "alpine", "commands": ["true"], "isolate": true, "dependency": ["runs"]},
         ]);
