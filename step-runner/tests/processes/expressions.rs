@@ -28,7 +28,7 @@ impl Relay {
 fn true_condition_starts_the_command() {
     let relay = Relay::of(&["a", "b"]);
     let a = relay.held("a", &[], "echo found=3 > $KUBECI_OUTPUT");
-    let b = relay.when(r#"int(steps.a.outputs.found) > 2"#, "b", &["a"]);
+    let b = relay.when("int(steps.a.outputs.found) > 2", "b", &["a"]);
     b.until_blocked();
     relay.release("a");
     assert_eq!((a.code(), b.code()), (0, 0));
