@@ -1,5 +1,7 @@
 //! The plan of a Workplan. A user may have written its tasks.
 
+use std::collections::HashSet;
+
 use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX, VARIABLE_PREFIX};
 use kubeci_api::{EnvVar, Task, WorkplanSpec};
 use kubeci_compiler::{edge_field, edges_to, read_plan};
@@ -23,7 +25,9 @@ pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     let written = Written(&spec.tasks);
     written.refuse_too_many()?;
     let max_parallel = spec.max_parallel.map(Into::into);
-    let plan = read_plan(spec.order, &spec.tasks).and_then(|plan| plan.limited(max_parallel));
+    written.refuse_unknown_final(&spec.finally)?;
+    let plan = read_plan(spec.order, &spec.tasks, &spec.finally);
+    let plan = plan.and_then(|plan| plan.limited(max_parallel));
     let plan = plan.map_err(|error| written.invalid(&error))?;
     written.refuse_reserved_names()?;
     written.refuse_reserved_variables()?;
@@ -53,6 +57,23 @@ impl<'a> Written<'a> {
                 "the tasks have {count} steps, but a Workplan may have at most {STEPS_MAX}; split it into several Workplans"
             ),
         })
+    }
+
+    fn refuse_unknown_final(&self, finally: &[String]) -> Result<(), InvalidPlan> {
+        let names: HashSet<&str> = self.steps().map(|step| step.name.as_str()).collect();
+        let unknown = finally
+            .iter()
+            .position(|name| !names.contains(name.as_str()));
+        match unknown {
+            Some(at) => Err(InvalidPlan {
+                path: format!("spec.finally[{at}]"),
+                message: format!(
+                    "no task has a step {:?}; correct the name or add the step",
+                    finally[at]
+                ),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn refuse_reserved_names(&self) -> Result<(), InvalidPlan> {
@@ -209,6 +230,43 @@ impl<'a> Written<'a> {
                 );
                 self.at(step, &field.to_string(), message)
             }
+            PlanError::MainNeedsFinal { step, edge } => {
+                let message = format!(
+                    "{:?} is in spec.finally, and starts when all other steps have ended; remove it here, or add this \
+                     step to spec.finally",
+                    self.edge_name(step, edge)
+                );
+                self.at_edge(step, edge, message)
+            }
+            PlanError::FinalNeedsMain { step, edge } => {
+                let message = format!(
+                    "{:?} is not in spec.finally, and has ended when the final steps start, in whatever way; remove it here",
+                    self.edge_name(step, edge)
+                );
+                self.at_edge(step, edge, message)
+            }
+            PlanError::FinalSharesTask { step, from } => {
+                let message = format!(
+                    "the step is in spec.finally and runs in any case, but shares its task with {:?}, which is not; move \
+                     it to its own task, or set spec.order: Relay",
+                    self.name(from)
+                );
+                self.at(step, "name", message)
+            }
+            PlanError::FinalInEarlierTask { step, from } => {
+                let message = format!(
+                    "the step is in spec.finally, but {:?}, which is not, is in a later task, spec.tasks[{}]; move the step \
+                     to a task after it, or set spec.order: Graph",
+                    self.name(from),
+                    self.place(from).0
+                );
+                self.at(step, "name", message)
+            }
+            PlanError::OnlyFinal => InvalidPlan {
+                path: "spec.finally".into(),
+                message: "every step is in spec.finally; the final steps run after the others, so leave at least one out"
+                    .into(),
+            },
             PlanError::TooWide {
                 task,
                 steps,

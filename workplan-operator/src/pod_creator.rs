@@ -85,7 +85,8 @@ impl PodCreator {
             let spec = run.workplan.spec.clone();
             let tasks = spec.tasks.into_iter().map(|task| limits.complete(task));
             let max_parallel = spec.max_parallel.map(Into::into);
-            first_pod_requests(spec.order, &tasks.collect::<Vec<_>>(), max_parallel)
+            let tasks: Vec<_> = tasks.collect();
+            first_pod_requests(spec.order, &tasks, &spec.finally, max_parallel)
         };
         let first = node.is_none() && task == 0;
         let mut steps = decision.status.steps.iter();

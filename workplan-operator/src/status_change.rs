@@ -94,6 +94,7 @@ fn head(status: &WorkplanStatus) -> WorkplanStatus {
         node: status.node.clone(),
         started_at: status.started_at.clone(),
         finished_at: status.finished_at.clone(),
+        finally_at: status.finally_at.clone(),
         progress: status.progress.clone(),
         steps: Vec::new(),
         conditions: status.conditions.clone(),

@@ -42,6 +42,13 @@ pub struct WorkflowSpec {
     #[schemars(length(min = 1, max = 500), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub steps: Vec<Step>,
 
+    /// Steps that run when all `steps` have ended, in whatever way, at most 100: also after a failure, a cancel or a
+    /// time limit. Their `dependency`, `onFailure` and `after` name steps of this list. If one of them fails, the
+    /// Workplan fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub finally: Vec<Step>,
+
     /// The triggers, at most 100. An event that matches one of them fires the Workflow. Without triggers the
     /// Workflow never fires.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

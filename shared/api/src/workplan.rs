@@ -49,6 +49,12 @@ pub struct WorkplanSpec {
     #[schemars(length(min = 1, max = 500))]
     pub tasks: Vec<Task>,
 
+    /// The names of the final steps, at most 100. They are in `tasks`, and start when all other steps have ended, in
+    /// whatever way. They wait only for final steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    pub finally: Vec<String>,
+
     /// When a task starts. `Linear` (default): after the task before it has ended. `Graph`: after the steps
     /// of other tasks that its own steps depend on have ended. `Relay`: as `Graph`, and inside a task each
     /// step starts as soon as its own dependencies have ended; all steps are in `ParallelSteps`.
@@ -276,6 +282,10 @@ pub struct WorkplanStatus {
     /// When the last step ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<MicroTime>,
+
+    /// When all steps that are not final had ended, so that the final steps could start. Not set without `spec.finally`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finally_at: Option<MicroTime>,
 
     /// The number of completed steps and of all steps, such as `3/5`. A failure that `allowFailure` allows counts as
     /// completion.

@@ -91,7 +91,12 @@ fn row(
 }
 
 fn peak(plan: &Plan) {
-    black_box(first_pod_requests(plan.order, black_box(&plan.tasks), None));
+    black_box(first_pod_requests(
+        plan.order,
+        black_box(&plan.tasks),
+        &[],
+        None,
+    ));
 }
 
 /// Steps that depend on what is said for their index, and request various amounts.

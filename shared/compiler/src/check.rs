@@ -7,7 +7,7 @@ use kubeci_api::names::{
 use kubeci_api::{Step, WorkflowSpec};
 use kubeci_plan::{
     Contradiction, Cycle, Edge, EdgeKind, Expressions, Graph, NamedEdge, ResolveError, StepNames,
-    contradictions,
+    contradictions, final_edges,
 };
 
 use crate::error::{CompileError, Problem};
@@ -20,6 +20,39 @@ const SUGGESTIONS_MAX: usize = 10;
 /// The most characters of a name that becomes a container's.
 const NAME_MAX: usize = 63;
 
+/// The steps of a Workflow as they are written: those of `spec.steps`, then those of `spec.finally`.
+pub(crate) struct Written {
+    pub steps: Vec<Step>,
+    /// How many of them are in `spec.steps`.
+    main: usize,
+}
+
+impl Written {
+    pub fn new(main: &[Step], finals: &[Step]) -> Self {
+        Self {
+            steps: [main, finals].concat(),
+            main: main.len(),
+        }
+    }
+
+    pub fn is_final(&self, step: usize) -> bool {
+        step >= self.main
+    }
+
+    /// The names of the final steps.
+    pub fn finally(&self) -> Vec<String> {
+        let finals = self.steps.iter().skip(self.main);
+        finals.map(|step| step.name.clone()).collect()
+    }
+
+    fn path(&self, step: usize) -> String {
+        match step.checked_sub(self.main) {
+            None => format!("spec.steps[{step}]"),
+            Some(position) => format!("spec.finally[{position}]"),
+        }
+    }
+}
+
 /// The steps by their indices, and the edges between them.
 pub(crate) struct Steps {
     pub graph: Graph,
@@ -29,8 +62,9 @@ pub(crate) struct Steps {
 }
 
 /// The steps as a graph of their indices, or everything that is wrong with them.
-pub(crate) fn graph(steps: &[Step]) -> Result<Steps, Vec<CompileError>> {
-    if steps.is_empty() {
+pub(crate) fn graph(written: &Written) -> Result<Steps, Vec<CompileError>> {
+    let steps = &written.steps;
+    if written.main == 0 {
         return Err(vec![of_workflow(Problem::NoSteps)]);
     }
     if steps.len() > STEPS_MAX {
@@ -39,11 +73,11 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Steps, Vec<CompileError>> {
         })]);
     }
     let names = read::names(steps.iter());
-    let mut errors = Errors::default();
+    let mut errors = Errors::of(written);
     let mut edges = Vec::with_capacity(steps.len());
     let mut named = Vec::with_capacity(steps.len());
     for (at, step) in steps.iter().enumerate() {
-        let mut field = errors.of_step(at, step);
+        let mut field = errors.of_step(at);
         name(&mut field, at, step, &names);
         image(&mut field, step);
         resolve(&mut field, at, step, &names, &mut edges);
@@ -53,15 +87,17 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Steps, Vec<CompileError>> {
         named.push(expressions(&mut field, step, &names));
     }
     let has_condition = |step: usize| steps[step].when.is_some();
+    let is_final = |step: usize| written.is_final(step);
+    edges.extend(final_edges(steps.len(), is_final, &edges, has_condition));
     let graph = match Graph::of_steps(steps.len(), edges.iter().copied(), has_condition) {
         Ok(graph) => {
             let never = contradictions(&graph.topological, &edges).into_iter();
-            let never = never.map(|it| never_starts(it, &edges, steps));
+            let never = never.map(|it| never_starts(it, &edges, written));
             errors.found.extend(never);
             Some(graph)
         }
         Err(cycles) => {
-            let cycles = cycles.iter().map(|cycle| cycle_error(cycle, steps));
+            let cycles = cycles.iter().map(|cycle| cycle_error(cycle, written));
             errors.found.extend(cycles);
             None
         }
@@ -77,8 +113,8 @@ pub(crate) fn graph(steps: &[Step]) -> Result<Steps, Vec<CompileError>> {
 }
 
 /// What is wrong with the volumes of a Workflow and the mounts that name them.
-pub(crate) fn volumes(workflow: &WorkflowSpec) -> Vec<CompileError> {
-    let mut errors = Errors::default();
+pub(crate) fn volumes(workflow: &WorkflowSpec, written: &Written) -> Vec<CompileError> {
+    let mut errors = Errors::of(written);
     let names = || {
         workflow
             .pod
@@ -87,8 +123,8 @@ pub(crate) fn volumes(workflow: &WorkflowSpec) -> Vec<CompileError> {
             .map(|volume| volume.name.as_str())
     };
     let index = first_by_name(names());
-    for (at, step) in workflow.steps.iter().enumerate() {
-        let mut field = errors.of_step(at, step);
+    for (at, step) in written.steps.iter().enumerate() {
+        let mut field = errors.of_step(at);
         for (mount_at, mount) in step.volume_mounts.iter().enumerate() {
             let name = mount.name.as_str();
             if name != WORKSPACE_VOLUME && !index.contains_key(name) {
@@ -122,37 +158,61 @@ pub(crate) fn volumes(workflow: &WorkflowSpec) -> Vec<CompileError> {
     errors.found
 }
 
-#[derive(Default)]
-struct Errors {
+struct Errors<'w> {
+    written: &'w Written,
     found: Vec<CompileError>,
     suggestions: usize,
 }
 
-impl Errors {
-    fn of_step<'a>(&'a mut self, at: usize, step: &'a Step) -> StepErrors<'a> {
-        StepErrors {
-            errors: self,
-            at,
-            step,
+impl<'w> Errors<'w> {
+    const fn of(written: &'w Written) -> Self {
+        Self {
+            written,
+            found: Vec::new(),
+            suggestions: 0,
         }
+    }
+
+    const fn of_step(&mut self, at: usize) -> StepErrors<'_, 'w> {
+        StepErrors { errors: self, at }
     }
 }
 
 /// Where what is wrong with one step is written down.
-struct StepErrors<'a> {
-    errors: &'a mut Errors,
+struct StepErrors<'a, 'w> {
+    errors: &'a mut Errors<'w>,
     at: usize,
-    step: &'a Step,
 }
 
-impl StepErrors<'_> {
+impl StepErrors<'_, '_> {
+    fn path(&self, step: usize) -> String {
+        self.errors.written.path(step)
+    }
+
     fn wrong(&mut self, field: &str, problem: Problem) {
-        let name = &self.step.name;
+        let name = &self.errors.written.steps[self.at].name;
         self.errors.found.push(CompileError {
-            path: format!("spec.steps[{}]{field}", self.at),
+            path: format!("{}{field}", self.path(self.at)),
             step: (!name.is_empty()).then(|| name.clone()),
             problem,
         });
+    }
+
+    /// Whether the step is final and another one is not.
+    fn runs_after(&self, other: Option<usize>) -> bool {
+        let is_final = |step| self.errors.written.is_final(step);
+        is_final(self.at) && other.is_some_and(|other| !is_final(other))
+    }
+
+    /// What is wrong with an edge between steps of which one is final.
+    fn mixed(&self, Edge { from, to, .. }: Edge, name: &str) -> Option<Problem> {
+        let name = name.to_owned();
+        let is_final = |step| self.errors.written.is_final(step);
+        match (is_final(from), is_final(to)) {
+            (true, false) => Some(Problem::WaitsForFinal { name }),
+            (false, true) => Some(Problem::FinalWaits { name }),
+            (true, true) | (false, false) => None,
+        }
     }
 
     /// The first of the names that are nearest to what was written, if any is near enough.
@@ -211,7 +271,7 @@ fn name(errors: &mut StepErrors, at: usize, step: &Step, names: &StepNames) {
         );
     }
     if let Some(first) = names.first_of_same_name(at) {
-        let first = format!("spec.steps[{first}].name");
+        let first = format!("{}.name", errors.path(first));
         errors.wrong(".name", Problem::DuplicateName { name, first });
     }
 }
@@ -233,10 +293,13 @@ fn resolve(
     let resolved = names.resolve(at, edges_to(step));
     for (position, (written, resolved)) in edges_to(step).zip(resolved).enumerate() {
         let problem = match resolved {
-            Ok(edge) => {
-                edges.push(edge);
-                continue;
-            }
+            Ok(edge) => match errors.mixed(edge, written.from) {
+                Some(problem) => problem,
+                None => {
+                    edges.push(edge);
+                    continue;
+                }
+            },
             Err(ResolveError::Unknown) => {
                 let others = names.iter().filter(|(name, _)| *name != step.name);
                 let suggestion = errors.suggestion(written.from, others);
@@ -248,7 +311,7 @@ fn resolve(
             },
             Err(ResolveError::ToItself) => Problem::SelfDependency,
             Err(ResolveError::Repeated { first }) => {
-                let first = format!("spec.steps[{at}].{}", edge_field(step, first));
+                let first = format!("{}.{}", errors.path(at), edge_field(step, first));
                 let name = written.from.to_owned();
                 Problem::DuplicateDependency { name, first }
             }
@@ -303,7 +366,9 @@ fn expressions(errors: &mut StepErrors, step: &Step, names: &StepNames) -> Vec<u
     };
     for (field, expression) in parsed.all() {
         for name in expression.steps() {
-            if !edges_to(step).any(|edge| edge.from == name) {
+            let is_waited_for =
+                edges_to(step).any(|edge| edge.from == name) || errors.runs_after(names.get(name));
+            if !is_waited_for {
                 let problem = named_without_edge(errors, step, name, names);
                 errors.wrong(&format!(".{field}"), problem);
             }
@@ -386,9 +451,9 @@ fn label_like(name: &str) -> Option<String> {
 fn never_starts(
     Contradiction { step, of }: Contradiction,
     edges: &[Edge],
-    steps: &[Step],
+    all: &Written,
 ) -> CompileError {
-    let (written, name) = (&steps[step], &steps[of].name);
+    let (written, name) = (&all.steps[step], &all.steps[of].name);
     // The edge that waits for the failure; if it does so through other steps, the first one.
     let named = |it: NamedEdge<&str>| it.kind == EdgeKind::OnFailure && it.from == name;
     let position = edges_to(written).position(named).unwrap_or_default();
@@ -400,7 +465,7 @@ fn never_starts(
         })
     };
     CompileError {
-        path: format!("spec.steps[{step}].{}", edge_field(written, position)),
+        path: format!("{}.{}", all.path(step), edge_field(written, position)),
         step: Some(written.name.clone()),
         problem: Problem::NeverStarts {
             name: name.clone(),
@@ -409,7 +474,8 @@ fn never_starts(
     }
 }
 
-fn cycle_error(cycle: &Cycle, steps: &[Step]) -> CompileError {
+fn cycle_error(cycle: &Cycle, written: &Written) -> CompileError {
+    let steps = &written.steps;
     let names: Vec<String> = cycle.iter().map(|&at| steps[at].name.clone()).collect();
     let at = cycle.first().copied().unwrap_or_default();
     let next = names.get(1);
@@ -417,7 +483,7 @@ fn cycle_error(cycle: &Cycle, steps: &[Step]) -> CompileError {
         .position(|edge| next.is_some_and(|next| next == edge.from))
         .unwrap_or_default();
     CompileError {
-        path: format!("spec.steps[{at}].{}", edge_field(&steps[at], position)),
+        path: format!("{}.{}", written.path(at), edge_field(&steps[at], position)),
         step: names.first().cloned(),
         problem: Problem::Cycle { steps: names },
     }

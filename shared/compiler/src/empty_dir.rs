@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use kubeci_api::{Execution, Step};
+use kubeci_api::{Execution, Step, WorkflowSpec};
 use kubeci_plan::Graph;
 
 use crate::error::{CompileError, Problem};
@@ -35,6 +35,17 @@ pub(crate) fn error(
         path: "spec.workspace".to_owned(),
         step: None,
         problem,
+    })
+}
+
+/// A warning about final steps whose shared folder may be empty.
+#[must_use]
+pub fn empty_folder_of_final_steps(workflow: &WorkflowSpec) -> Option<String> {
+    let is_lost = workflow.workspace.is_empty_dir() && !workflow.finally.is_empty();
+    is_lost.then(|| {
+        "spec.finally: after a cancel, a time limit or a failure with failFast its steps run in another pod, and with \
+         `workspace: emptyDir` the shared folder is then empty; if they need it, use `workspace: hostPath`"
+            .to_owned()
     })
 }
 

@@ -79,6 +79,23 @@ pub enum Problem {
     /// A step that waits for itself.
     #[error("the step waits for itself, so it would never start; remove its own name here")]
     SelfDependency,
+    /// A final step in an edge to a step that is not final.
+    #[error(
+        "{name:?} is in spec.finally, and starts when all steps of spec.steps have ended; remove it here, or move this step \
+         to spec.finally"
+    )]
+    WaitsForFinal {
+        /// The name of the final step.
+        name: String,
+    },
+    /// A step that is not final in an edge to a final one.
+    #[error(
+        "{name:?} is in spec.steps, and has ended when the steps of spec.finally start, in whatever way; remove it here"
+    )]
+    FinalWaits {
+        /// The name of the step that is not final.
+        name: String,
+    },
     /// A failure that counts as success is waited for.
     #[error(
         "{name:?} has `allowFailure: true`, so its failure counts as completion and this step would never start; \

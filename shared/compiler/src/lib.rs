@@ -33,6 +33,9 @@ use std::num::NonZeroUsize;
 use kubeci_api::{Execution, Order, Step, Task, WorkflowSpec};
 use kubeci_plan::Graph;
 
+use check::Written;
+
+pub use empty_dir::empty_folder_of_final_steps;
 pub use error::{CompileError, Problem};
 pub use limits::{Limits, Need, pod_requests};
 pub use peak::{first_pod_requests, widest_moment};
@@ -53,6 +56,8 @@ pub struct Plan {
     /// The pods. A task comes after all tasks that its steps depend on, and has at least one parallel
     /// step; the steps are as they were written.
     pub tasks: Vec<Task>,
+    /// The names of the final steps, as they were written.
+    pub finally: Vec<String>,
 }
 
 /// Compiles steps for `Pods`: into the exact plan with the fewest pods; of those, the one in which the fewest
@@ -62,7 +67,8 @@ pub struct Plan {
 /// # Errors
 /// Everything that is wrong with the steps, in the order in which they are written, cycles last.
 pub fn compile(steps: &[Step]) -> Result<Plan, Vec<CompileError>> {
-    Ok(pods_plan(&check::graph(steps)?, steps, None))
+    let written = Written::new(steps, &[]);
+    Ok(pods_plan(&check::graph(&written)?, &written, None))
 }
 
 /// As [`compile`], of the plans whose pods run at most so many steps at the same time.
@@ -73,7 +79,9 @@ pub fn compile_limited(
     steps: &[Step],
     max_parallel: NonZeroUsize,
 ) -> Result<Plan, Vec<CompileError>> {
-    Ok(pods_plan(&check::graph(steps)?, steps, Some(max_parallel)))
+    let written = Written::new(steps, &[]);
+    let checked = check::graph(&written)?;
+    Ok(pods_plan(&checked, &written, Some(max_parallel)))
 }
 
 /// Compiles steps for `Relay`: into the exact plan with the fewest pods, each of at most so many containers.
@@ -84,7 +92,9 @@ pub fn compile_limited(
 /// # Errors
 /// As [`compile`].
 pub fn compile_relay(steps: &[Step], containers: NonZeroUsize) -> Result<Plan, Vec<CompileError>> {
-    Ok(relay_plan(&check::graph(steps)?.graph, steps, containers))
+    let written = Written::new(steps, &[]);
+    let checked = check::graph(&written)?;
+    Ok(relay_plan(&checked.graph, &written, containers))
 }
 
 /// Compiles a Workflow: its steps, and what its steps and its pod settings must agree on.
@@ -96,20 +106,20 @@ pub fn compile_workflow(
     workflow: &WorkflowSpec,
     settings: &Settings,
 ) -> Result<Plan, Vec<CompileError>> {
-    let steps = &workflow.steps;
-    let volume_errors = check::volumes(workflow);
-    let checked = match check::graph(steps) {
+    let written = Written::new(&workflow.steps, &workflow.finally);
+    let volume_errors = check::volumes(workflow, &written);
+    let checked = match check::graph(&written) {
         Ok(checked) if volume_errors.is_empty() => checked,
         Ok(_) => return Err(volume_errors),
         Err(step_errors) => return Err([step_errors, volume_errors].concat()),
     };
     let execution = workflow.execution.unwrap_or(settings.execution);
     let plan = match execution {
-        Execution::Pods => pods_plan(&checked, steps, workflow.max_parallel.map(Into::into)),
-        Execution::Relay => relay_plan(&checked.graph, steps, settings.containers),
+        Execution::Pods => pods_plan(&checked, &written, workflow.max_parallel.map(Into::into)),
+        Execution::Relay => relay_plan(&checked.graph, &written, settings.containers),
     };
     let error = if workflow.workspace.is_empty_dir() {
-        empty_dir::error(&checked.graph, steps, &plan, execution, settings)
+        empty_dir::error(&checked.graph, &written.steps, &plan, execution, settings)
     } else {
         None
     };
@@ -125,8 +135,12 @@ pub fn compile_workflow(
     error.map_or(Ok(plan), |error| Err(vec![error]))
 }
 
-fn pods_plan(checked: &check::Steps, steps: &[Step], max_parallel: Option<NonZeroUsize>) -> Plan {
-    let graph = &checked.graph;
+fn pods_plan(
+    checked: &check::Steps,
+    written: &Written,
+    max_parallel: Option<NonZeroUsize>,
+) -> Plan {
+    let (graph, steps) = (&checked.graph, &written.steps);
     let is_isolated = |step: usize| steps[step].isolate;
     let follows = partition::followed(graph, &checked.edges, is_isolated);
     let is_alone = |step: usize| is_isolated(step) || steps[step].timeout.is_some();
@@ -135,12 +149,14 @@ fn pods_plan(checked: &check::Steps, steps: &[Step], max_parallel: Option<NonZer
     Plan {
         order: order::order(graph, &pods),
         tasks: pods.iter().map(|pod| pod.task(steps)).collect(),
+        finally: written.finally(),
     }
 }
 
-fn relay_plan(graph: &Graph, steps: &[Step], containers: NonZeroUsize) -> Plan {
+fn relay_plan(graph: &Graph, written: &Written, containers: NonZeroUsize) -> Plan {
     Plan {
         order: Order::Relay,
-        tasks: relay::tasks(graph, steps, containers),
+        tasks: relay::tasks(graph, &written.steps, containers),
+        finally: written.finally(),
     }
 }

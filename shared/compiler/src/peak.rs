@@ -19,10 +19,15 @@ use crate::requests::Requests;
 /// The maximum that the pods of a plan request of their node at the same time, for any durations of the steps; computed
 /// for each resource separately. With `max_parallel` it is an upper bound.
 #[must_use]
-pub fn widest_moment(order: Order, tasks: &[Task], max_parallel: Option<NonZeroUsize>) -> Requests {
-    let requests = requests(order, tasks, max_parallel);
+pub fn widest_moment(
+    order: Order,
+    tasks: &[Task],
+    finally: &[String],
+    max_parallel: Option<NonZeroUsize>,
+) -> Requests {
+    let requests = requests(order, tasks, finally, max_parallel);
     let most = max_parallel.map(NonZeroUsize::get);
-    widest(&precedence(order, tasks), &requests, most)
+    widest(&precedence(order, tasks, finally), &requests, most)
 }
 
 /// The requests of the first task's pod, so that the scheduler chooses a node with room for the whole plan: the maximum
@@ -32,10 +37,11 @@ pub fn widest_moment(order: Order, tasks: &[Task], max_parallel: Option<NonZeroU
 pub fn first_pod_requests(
     order: Order,
     tasks: &[Task],
+    finally: &[String],
     max_parallel: Option<NonZeroUsize>,
 ) -> Option<Requests> {
-    let graph = precedence(order, tasks);
-    let mut requests = requests(order, tasks, max_parallel);
+    let graph = precedence(order, tasks, finally);
+    let mut requests = requests(order, tasks, finally, max_parallel);
     let most = max_parallel.map(NonZeroUsize::get);
     let widest_at_all = widest(&graph, &requests, most);
     for (task, requests) in requests.iter_mut().enumerate() {
@@ -56,10 +62,15 @@ pub fn first_pod_requests(
     (!widest_at_all.is_empty()).then_some(first)
 }
 
-fn requests(order: Order, tasks: &[Task], max_parallel: Option<NonZeroUsize>) -> Vec<Requests> {
+fn requests(
+    order: Order,
+    tasks: &[Task],
+    finally: &[String],
+    max_parallel: Option<NonZeroUsize>,
+) -> Vec<Requests> {
     let of_pod = |task| match order {
         Order::Linear | Order::Graph => Requests::of_task(task),
-        Order::Relay => relay_pod_requests(task, max_parallel).unwrap_or_default(),
+        Order::Relay => relay_pod_requests(task, finally, max_parallel).unwrap_or_default(),
     };
     tasks.iter().map(of_pod).collect()
 }

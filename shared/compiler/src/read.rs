@@ -1,11 +1,12 @@
 //! Steps and tasks of the API as a plan. Nothing else reads which steps a step depends on.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use kubeci_api::{Order, RetryOn, Step, Task};
 use kubeci_plan::{
-    Backoff, EdgeKind, ExpressionTexts, FailureKind, Graph, NamedEdge, Plan, PlanError,
-    RetryPolicy, StepNames, StepSpec, TaskSpec, VariableText,
+    Backoff, Edge, EdgeKind, ExpressionTexts, FailureKind, Graph, NamedEdge, Plan, PlanError,
+    RetryPolicy, StepNames, StepSpec, TaskSpec, VariableText, final_edges,
 };
 
 /// The edges to a step, as its fields state them.
@@ -98,12 +99,18 @@ pub(crate) fn expressions(step: &Step) -> ExpressionTexts<'_> {
     }
 }
 
-/// The plan of a Workplan's tasks, which may be written by hand.
+/// The plan of a Workplan's tasks, which may be written by hand, with the names of the final steps.
 ///
 /// # Errors
 /// The first reason why the tasks cannot run.
-pub fn read_plan<'a>(order: Order, tasks: &'a [Task]) -> Result<Plan<'a>, PlanError> {
+pub fn read_plan<'a>(
+    order: Order,
+    tasks: &'a [Task],
+    finally: &[String],
+) -> Result<Plan<'a>, PlanError> {
+    let finally: HashSet<&str> = finally.iter().map(String::as_str).collect();
     let step = |step: &'a Step| StepSpec {
+        is_final: finally.contains(step.name.as_str()),
         name: step.name.as_str(),
         edges: edges_to(step).collect(),
         retry: retry_policy(step),
@@ -124,8 +131,8 @@ pub fn is_relay(order: Order, task: &Task) -> bool {
 }
 
 /// The tasks, each after those that have surely ended before it starts; without edges if they cannot run.
-pub(crate) fn precedence(order: Order, tasks: &[Task]) -> Graph {
-    read_plan(order, tasks).map_or_else(
+pub(crate) fn precedence(order: Order, tasks: &[Task], finally: &[String]) -> Graph {
+    read_plan(order, tasks, finally).map_or_else(
         |_| Graph::without_edges(tasks.len()),
         |plan| plan.precedence(),
     )
@@ -133,7 +140,7 @@ pub(crate) fn precedence(order: Order, tasks: &[Task]) -> Graph {
 
 /// The steps of a task, each after those of the task that have surely ended before it starts; without edges if they
 /// cannot run.
-pub(crate) fn precedence_inside(task: &Task) -> Graph {
+pub(crate) fn precedence_inside(task: &Task, finally: &[String]) -> Graph {
     let steps: Vec<&Step> = task.steps().collect();
     let names = names(steps.iter().copied());
     let is_inside = |edge: &NamedEdge<&str>| names.get(edge.from).is_some();
@@ -141,7 +148,11 @@ pub(crate) fn precedence_inside(task: &Task) -> Graph {
         let inside = edges_to(step).filter(is_inside);
         names.resolve(at, inside).flatten()
     });
-    let graph = Graph::of_steps(steps.len(), edges, |step| steps[step].when.is_some());
+    let mut edges: Vec<Edge> = edges.collect();
+    let is_final = |step: usize| finally.contains(&steps[step].name);
+    let has_condition = |step: usize| steps[step].when.is_some();
+    edges.extend(final_edges(steps.len(), is_final, &edges, has_condition));
+    let graph = Graph::of_steps(steps.len(), edges, has_condition);
     graph.map_or_else(
         |_| Graph::without_edges(steps.len()),
         |graph| graph.transitive(),

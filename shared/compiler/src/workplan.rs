@@ -92,6 +92,7 @@ pub fn workplan_spec(
 ) -> WorkplanSpec {
     WorkplanSpec {
         tasks: plan.tasks,
+        finally: plan.finally,
         order: plan.order,
         max_parallel: workflow.max_parallel,
         workspace: workflow.workspace,

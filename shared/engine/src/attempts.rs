@@ -10,7 +10,7 @@ use crate::step::{Pending, State, Step};
 use crate::steps::Steps;
 use crate::waiting::{Severity, Waiting, WaitingCause};
 
-impl Steps<'_> {
+impl<'a> Steps<'a> {
     /// The executor that has a task, as its steps name it: some of them have been there, and none has left it.
     #[must_use]
     pub fn executor(&self, task: usize) -> Option<&str> {
@@ -36,7 +36,21 @@ impl Steps<'_> {
         times.all(|at| at <= now)
     }
 
-    /// The rules for a task, without the policy of a step.
+    /// The rules of a task for one of its steps.
+    pub(crate) fn rules_of<'r>(&self, rules: &RetryRules<'r>, at: usize) -> RetryRules<'r>
+    where
+        'a: 'r,
+    {
+        let step = &self.plan.steps[at];
+        RetryRules {
+            policy: step.retry.as_ref(),
+            is_final: step.is_final,
+            is_halted: self.halt_of(at).is_some(),
+            ..*rules
+        }
+    }
+
+    /// The rules for a task, without what concerns one step.
     pub(crate) fn retry_rules<'o>(
         &self,
         task: usize,
@@ -61,7 +75,7 @@ impl Steps<'_> {
                     .clone()
                     .any(|(at, it)| self.has_started(*at, it)),
             repeats_in_place: self.plan.is_relay(task),
-            is_last: self.is_halted() || loses_folder,
+            loses_folder,
             ..RetryRules::never(now)
         }
     }

@@ -22,6 +22,9 @@ impl Cause {
     /// The reason for a step of a relay pod that cannot observe the end of a step that it waits for.
     pub const END_NOT_OBSERVED: &str = "EndNotObserved";
 
+    /// The reason for a final step whose pod was stopped because of other steps. It starts in the next pod.
+    pub(crate) const POD_STOPPED: &str = "PodStopped";
+
     /// The reason for a step or a plan that ran longer than its time limit.
     pub(crate) const TIMEOUT: &str = "Timeout";
 
@@ -48,6 +51,14 @@ impl Cause {
     /// The cause of a step whose condition, or an expression of its variables, has no value.
     pub(crate) fn expression_failed(error: &EvaluateError) -> Self {
         Self::new(Self::EXPRESSION_FAILED, error.to_string())
+    }
+
+    /// The cause of a final step whose pod was stopped because of other steps.
+    pub(crate) fn pod_stopped(executor: &str) -> Self {
+        let message = format!(
+            "the pod {executor} was stopped, because of other steps; the step starts in another pod"
+        );
+        Self::new(Self::POD_STOPPED, message).of_kind(FailureKind::Infrastructure)
     }
 
     /// The cause as one of another kind.

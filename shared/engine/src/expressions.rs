@@ -76,7 +76,9 @@ impl<'a> Steps<'a> {
             Readiness::Skip { because } => {
                 Turn::Skip(self.broken(self.plan.steps[at].edges[because]))
             }
-            Readiness::Start if self.is_halted() || self.steps[at].has_run() => Turn::Start,
+            Readiness::Start if self.halt_of(at).is_some() || self.steps[at].has_run() => {
+                Turn::Start
+            }
             Readiness::Start => match self.verdict(at) {
                 None | Some(Verdict::Runs(_)) => Turn::Start,
                 Some(Verdict::Skips(message)) => Turn::Skip(message.clone()),
@@ -111,7 +113,9 @@ impl<'a> Steps<'a> {
     pub fn named_values(&self, at: usize) -> Vec<(&'a str, StepValues)> {
         let planned = &self.plan.steps[at];
         let named = planned.expressions.steps();
-        let from: BTreeSet<usize> = planned.edges.iter().map(|edge| edge.from).collect();
+        let main = (0..self.steps.len()).filter(|&it| planned.is_final && !self.steps[it].is_final);
+        let from = planned.edges.iter().map(|edge| edge.from);
+        let from: BTreeSet<usize> = from.chain(main).collect();
         let from = from
             .into_iter()
             .filter(|&it| named.contains(self.plan.steps[it].name));

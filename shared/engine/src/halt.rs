@@ -16,8 +16,13 @@ pub const PENDING_TIMEOUT: &str = "PendingTimeout";
 /// The reason for a step that was stopped for another reason than its own time limit.
 pub const STOPPED: &str = "Stopped";
 
+/// The reason for a plan whose first final step has not started in time.
+pub(crate) const FINALLY_PENDING_TIMEOUT: &str = "FinallyPendingTimeout";
+
 /// Separates why a plan ends from what it still waits for.
 const STILL: &str = ". Its steps are being stopped; it waits: ";
+/// Separates why a plan ends from what its final steps wait for.
+const FINALLY: &str = ". Its final steps run";
 
 /// What may end a plan besides its steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,12 +57,15 @@ enum Kind {
     Timeout,
     PendingTimeout,
     FailFast,
+    /// Of the final steps.
+    FinallyPendingTimeout,
 }
 
 /// What ends now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
     halt: Option<Halt>,
+    final_halt: Option<Halt>,
     /// Steps at their time limit, with the limit and when it was reached.
     steps: Vec<(usize, SignedDuration, Timestamp)>,
 }
@@ -66,7 +74,7 @@ impl Due {
     /// Whether nothing ends now.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.halt.is_none() && self.steps.is_empty()
+        self.halt.is_none() && self.final_halt.is_none() && self.steps.is_empty()
     }
 }
 
@@ -99,6 +107,16 @@ impl Halt {
         }
     }
 
+    fn finally_pending_timeout(limit: Option<SignedDuration>, waited_for: &str) -> Self {
+        let limit = limit.map_or_else(String::new, |limit| format!(" of {limit:#}"));
+        let because = format!("no final step started within the pendingTimeout{limit}");
+        Self {
+            kind: Kind::FinallyPendingTimeout,
+            message: format!("{because}; the Workplan waited: {waited_for}"),
+            because,
+        }
+    }
+
     fn fail_fast(failed: &str) -> Self {
         let because = format!("the step {failed} failed, and failFast is set");
         Self {
@@ -117,17 +135,29 @@ impl Halt {
             Some(PENDING_TIMEOUT) => Self::pending_timeout(control.pending_timeout, ""),
             _ => return Self::of_failure(control, steps),
         };
+        Some(halt.with_message(prior))
+    }
+
+    /// The halt of the final steps that a status records.
+    fn recorded_finally(prior: &WorkplanStatus, control: &Control) -> Option<Self> {
+        let is_recorded = prior.reason.as_deref() == Some(FINALLY_PENDING_TIMEOUT);
+        let halt = || Self::finally_pending_timeout(control.pending_timeout, "");
+        is_recorded.then(|| halt().with_message(prior))
+    }
+
+    fn with_message(self, prior: &WorkplanStatus) -> Self {
         let message = prior.message.as_deref().unwrap_or_default();
-        let message = message.split(STILL).next().unwrap_or_default();
-        Some(Self {
-            message: message.to_owned(),
-            ..halt
-        })
+        let ends = [STILL, FINALLY].map(|end| message.find(end));
+        let end = ends.into_iter().flatten().min().unwrap_or(message.len());
+        Self {
+            message: message[..end].to_owned(),
+            ..self
+        }
     }
 
     fn of_failure(control: &Control, steps: &Steps) -> Option<Self> {
         let ends_plan = |step: &&Step| step.failure().is_some_and(|cause| cause.reason != STOPPED);
-        let failed = steps.steps.iter().find(ends_plan);
+        let failed = steps.main_steps().find(ends_plan);
         let failed = failed.filter(|_| control.fail_fast)?;
         Some(Self::fail_fast(failed.name()))
     }
@@ -137,16 +167,27 @@ impl Halt {
     }
 
     /// Why the plan ends, and for what it still waits; none if the failed step says so.
-    pub(crate) fn cause(&self, waiting: Option<&Cause>) -> Option<Cause> {
+    pub(crate) fn cause(&self, waiting: Option<&Cause>, in_final_steps: bool) -> Option<Cause> {
         let reason = match self.kind {
             Kind::Cancelled => CANCELLED,
             Kind::Timeout => Cause::TIMEOUT,
             Kind::PendingTimeout => PENDING_TIMEOUT,
+            Kind::FinallyPendingTimeout => FINALLY_PENDING_TIMEOUT,
             Kind::FailFast => return None,
         };
-        let still = waiting.map(|it| format!("{STILL}{}", it.sentence(None)));
-        let still = still.unwrap_or_default();
+        let waiting = waiting.map(|it| it.sentence(None));
+        let still = match (in_final_steps, waiting) {
+            (false, None) => String::new(),
+            (false, Some(waiting)) => format!("{STILL}{waiting}"),
+            (true, None) => FINALLY.into(),
+            (true, Some(waiting)) => format!("{FINALLY}; they wait: {waiting}"),
+        };
         Some(Cause::new(reason, format!("{}{still}", self.message)))
+    }
+
+    /// What the plan says beside another reason for its end.
+    pub(crate) fn note(&self) -> String {
+        format!(" ({})", self.because)
     }
 
     /// Why a step that ran has failed.
@@ -165,6 +206,24 @@ impl Steps<'_> {
     /// Continues to end the plan, if its status records that it ends.
     pub fn resume_halt(&mut self, prior: &WorkplanStatus, control: &Control) {
         self.halt = Halt::recorded(prior, control, self);
+        self.final_halt = Halt::recorded_finally(prior, control);
+    }
+
+    /// Why a step ends with the plan, if it does.
+    pub(crate) fn halt_of(&self, at: usize) -> Option<&Halt> {
+        if self.plan.steps[at].is_final {
+            self.final_halt.as_ref()
+        } else {
+            self.halt.as_ref()
+        }
+    }
+
+    /// Whether a step of a task is open that ends with the plan.
+    #[must_use]
+    pub fn is_ending(&self, task: usize) -> bool {
+        let range = self.plan.tasks.get(task).cloned();
+        let mut steps = range.into_iter().flatten();
+        steps.any(|at| self.steps[at].is_open() && self.halt_of(at).is_some())
     }
 
     /// Whether a step of a task has reached its time limit.
@@ -202,10 +261,31 @@ impl Steps<'_> {
                 due.steps.push((at, limit, end));
             }
         }
-        if self.halt.is_none() && self.steps.iter().any(Step::is_open) {
+        if self.halt.is_none() && self.has_open_main_step() {
             due.halt = self.due_halt(control, waiting, prior, now);
         }
+        if self.final_halt.is_none() && self.is_in_final_steps() {
+            due.final_halt = self.due_final_halt(control, waiting, prior, now);
+        }
         due
+    }
+
+    /// The final steps wait for the start of the first one no longer than the others did.
+    fn due_final_halt(
+        &self,
+        control: &Control,
+        waiting: &mut Waiting,
+        prior: &WorkplanStatus,
+        now: Timestamp,
+    ) -> Option<Halt> {
+        let limit = control.pending_timeout?;
+        let has_begun = |it: &Step| !it.is_open() || it.phase() == StepPhase::Running;
+        if self.final_steps().any(has_begun) {
+            return None;
+        }
+        let since = prior.finally_at.as_ref().map_or(now, |since| since.0);
+        let end = reached(since, limit, now, waiting);
+        end.map(|_| Halt::finally_pending_timeout(Some(limit), &waited_on(waiting, prior)))
     }
 
     fn due_halt(
@@ -227,7 +307,7 @@ impl Steps<'_> {
             let end = reached(started, limit, now, waiting);
             return end.map(|_| Halt::timeout(limit, &self.waited_for(waiting, prior)));
         }
-        let has_begun = self.steps.iter().any(|it| it.has_run() || !it.is_open());
+        let has_begun = self.main_steps().any(|it| it.has_run() || !it.is_open());
         let pending = control.pending_timeout.filter(|_| !has_begun);
         if let (Some(limit), Some(created)) = (pending, control.created) {
             let end = reached(created, limit, now, waiting);
@@ -266,17 +346,16 @@ impl Steps<'_> {
         for (at, limit, end) in due.steps {
             self.steps[at].stop(Cause::timeout(limit.unsigned_abs()), end);
         }
-        if due.halt.is_some() {
-            self.halt = due.halt;
-        }
+        self.halt = due.halt.or(self.halt.take());
+        self.final_halt = due.final_halt.or(self.final_halt.take());
     }
 
     /// Stops the steps that run, and skips those that no executor can start any more.
     pub(crate) fn apply_halt(&mut self, observed: &PlanObservation, now: Timestamp) {
-        let Some(halt) = self.halt.clone() else {
-            return;
-        };
         for at in 0..self.steps.len() {
+            let Some(halt) = self.halt_of(at).cloned() else {
+                continue;
+            };
             let task = observed.tasks.get(self.plan.steps[at].task);
             let may_start = task.is_some_and(|it| it.is_live && it.held.contains(&at));
             match self.steps[at].phase() {

@@ -12,7 +12,7 @@
 //! - [`Steps::with_values`] gives the expressions of the steps their values. A step whose edges hold is skipped if its
 //!   condition is false; in a relay the executor evaluates it.
 //! - [`Control`] is what may end a plan besides its steps: a cancel, time limits, the first failure. [`Steps::due`]
-//!   returns what ends now, [`Steps::stop`] begins to stop it.
+//!   returns what ends now, [`Steps::stop`] begins to stop it. The final steps run nevertheless.
 //! - [`Waiting`] is what keeps a plan waiting, and when to decide again.
 //! - [`derive_status`] derives the Workplan's phase, reason, summary, message and the condition `Succeeded`.
 //!
@@ -25,6 +25,7 @@ mod cause;
 mod conditions;
 mod earlier_status;
 mod expressions;
+mod finals;
 mod halt;
 mod hand_over;
 mod next;

@@ -183,6 +183,8 @@ pub struct TaskObservation {
     pub held: BTreeSet<usize>,
     /// Whether the executor may still start steps.
     pub is_live: bool,
+    /// Whether the executor is being stopped, or was, because of a step or of the plan.
+    pub is_stopped: bool,
     /// How the steps of a relay task observe the end of each other.
     pub hand_over: Option<HandOver>,
     /// Why the steps are lost that are open though the executor has ended.

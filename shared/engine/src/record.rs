@@ -39,6 +39,7 @@ impl Step {
             outputs: status.outputs,
             name: status.name,
             allow_failure: false,
+            is_final: false,
         }
     }
 
@@ -270,6 +271,7 @@ mod tests {
             earlier,
             outputs,
             allow_failure: false,
+            is_final: false,
         })
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kubeci_api::{StepPhase, StepStatus};
-use kubeci_plan::{Backoff, FailureKind, PlanStep, RetryPolicy};
+use kubeci_plan::{Backoff, FailureKind, RetryPolicy};
 
 use crate::cause::Cause;
 use crate::observation::Place;
@@ -22,25 +22,17 @@ pub(crate) struct RetryRules<'a> {
     pub is_untouched: bool,
     /// Whether the executor itself repeats a step that fails or takes too long.
     pub repeats_in_place: bool,
-    /// Whether the attempt is the last one: a new executor has no access to what completed steps have written, or the
-    /// plan ends.
-    pub is_last: bool,
+    /// Whether a new executor has no access to what completed steps have written.
+    pub loses_folder: bool,
+    /// Whether the step ends with the plan.
+    pub is_halted: bool,
+    /// Whether it is a final step, which runs in any case.
+    pub is_final: bool,
     /// The time.
     pub now: Timestamp,
 }
 
-impl<'a> RetryRules<'a> {
-    /// The rules for a step.
-    pub(crate) fn of<'s>(&self, step: &'s PlanStep) -> RetryRules<'s>
-    where
-        'a: 's,
-    {
-        RetryRules {
-            policy: step.retry.as_ref(),
-            ..*self
-        }
-    }
-
+impl RetryRules<'_> {
     /// No other attempt.
     pub(crate) const fn never(now: Timestamp) -> Self {
         Self {
@@ -48,23 +40,29 @@ impl<'a> RetryRules<'a> {
             executor: None,
             is_untouched: false,
             repeats_in_place: false,
-            is_last: false,
+            loses_folder: false,
+            is_halted: false,
+            is_final: false,
             now,
         }
     }
 
     /// The pause before the next attempt, or `None` if the step has failed.
     fn pause(&self, step: &Step, cause: &Cause) -> Option<Duration> {
-        if self.executor.is_none() || self.is_last {
+        if self.executor.is_none() || self.is_halted {
             return None;
         }
         let (kind, lost) = (cause.kind, step.lost_attempts());
-        if is_lost_before_start(&step.attempt, cause) {
-            let is_listed = |policy: &RetryPolicy| policy.on.contains(&kind);
-            let is_repeated = self.is_untouched || self.policy.is_some_and(is_listed);
-            return is_repeated
-                .then(|| of_lost_attempts().pause(lost + 1, kind, None))
-                .flatten();
+        if is_uncounted(&step.attempt, cause) {
+            let is_repeated = self.is_final || !self.loses_folder && self.repeats_lost(kind);
+            let pause = of_lost_attempts().pause(lost + 1, kind, None);
+            return pause.filter(|_| is_repeated).map(|pause| match cause {
+                cause if cause.reason == Cause::POD_STOPPED => Duration::ZERO,
+                _ => pause,
+            });
+        }
+        if self.loses_folder {
+            return None;
         }
         let is_repeated = matches!(kind, FailureKind::Failure | FailureKind::Timeout);
         if self.repeats_in_place && is_repeated {
@@ -72,6 +70,12 @@ impl<'a> RetryRules<'a> {
         }
         let failed = step.attempt_number() - lost;
         self.policy?.pause(failed, kind, step.attempt.exit_code)
+    }
+
+    /// Whether an attempt is repeated that was lost before it had started.
+    fn repeats_lost(&self, kind: FailureKind) -> bool {
+        let is_listed = |policy: &RetryPolicy| policy.on.contains(&kind);
+        self.is_untouched || self.policy.is_some_and(is_listed)
     }
 }
 
@@ -91,6 +95,12 @@ fn of_lost_attempts() -> RetryPolicy {
 
 fn is_lost_before_start(attempt: &Attempt, cause: &Cause) -> bool {
     cause.kind == FailureKind::Infrastructure && attempt.started.is_none()
+}
+
+/// Whether an attempt does not count for the limit of its step: it was lost before it had started, or its pod was stopped
+/// because of other steps.
+fn is_uncounted(attempt: &Attempt, cause: &Cause) -> bool {
+    is_lost_before_start(attempt, cause) || cause.reason == Cause::POD_STOPPED
 }
 
 impl Step {
@@ -114,11 +124,14 @@ impl Step {
             });
         }
         let reason = cause.summary(failed.exit_code);
+        let is_stopped = cause.reason == Cause::POD_STOPPED;
         let is_lost = is_lost_before_start(&failed, &cause);
         self.earlier.push((failed, cause));
         self.retry_at = Some(at);
         let number = self.attempt_number();
-        let message = if is_lost {
+        let message = if is_stopped {
+            format!("attempt {number} starts in another pod, because its pod was stopped")
+        } else if is_lost {
             format!(
                 "attempt {number} starts at {at:.0}, because the step had not started: {reason}"
             )
@@ -147,11 +160,10 @@ impl Step {
         }
     }
 
-    /// The number of earlier attempts that were lost before they had started. They do not count for the limit of the
-    /// step.
+    /// The number of earlier attempts that do not count for the limit of the step.
     fn lost_attempts(&self) -> u32 {
         let lost = self.earlier.iter();
-        let lost = lost.filter(|(attempt, cause)| is_lost_before_start(attempt, cause));
+        let lost = lost.filter(|(attempt, cause)| is_uncounted(attempt, cause));
         u32::try_from(lost.count()).unwrap_or(u32::MAX)
     }
 
@@ -210,7 +222,9 @@ mod tests {
             executor: Some("plan-0"),
             is_untouched: false,
             repeats_in_place: false,
-            is_last: false,
+            loses_folder: false,
+            is_halted: false,
+            is_final: false,
             now: time(100),
         }
     }
@@ -313,14 +327,33 @@ mod tests {
         assert!(!step.is_open());
     }
 
-    #[test]
-    fn last_attempt_is_final() {
+    #[rstest]
+    #[case::folder(true, false)]
+    #[case::halt(false, true)]
+    fn last_attempt_is_not_repeated(#[case] loses_folder: bool, #[case] is_halted: bool) {
         let policy = policy(&FailureKind::ALL);
         let rules = RetryRules {
-            is_last: true,
+            loses_folder,
+            is_halted,
             ..rules(Some(&policy))
         };
         assert!(!failed(ran(1), Failure, &rules).is_open());
+    }
+
+    #[test]
+    fn final_step_starts_after_the_stop_of_its_pod() {
+        let rules = RetryRules {
+            loses_folder: true,
+            is_final: true,
+            ..rules(None)
+        };
+        let mut step = Step::read("a", None);
+        for _ in 0..LOST_MAX {
+            step.fail(Cause::pod_stopped("plan-0"), &rules);
+            assert_eq!(step.retry_at, Some(time(100)));
+        }
+        step.fail(Cause::pod_stopped("plan-0"), &rules);
+        assert!(!step.is_open());
     }
 
     #[test]

@@ -145,6 +145,7 @@ mod tests {
                 retry: None,
                 allow_failure: false,
                 expressions: ExpressionTexts::default(),
+                is_final: false,
             }
         };
         let task = |text: &&'a str| TaskSpec {

@@ -52,6 +52,8 @@ pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus
         return prior;
     }
     let explanation = explain(phase, from);
+    let may_run_finally = plan.has_final_steps() && !from.steps.has_open_main_step();
+    let finally_at = may_run_finally.then_some(MicroTime(from.now));
     let started = steps.iter().flat_map(Step::attempts);
     let started = started.filter_map(|attempt| attempt.started);
     let mut status = WorkplanStatus {
@@ -68,6 +70,7 @@ pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus
             .then(|| explanation.reason.clone()),
         summary: explanation.summary,
         message: Some(explanation.message.clone()),
+        finally_at: prior.finally_at.or(finally_at),
         ..prior
     };
     if phase.is_final() {
@@ -159,10 +162,20 @@ impl Explanation {
 }
 
 fn explain(phase: Phase, from: &Derivation) -> Explanation {
+    let mut explanation = explain_end(phase, from);
+    if phase.is_final() {
+        explanation.message += &finally(from.steps);
+    }
+    explanation
+}
+
+fn explain_end(phase: Phase, from: &Derivation) -> Explanation {
     let waiting = from.waiting.filter(|_| !phase.is_final());
-    let halt = from.steps.halt.as_ref();
-    let halt = halt.and_then(|it| it.cause(waiting.map(|it| &it.cause)));
-    if let Some(cause) = halt.filter(|_| phase != Phase::Completed) {
+    let in_final_steps = from.steps.is_in_final_steps();
+    if let Some(cause) = ended_by(from.steps)
+        .filter(|_| phase != Phase::Completed)
+        .and_then(|it| it.cause(waiting.map(|it| &it.cause), in_final_steps))
+    {
         let mut explanation = Explanation::of_cause(&cause);
         if phase.is_final() {
             explanation.message.push('.');
@@ -174,10 +187,15 @@ fn explain(phase: Phase, from: &Derivation) -> Explanation {
         return Explanation::of_cause(&waiting.cause);
     }
     if let Some((step, cause)) = first_failed(from.steps.all()) {
-        return explain_failed(step, cause, from);
+        let mut explanation = explain_failed(step, cause, from);
+        if in_final_steps && !step.is_final() {
+            explanation.message += " (the final steps run)";
+        }
+        return explanation;
     }
     let (reason, message) = match phase {
         Phase::Completed => ("Completed", completed(from.steps.all())),
+        Phase::Running if in_final_steps => ("Running", "the final steps are running".into()),
         Phase::Running => ("Running", "steps are running".into()),
         Phase::Failed | Phase::Cancelled => ("Failed", "no step has run".into()),
         Phase::Pending => ("Pending", "no step has started".into()),
@@ -187,6 +205,33 @@ fn explain(phase: Phase, from: &Derivation) -> Explanation {
         summary: None,
         message,
     }
+}
+
+/// Why a plan was ended. The end of the final steps counts only if no other step has failed.
+fn ended_by<'a>(steps: &'a Steps) -> Option<&'a Halt> {
+    let is_by_final_steps = steps.halt.is_none() && !has_failed(steps.main_steps());
+    let of_final_steps = steps.final_halt.as_ref().filter(|_| is_by_final_steps);
+    steps.halt.as_ref().or(of_final_steps)
+}
+
+/// What the message of an ended plan states about its final steps, if something else is its reason.
+fn finally(steps: &Steps) -> String {
+    if steps.halt.is_none() && !has_failed(steps.main_steps()) {
+        return String::new();
+    }
+    let failed = steps.final_steps().filter_map(|step| {
+        let reason = step.failure()?.summary(step.attempt().exit_code);
+        Some(format!(
+            " (the final step {} failed, too: {reason})",
+            step.name()
+        ))
+    });
+    let ended = steps.final_halt.iter().map(Halt::note);
+    failed.chain(ended).collect()
+}
+
+fn has_failed<'s>(mut steps: impl Iterator<Item = &'s Step>) -> bool {
+    steps.any(|step| step.failure().is_some())
 }
 
 /// States what ended in another way than by completion, though the plan has completed.
@@ -206,6 +251,11 @@ fn completed(steps: &[Step]) -> String {
 /// Names the step if its own container failed, and the command that shows its log.
 fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation {
     let (name, exit_code) = (step.name(), step.attempt().exit_code);
+    let of_kind = if step.is_final() {
+        "final step"
+    } else {
+        "step"
+    };
     let is_of_step = exit_code.is_some()
         || cause.reason == Cause::EXPRESSION_FAILED
         || from.executor.is_of_step(&cause.reason);
@@ -216,7 +266,7 @@ fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation 
         explanation = Explanation {
             reason: "StepFailed".into(),
             summary: Some(format!("{name}: {}", cause.summary(exit_code))),
-            message: format!("the step {name} failed: {}", last.sentence(exit_code)),
+            message: format!("the {of_kind} {name} failed: {}", last.sentence(exit_code)),
         };
     }
     if step.attempt_number() > 1 {
@@ -257,36 +307,50 @@ fn count(steps: &[Step], phase: StepPhase) -> usize {
     steps.iter().filter(|it| it.phase() == phase).count()
 }
 
-/// The step that failed first and whose failure is not allowed, by itself if there is one. Of steps that failed at the
-/// same time or never ran, the first in the plan.
+/// The step that failed first and whose failure is not allowed, by itself if there is one, and no final one if there is
+/// another. Of steps that failed at the same time or never ran, the first in the plan.
 fn first_failed(steps: &[Step]) -> Option<(&Step, &Cause)> {
     let failed = steps
         .iter()
         .filter_map(|step| Some((step, step.failure()?)));
     failed.min_by_key(|(step, cause)| {
         let ended = step.attempt().ended;
-        (cause.reason == STOPPED, ended.is_none(), ended)
+        let is_stopped = cause.reason == STOPPED;
+        (step.is_final(), is_stopped, ended.is_none(), ended)
     })
 }
 
 fn phase(all_steps: &Steps) -> Phase {
     let steps = all_steps.all();
-    let is_cancelled = all_steps.halt.as_ref().is_some_and(Halt::is_cancel);
     let all = |phase| steps.iter().all(|step| step.phase() == phase);
     if !steps.iter().any(Step::is_open) {
-        let succeeds = match &all_steps.halt {
-            Some(_) => steps.iter().all(Step::counts_as_completed),
-            None => !steps.iter().any(|step| step.failure().is_some()),
-        };
-        match (succeeds, is_cancelled) {
-            (true, _) => Phase::Completed,
-            (false, true) => Phase::Cancelled,
-            (false, false) => Phase::Failed,
+        let final_steps_succeed =
+            all_steps.final_halt.is_none() && !has_failed(all_steps.final_steps());
+        match all_steps.phase_without_final_steps() {
+            Phase::Completed if !final_steps_succeed => Phase::Failed,
+            other => other,
         }
     } else if all(StepPhase::Pending) && !steps.iter().any(Step::has_started) {
         Phase::Pending
     } else {
         Phase::Running
+    }
+}
+
+impl Steps<'_> {
+    /// The phase in which the plan ends without its final steps, once all others have ended.
+    #[must_use]
+    pub fn phase_without_final_steps(&self) -> Phase {
+        let succeeds = match &self.halt {
+            Some(_) => self.main_steps().all(Step::counts_as_completed),
+            None => !has_failed(self.main_steps()),
+        };
+        let is_cancelled = self.halt.as_ref().is_some_and(Halt::is_cancel);
+        match (succeeds, is_cancelled) {
+            (true, _) => Phase::Completed,
+            (false, true) => Phase::Cancelled,
+            (false, false) => Phase::Failed,
+        }
     }
 }
 

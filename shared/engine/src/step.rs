@@ -19,6 +19,8 @@ pub struct Step {
     pub(crate) name: String,
     /// Whether its failure counts as success for the plan.
     pub(crate) allow_failure: bool,
+    /// Whether it starts when all steps that are not final have ended.
+    pub(crate) is_final: bool,
     pub(crate) state: State,
     /// The current attempt.
     pub(crate) attempt: Attempt,
@@ -118,6 +120,12 @@ impl Step {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it starts when all steps that are not final have ended.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.is_final
     }
 
     /// Its state.

@@ -9,6 +9,7 @@ use kubeci_expression::Context;
 use kubeci_plan::{BrokenEdge, Edge, NamedEdge, Plan, Readiness};
 
 use crate::expressions::{Turn, Verdict};
+use crate::finals::WAITS_FOR_MAIN_STEPS;
 use crate::halt::Halt;
 use crate::observation::{Lost, Observation, PlanObservation, Standby, TaskObservation};
 use crate::retry::RetryRules;
@@ -21,12 +22,14 @@ use crate::waiting::Waiting;
 pub struct Steps<'a> {
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) steps: Vec<Step>,
-    /// Why the plan ends before all its steps have ended.
+    /// Why the plan ends before all its steps have ended. It does not concern the final steps.
     pub(crate) halt: Option<Halt>,
     /// What expressions name besides steps.
     pub(crate) values: Context,
     /// For each step what its expressions decide, once they were evaluated.
     pub(crate) verdicts: Vec<OnceLock<Verdict>>,
+    /// Why the final steps end.
+    pub(crate) final_halt: Option<Halt>,
 }
 
 impl<'a> Steps<'a> {
@@ -37,6 +40,7 @@ impl<'a> Steps<'a> {
             let recorded = recorded.get(at).filter(|it| it.name == step.name);
             Step {
                 allow_failure: step.allow_failure,
+                is_final: step.is_final,
                 ..Step::read(step.name, recorded)
             }
         });
@@ -46,6 +50,7 @@ impl<'a> Steps<'a> {
             halt: None,
             values: Context::new(),
             verdicts: vec![OnceLock::new(); plan.steps.len()],
+            final_halt: None,
         }
     }
 
@@ -137,10 +142,14 @@ impl<'a> Steps<'a> {
                     return false;
                 }
                 if let Some(cause) = self.unseen_end(task, *at, observed) {
-                    self.steps[*at].fail(cause, &RetryRules::never(rules.now));
+                    let step_rules = self.rules_of(rules, *at);
+                    self.steps[*at].fail_unseen(cause, &step_rules);
+                    return false;
                 }
-                let (observation, edges) = (self.in_time(*at, observation, rules), self.edges(*at));
-                let rules = rules.of(&self.plan.steps[*at]);
+                let observation = self.of_final(*at, observation, observed);
+                let observation = self.in_time(*at, observation, rules);
+                let edges = self.edges(*at);
+                let rules = self.rules_of(rules, *at);
                 self.steps[*at].observe(&observation, &edges, &rules);
                 self.steps[*at].is_open()
             });
@@ -161,14 +170,14 @@ impl<'a> Steps<'a> {
     fn in_time<'o>(
         &self,
         at: usize,
-        observation: &'o Observation,
+        observation: Cow<'o, Observation>,
         rules: &RetryRules,
     ) -> Cow<'o, Observation> {
         let has_failed = |at: usize| {
             let step = self.steps.get(at);
             step.is_some_and(|step| step.phase() == StepPhase::Failed)
         };
-        let starts_later = match observation {
+        let starts_later = match observation.as_ref() {
             Observation::Excluded { by, .. } => !has_failed(*by),
             Observation::Postponed { .. } => {
                 let task = self.plan.tasks[self.plan.steps[at].task].clone();
@@ -181,7 +190,7 @@ impl<'a> Steps<'a> {
             _ => false,
         };
         if !starts_later {
-            return Cow::Borrowed(observation);
+            return observation;
         }
         let message = String::new();
         match self.readiness(at) {
@@ -221,7 +230,7 @@ impl<'a> Steps<'a> {
     fn lose(&mut self, range: Range<usize>, lost: &Lost, rules: &RetryRules) {
         for at in range.clone() {
             if self.steps[at].phase() == StepPhase::Running {
-                let rules = rules.of(&self.plan.steps[at]);
+                let rules = self.rules_of(rules, at);
                 self.steps[at].lose(lost, &rules);
             }
         }
@@ -234,14 +243,14 @@ impl<'a> Steps<'a> {
                 .filter(|&at| !self.has_left(at..at + 1, rules.executor))
                 .collect::<Vec<_>>()
             {
-                match (self.turn(at), &self.halt) {
+                match (self.turn(at), self.halt_of(at)) {
                     (Turn::Wait, _) => continue,
                     (Turn::Start, Some(halt)) => {
                         let message = halt.skipped();
                         self.steps[at].skip(message);
                     }
                     (Turn::Start, None) => {
-                        let rules = rules.of(&self.plan.steps[at]);
+                        let rules = self.rules_of(rules, at);
                         self.steps[at].lose(lost, &rules);
                     }
                     (Turn::Skip(message), _) => self.steps[at].skip(message),
@@ -289,6 +298,9 @@ impl<'a> Steps<'a> {
             Turn::Start => StepReadiness::Start,
             Turn::Skip(message) => StepReadiness::Skip(message),
             Turn::Fail(cause) => StepReadiness::Fail(cause),
+            Turn::Wait if self.plan.steps[at].is_final && self.has_open_main_step() => {
+                StepReadiness::Wait(WAITS_FOR_MAIN_STEPS.into())
+            }
             Turn::Wait => {
                 let from = edges.iter().map(|edge| &self.steps[edge.from]);
                 let open: Vec<&str> = from.filter(|it| it.is_open()).map(Step::name).collect();
@@ -296,11 +308,13 @@ impl<'a> Steps<'a> {
             }
         };
         let ends = edges.iter().map(|edge| self.steps[edge.from].attempt.ended);
+        let main_ended = self.main_ended().filter(|_| self.plan.steps[at].is_final);
+        let ends = ends.chain([main_ended]);
         Edges {
             readiness,
             ended: ends.max().flatten().max(self.slot_since(at)),
             slot: self.slot_message(at),
-            halt: self.halt.clone(),
+            halt: self.halt_of(at).cloned(),
         }
     }
 

@@ -25,6 +25,7 @@ fn plan<'a>(steps: &[&'a str]) -> Plan<'a> {
                 allow_failure: name.ends_with('!'),
                 retry: None,
                 expressions: ExpressionTexts::default(),
+                is_final: name.starts_with(char::is_uppercase),
             }],
         }
     };
@@ -217,4 +218,49 @@ fn plan_without_news_has_no_status() {
     let plan = plan(&["a"]);
     let steps = Steps::read(&plan, &[]);
     assert_eq!(status(&steps, None), WorkplanStatus::default());
+}
+
+#[test]
+fn final_steps_run_after_a_failure() {
+    let plan = plan(&["a", "b:a", "F", "G:F"]);
+    let mut steps = Steps::read(&plan, &[]);
+    steps.settle(&observed(vec![None; 4]), time(1));
+    assert_eq!(steps.ready_tasks(|_| false, time(9)), [0]);
+    let failed = vec![Some(ends("a", 3)), None, None, None];
+    steps.settle(&observed(failed.clone()), time(2));
+    assert_eq!(steps.ready_tasks(|task| task == 0, time(9)), [2]);
+    let running = status(&steps, None);
+    assert_eq!(running.phase, Some(Phase::Running));
+    assert!(running.finally_at.is_some());
+    let message = running.message.unwrap();
+    assert!(message.ends_with("(the final steps run)"), "{message}");
+    let ended = [failed[..2].to_vec(), vec![Some(ends("F", 4)), None]].concat();
+    steps.settle(&observed(ended), time(3));
+    let status = status(&steps, None);
+    assert_eq!(status.phase, Some(Phase::Failed));
+    assert_eq!(status.summary.as_deref(), Some("a: exit code 3"));
+    let message = status.message.unwrap();
+    let expected = "(2 steps were skipped) (the final step F failed, too: exit code 4)";
+    assert!(message.ends_with(expected), "{message}");
+}
+
+#[test]
+fn final_failure_fails_the_plan() {
+    let plan = plan(&["a", "F"]);
+    let mut steps = Steps::read(&plan, &[]);
+    steps.settle(&observed(vec![Some(ends("a", 0)), None]), time(2));
+    let running = status(&steps, None);
+    let expected = "the final steps are running";
+    assert_eq!(running.message.as_deref(), Some(expected));
+    assert_eq!(steps.phase_without_final_steps(), Phase::Completed);
+    let ended = vec![Some(ends("a", 0)), Some(ends("F", 4))];
+    steps.settle(&observed(ended), time(3));
+    let status = status(&steps, None);
+    assert_eq!(status.phase, Some(Phase::Failed));
+    assert_eq!(status.summary.as_deref(), Some("F: exit code 4"));
+    let message = status.message.unwrap();
+    assert!(
+        message.starts_with("the final step F failed: exit code 4"),
+        "{message}"
+    );
 }

@@ -22,9 +22,11 @@ const LIMIT: u32 = 2;
 const LOST_MAX: u32 = 5;
 const NAMES: [&str; STEPS] = ["a", "b", "c", "d", "e", "f"];
 
-/// A relay of the first half of the steps, and a task of each other one. Bits say which steps before it a step waits
-/// for. The upper bits of a step say what others wait for, whether it may fail, and whether it has a retry policy.
+/// A relay of one half of the steps, and a task of each other one. Bits say which steps before it a step waits
+/// for. The upper bits of a step say what others wait for, whether it may fail, and whether it has a retry policy. The
+/// first step waits for none; its bits say how many of the last steps are final, and which half is the relay.
 fn plan(dependencies: &[u8]) -> Plan<'static> {
+    let is_final = |at: usize| at >= STEPS - usize::from(dependencies[0] & 3);
     let may_fail = |at: usize| dependencies[at] >> 7 == 1;
     let kind = |from: usize| match dependencies[from] >> 5 & 3 {
         1 if !may_fail(from) => EdgeKind::OnFailure,
@@ -34,8 +36,10 @@ fn plan(dependencies: &[u8]) -> Plan<'static> {
     let step = |at: usize| StepSpec {
         name: NAMES[at],
         allow_failure: may_fail(at),
+        is_final: is_final(at),
         edges: (0..at)
             .filter(|from| dependencies[at] >> from & 1 == 1)
+            .filter(|from| is_final(*from) == is_final(at))
             .map(|from| NamedEdge {
                 from: NAMES[from],
                 kind: kind(from),
@@ -53,7 +57,15 @@ fn plan(dependencies: &[u8]) -> Plan<'static> {
         parallel: steps.map(step).collect(),
     };
     let half = STEPS / 2;
-    let tasks = std::iter::once(0..half).chain((half..STEPS).map(|at| at..at + 1));
+    let single = |at: usize| at..at + 1;
+    let tasks: Vec<_> = if dependencies[0] & 4 == 0 {
+        std::iter::once(0..half)
+            .chain((half..STEPS).map(single))
+            .collect()
+    } else {
+        (0..half).map(single).chain([half..STEPS]).collect()
+    };
+    let tasks = tasks.into_iter();
     Plan::new(Order::Relay, tasks.map(task)).unwrap()
 }
 
@@ -133,6 +145,7 @@ fn task_in(pod: &'static str, kind: FailureKind) -> impl Strategy<Value = TaskOb
         move |(steps, held, came_up, lost, left_open)| TaskObservation {
             executor: Some(pod.into()),
             is_live: lost % 2 == 1,
+            is_stopped: lost % 3 == 1,
             steps,
             held,
             hand_over: came_up.map(|came_up| HandOver {
@@ -209,7 +222,7 @@ proptest! {
         }
     }
 
-    /// The status alone is enough to continue, and nothing new starts.
+    /// The status alone is enough to continue, and nothing new starts but the final steps.
     #[test]
     fn ended_plan_only_stops_and_skips(
         dependencies in prop::collection::vec(any::<u8>(), STEPS),
@@ -232,8 +245,11 @@ proptest! {
             if steps.is_halted() {
                 prior.reason = Some("Cancelled".into());
                 let is_live = |task: usize| observation.tasks.get(task).is_some_and(|it| it.is_live);
-                prop_assert!(steps.ready_tasks(is_live, now).is_empty());
-                let runs_on = |step: &Step| step.phase() == StepPhase::Running && !step.is_stopping();
+                for task in steps.ready_tasks(is_live, now) {
+                    prop_assert!(steps.of_task(task).iter().all(|step| step.is_final() || !step.is_open()));
+                    prop_assert!(!steps.has_open_main_step());
+                }
+                let runs_on = |step: &Step| step.phase() == StepPhase::Running && !step.is_stopping() && !step.is_final();
                 prop_assert!(!steps.all().iter().any(runs_on));
             }
             prior.steps = steps.status();
@@ -242,7 +258,7 @@ proptest! {
         steps.resume_halt(&prior, &control);
         if steps.is_halted() {
             steps.settle(&PlanObservation::default(), Timestamp::from_second(60).unwrap());
-            let pending = |step: &Step| step.phase() == StepPhase::Pending;
+            let pending = |step: &Step| step.phase() == StepPhase::Pending && !step.is_final();
             prop_assert!(!steps.all().iter().any(pending), "without an executor no step waits");
         }
     }

@@ -137,6 +137,41 @@ pub enum PlanError {
         /// The step that it names.
         named: usize,
     },
+    /// A step that is not final waits for a final one.
+    #[error("edge {edge} to step {step} comes from a final step")]
+    MainNeedsFinal {
+        /// The step that waits.
+        step: usize,
+        /// The edge.
+        edge: usize,
+    },
+    /// A final step waits for a step that is not final.
+    #[error("edge {edge} to the final step {step} comes from a step that is not final")]
+    FinalNeedsMain {
+        /// The step that waits.
+        step: usize,
+        /// The edge.
+        edge: usize,
+    },
+    /// A final step is in a task with a step that does not end before it, whatever happens.
+    #[error("the final step {step} shares its task with step {from}")]
+    FinalSharesTask {
+        /// The final step.
+        step: usize,
+        /// The other step.
+        from: usize,
+    },
+    /// A final step is in a task before that of another step, where the order is `Linear`.
+    #[error("the final step {step} is in a task before that of step {from}")]
+    FinalInEarlierTask {
+        /// The final step.
+        step: usize,
+        /// The other step.
+        from: usize,
+    },
+    /// All steps are final.
+    #[error("all steps are final")]
+    OnlyFinal,
     /// The pod of a task runs more steps at the same time than the plan allows.
     #[error("task {task} runs {steps} steps at the same time, but at most {max_parallel} may run")]
     TooWide {

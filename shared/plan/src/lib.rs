@@ -35,6 +35,8 @@ mod error;
 #[cfg(feature = "std")]
 mod expressions;
 #[cfg(feature = "std")]
+mod finals;
+#[cfg(feature = "std")]
 mod graph;
 #[cfg(feature = "std")]
 mod names;
@@ -62,6 +64,8 @@ pub use expressions::{
     ExpressionError, ExpressionField, ExpressionTexts, Expressions, InvalidExpression, Variable,
     VariableText,
 };
+#[cfg(feature = "std")]
+pub use finals::final_edges;
 #[cfg(feature = "std")]
 pub use graph::Graph;
 #[cfg(feature = "std")]

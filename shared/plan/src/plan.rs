@@ -45,6 +45,8 @@ pub struct StepSpec<'a> {
     pub allow_failure: bool,
     /// Its condition, and the expressions of its environment variables.
     pub expressions: ExpressionTexts<'a>,
+    /// Whether it starts when all steps that are not final have ended, in whatever way.
+    pub is_final: bool,
 }
 
 /// A task as it is written.
@@ -81,7 +83,10 @@ pub struct PlanStep<'a> {
     pub serial: bool,
     /// Whether its failure counts as success for the plan. For other steps the kinds of their edges say so.
     pub allow_failure: bool,
-    /// The edges to it, by the step that they come from, each once.
+    /// Whether it starts when all steps that are not final have ended, in whatever way.
+    pub is_final: bool,
+    /// The edges to it, by the step that they come from, each once. A final step has edges from steps that are not final,
+    /// too, unless others imply them.
     pub edges: Vec<Edge>,
     /// When it is attempted again after it has failed; never if absent.
     pub retry: Option<RetryPolicy>,
@@ -117,6 +122,7 @@ impl<'a> Plan<'a> {
             plan.steps[step].expressions = plan.expressions_of(step, &written.expressions)?;
             plan.steps[step].retry = written.retry;
         }
+        plan.add_final_edges()?;
         plan.refuse_cycles()?;
         plan.refuse_contradictions()?;
         Ok(plan)
@@ -131,6 +137,7 @@ impl<'a> Plan<'a> {
             task,
             serial,
             allow_failure: step.allow_failure,
+            is_final: step.is_final,
             edges: Vec::new(),
             retry: None,
             expressions: Expressions::default(),
@@ -166,6 +173,7 @@ impl<'a> Plan<'a> {
             let edge = position;
             match resolved {
                 Ok(resolved) => {
+                    self.refuse_mixed(resolved, edge)?;
                     self.refuse_late(resolved, edge)?;
                     edges.push(resolved);
                 }
@@ -181,6 +189,12 @@ impl<'a> Plan<'a> {
         Ok(edges)
     }
 
+    /// Whether a final step may name a step because that is not final.
+    fn is_main_of_final(&self, step: usize, name: &str) -> bool {
+        let mut steps = self.steps.iter();
+        self.steps[step].is_final && steps.any(|other| other.name == name && !other.is_final)
+    }
+
     /// The expressions of a step, which name only steps that it waits for. Outside a relay these are steps of other
     /// tasks, because the values are known when the pod is created.
     fn expressions_of(
@@ -192,6 +206,9 @@ impl<'a> Plan<'a> {
             .map_err(|invalid| PlanError::InvalidExpressions { step, invalid })?;
         for (field, expression) in parsed.all() {
             for named in expression.steps() {
+                if self.is_main_of_final(step, named) {
+                    continue;
+                }
                 let mut edges = self.steps[step].edges.iter();
                 match edges.find(|edge| self.steps[edge.from].name == named) {
                     Some(edge) if self.is_known_too_late(edge) => {
@@ -218,17 +235,26 @@ impl<'a> Plan<'a> {
     /// for a later one.
     fn refuse_late(&self, edge: Edge, position: usize) -> Result<(), PlanError> {
         let Edge { from, to: step, .. } = edge;
-        let (earlier, later) = (&self.steps[from], &self.steps[step]);
         let edge = position;
-        if earlier.task == later.task {
-            let ends_before = self.is_relay(later.task) || earlier.serial && from < step;
-            if !ends_before {
-                return Err(PlanError::NotEarlierInTask { step, edge, from });
-            }
-        } else if self.order == Order::Linear && earlier.task > later.task {
+        if !self.ends_before_in_task(from, step) {
+            return Err(PlanError::NotEarlierInTask { step, edge, from });
+        }
+        if self.is_in_later_task(from, step) {
             return Err(PlanError::InLaterTask { step, edge, from });
         }
         Ok(())
+    }
+
+    /// Whether a step of the same task can wait for a step. Steps of different tasks can.
+    pub(crate) fn ends_before_in_task(&self, from: usize, step: usize) -> bool {
+        let (earlier, later) = (&self.steps[from], &self.steps[step]);
+        let ends_before = self.is_relay(later.task) || earlier.serial && from < step;
+        earlier.task != later.task || ends_before
+    }
+
+    /// Whether a step is in a task that only starts after that of another step has ended.
+    pub(crate) fn is_in_later_task(&self, from: usize, step: usize) -> bool {
+        self.order == Order::Linear && self.steps[from].task > self.steps[step].task
     }
 
     /// Whether a step is serial and not the last of its task: where it fails, its pod ends without the steps after it.
@@ -328,7 +354,15 @@ impl<'a> Plan<'a> {
     /// of the broken edge among the edges to it.
     pub fn readiness(&self, step: usize, outcome: impl Fn(usize) -> Option<Outcome>) -> Readiness {
         let edges = self.steps[step].edges.iter();
-        readiness(edges.map(|edge| (edge.kind, outcome(edge.from))))
+        let by_edges = readiness(edges.map(|edge| (edge.kind, outcome(edge.from))));
+        // In a plan that is ended early, steps are skipped in any order.
+        let has_ended = |step| outcome(step).is_some();
+        match by_edges {
+            Readiness::Start if self.steps[step].is_final && !self.main_have_ended(has_ended) => {
+                Readiness::Wait
+            }
+            other => other,
+        }
     }
 
     /// Whether all that a task waits for has ended.
@@ -338,9 +372,11 @@ impl<'a> Plan<'a> {
             return (0..steps.start).all(has_ended);
         }
         let mut open = steps.clone().filter(|&step| !has_ended(step));
+        let is_in_task_or_ended = |step: usize| steps.contains(&step) || has_ended(step);
         open.all(|step| {
             let mut edges = self.steps[step].edges.iter();
-            edges.all(|edge| steps.contains(&edge.from) || has_ended(edge.from))
+            edges.all(|edge| is_in_task_or_ended(edge.from))
+                && (!self.steps[step].is_final || self.main_have_ended(is_in_task_or_ended))
         })
     }
 }
@@ -362,12 +398,14 @@ mod tests {
             let (name, edges) = text.split_once(':').unwrap_or((text, ""));
             let edges = edges.split(',').filter(|name| !name.is_empty());
             let allowed = name.strip_suffix('!');
+            let name = allowed.unwrap_or(name);
             StepSpec {
-                name: allowed.unwrap_or(name),
+                name,
                 edges: edges.map(NamedEdge::parse).collect(),
                 retry: None,
                 allow_failure: allowed.is_some(),
                 expressions: ExpressionTexts::default(),
+                is_final: name.starts_with(char::is_uppercase),
             }
         };
         let steps = |text: &'a str| text.split_whitespace().map(step).collect();

@@ -95,6 +95,7 @@ mod tests {
                 retry: None,
                 expressions: crate::ExpressionTexts::default(),
                 allow_failure: false,
+                is_final: false,
             }
         };
         let steps = |text: &'a str| text.split_whitespace().map(step).collect();

@@ -27,7 +27,8 @@ impl WorkplanTemplate {
     /// The plan cannot be serialized, which its types exclude.
     pub fn new(workflow: Workflow, plan: Plan, warnings: Vec<String>) -> serde_json::Result<Self> {
         let (order, workspace) = (plan.order, workflow.spec.workspace);
-        let size = (workflow.spec.steps.len(), plan.tasks.len());
+        let steps = workflow.spec.steps.len() + workflow.spec.finally.len();
+        let size = (steps, plan.tasks.len());
         let spec = workplan_spec(&workflow.spec, plan, None);
         let mut metadata = workflow.metadata;
         metadata.managed_fields = None;
@@ -45,6 +46,7 @@ impl WorkplanTemplate {
             plan: Plan {
                 order,
                 tasks: Vec::new(),
+                finally: Vec::new(),
             },
             size,
             warnings,
@@ -113,6 +115,7 @@ mod tests {
                     {"name": "a", "image": "b", "args": ["\"}{,\u{e4}\n"]},
                     {"name": "c", "image": "d", "dependency": ["a"], "env": [{"name": "E", "value": "v"}]},
                 ],
+                "finally": [{"name": "f", "image": "g"}],
                 "maxParallel": 2, "serviceAccountName": "builder", "nodeSelector": {"disk": "ssd"},
             },
         });
@@ -139,6 +142,6 @@ mod tests {
         let body = template.body(&outline).unwrap();
         let sent: Workplan = serde_json::from_slice(&body).unwrap();
         assert_eq!(sent, whole);
-        assert_eq!(template.size, (2, 1));
+        assert_eq!(template.size, (3, 2));
     }
 }

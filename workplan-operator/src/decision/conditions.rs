@@ -76,7 +76,8 @@ pub fn relayed_once(
     now: Timestamp,
 ) {
     if !status.conditions.iter().any(|it| it.type_ == RELAYED) {
-        let relayed = relayed::relayed(&spec.tasks, spec.max_parallel.map(Into::into), limits);
+        let max_parallel = spec.max_parallel.map(Into::into);
+        let relayed = relayed::relayed(&spec.tasks, &spec.finally, max_parallel, limits);
         set_condition(
             status,
             RELAYED,

@@ -15,7 +15,12 @@ pub struct Relayed {
     pub message: String,
 }
 
-pub fn relayed(tasks: &[Task], max_parallel: Option<NonZeroUsize>, limits: &Limits) -> Relayed {
+pub fn relayed(
+    tasks: &[Task],
+    finally: &[String],
+    max_parallel: Option<NonZeroUsize>,
+    limits: &Limits,
+) -> Relayed {
     let relays = || {
         let relays = tasks.iter().enumerate();
         relays.filter(|(_, task)| is_relay(Order::Relay, task))
@@ -34,7 +39,7 @@ pub fn relayed(tasks: &[Task], max_parallel: Option<NonZeroUsize>, limits: &Limi
     );
     let rooms: Vec<(usize, Room)> = relays()
         .map(|(task, steps)| {
-            let room = relay_room(&limits.complete(steps.clone()), max_parallel);
+            let room = relay_room(&limits.complete(steps.clone()), finally, max_parallel);
             (task, room)
         })
         .collect();
@@ -48,7 +53,7 @@ pub fn relayed(tasks: &[Task], max_parallel: Option<NonZeroUsize>, limits: &Limi
     let sentences: Vec<String> = [summary]
         .into_iter()
         .chain(rooms)
-        .chain(apart(tasks))
+        .chain(apart(tasks, finally))
         .collect();
     Relayed {
         value,
@@ -58,8 +63,8 @@ pub fn relayed(tasks: &[Task], max_parallel: Option<NonZeroUsize>, limits: &Limi
 }
 
 /// The steps that have their own pods, and why.
-fn apart(tasks: &[Task]) -> Option<String> {
-    let apart = relay_apart(tasks);
+fn apart(tasks: &[Task], finally: &[String]) -> Option<String> {
+    let apart = relay_apart(tasks, finally);
     let named = apart.iter().map(|(step, why)| format!("{step} {why}"));
     let named: Vec<String> = named.collect();
     (!named.is_empty()).then(|| format!("Steps with their own pods: {}", listed(named)))
@@ -101,7 +106,7 @@ mod tests {
                 step.commands.clear();
             }
         }
-        let condition = relayed(&tasks, None, &Limits::NONE);
+        let condition = relayed(&tasks, &[], None, &Limits::NONE);
         assert_eq!(
             (condition.reason, condition.message.as_str()),
             (reason, message)

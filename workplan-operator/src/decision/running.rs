@@ -38,7 +38,7 @@ pub fn decide(
     }
     let settle = |steps: &mut Steps| {
         let mut waiting = settle(workplan, steps, plan, state, node);
-        if workplan.spec.suspend && !steps.is_halted() {
+        if is_suspended(workplan, steps) {
             waiting.add(WaitingCause::new(Severity::Suspended, suspended()));
         }
         waiting
@@ -58,7 +58,7 @@ pub fn decide(
     };
     let mut refusals = state.refusals.values();
     let is_refused = refusals.any(|refusal| refusal.verdict == Verdict::Over);
-    if !is_refused && !workplan.spec.suspend {
+    if !is_refused && !is_suspended(workplan, &steps) {
         actions.extend(start(workplan, &mut steps, state, node, pods_max));
     }
     let mut status = derive_status(
@@ -76,7 +76,7 @@ pub fn decide(
         },
     );
     let has_ended = status.phase.is_some_and(Phase::is_final);
-    let is_suspended = workplan.spec.suspend && !has_ended;
+    let is_suspended = is_suspended(workplan, &steps) && !has_ended;
     conditions::suspended(&mut status, state.now, is_suspended, SUSPENDED_MESSAGE);
     if plan.order == Order::Relay && status.observed_generation.is_some() {
         conditions::relayed_once(&mut status, &workplan.spec, &state.limits, state.now);
@@ -143,6 +143,11 @@ impl Executor for Pods {
 }
 
 const SUSPENDED_MESSAGE: &str = "spec.suspend is true: no pod is created, and pods that run continue. To resume, set it to false";
+
+/// The final steps of a plan that ends run nevertheless.
+fn is_suspended(workplan: &Workplan, steps: &Steps) -> bool {
+    workplan.spec.suspend && !steps.is_halted()
+}
 
 fn suspended() -> Cause {
     Cause::new(conditions::SUSPENDED, SUSPENDED_MESSAGE)

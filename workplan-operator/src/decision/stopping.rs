@@ -28,5 +28,5 @@ pub fn stopped_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> Vec<Ac
 /// Also if the step at its time limit has just ended: otherwise the kubelet would start the next one.
 fn ends_now(plan: &Plan, steps: &Steps, task: usize) -> bool {
     let is_stopped = || steps.has_timed_out(task) && !plan.is_relay(task);
-    steps.is_open(task) && (steps.is_halted() || is_stopped())
+    steps.is_ending(task) || steps.is_open(task) && is_stopped()
 }

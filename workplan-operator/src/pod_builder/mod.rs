@@ -144,7 +144,7 @@ fn parts(
     opens: bool,
 ) -> Parts {
     let tasks = &workplan.spec.tasks;
-    let Ok(plan) = read_plan(workplan.spec.order, tasks) else {
+    let Ok(plan) = read_plan(workplan.spec.order, tasks, &workplan.spec.finally) else {
         return Parts::default();
     };
     let Some(written) = tasks.get(task) else {
@@ -200,10 +200,11 @@ fn waits<'a>(
     }
 }
 
-/// Whether steps may start because others are skipped.
+/// Whether steps may start because others are skipped. The final steps wait for all others anyway.
 fn goes_on_past_skipped(plan: &Plan) -> bool {
+    let is_final = |step: usize| plan.steps[step].is_final;
     let mut edges = plan.steps.iter().flat_map(|step| &step.edges);
-    edges.any(|edge| edge.kind == EdgeKind::OnEnd)
+    edges.any(|edge| edge.kind == EdgeKind::OnEnd && is_final(edge.from) == is_final(edge.to))
 }
 
 /// The steps of a task, each with the retries that the attempts in earlier pods have left of its `retry`.

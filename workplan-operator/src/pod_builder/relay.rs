@@ -58,7 +58,13 @@ pub fn parts<'a>(
     let own = preparing(task, placement.limits, true);
     let max_parallel = workplan.spec.max_parallel;
     let most = max_parallel.map(Into::into);
-    let shares = relay_shares(task, most, placement.limits, own.as_ref());
+    let shares = relay_shares(
+        task,
+        &workplan.spec.finally,
+        most,
+        placement.limits,
+        own.as_ref(),
+    );
     let slots = slots(task, max_parallel);
     let containers = task.steps().zip(shares);
     let output_bytes = of_record(workplan, 1 + task.steps().count());

@@ -127,6 +127,7 @@ impl Reader<'_> {
         match pod.owner {
             Owner::Workplan => TaskObservation {
                 executor: Some(pod.name.clone()),
+                is_stopped: pod.stopped,
                 ..self.own_pod(task, pod)
             },
             Owner::Foreign if !pod.deleting => lost(name_taken(&pod.name), None),
@@ -159,6 +160,7 @@ impl Reader<'_> {
         TaskObservation {
             executor: Some(pod.name.clone()),
             steps,
+            is_stopped: pod.stopped,
             ..TaskObservation::default()
         }
     }

@@ -8,6 +8,7 @@ use kubeci_api::{Step, Task};
 use kubeci_plan::Graph;
 
 use crate::check;
+use crate::check::Written;
 use crate::relay::groups::largest_exact;
 use crate::requests::{Requests, is_handed_on};
 
@@ -42,9 +43,13 @@ impl fmt::Display for Apart {
 /// The steps of a relay plan that have their own pods, by name, and why. Empty for tasks that the compiler would never
 /// create.
 #[must_use]
-pub fn relay_apart(tasks: &[Task]) -> BTreeMap<String, Apart> {
-    let steps: Vec<Step> = tasks.iter().flat_map(Task::steps).cloned().collect();
-    let apart = check::graph(&steps).map(|checked| apart(&checked.graph, &steps));
+pub fn relay_apart(tasks: &[Task], finally: &[String]) -> BTreeMap<String, Apart> {
+    let steps = tasks.iter().flat_map(Task::steps).cloned();
+    let (finals, main): (Vec<Step>, Vec<Step>) =
+        steps.partition(|step| finally.contains(&step.name));
+    let written = Written::new(&main, &finals);
+    let apart = check::graph(&written).map(|checked| apart(&checked.graph, &written.steps));
+    let steps = written.steps;
     let named = steps.into_iter().zip(apart.unwrap_or_default());
     named
         .filter_map(|(step, apart)| Some((step.name, apart?)))

@@ -36,11 +36,15 @@ impl fmt::Display for Room {
 /// for devices, which containers cannot share, the sum. With `max_parallel` the maximum is an upper bound. `None` if no
 /// step has requests.
 #[must_use]
-pub fn relay_pod_requests(task: &Task, max_parallel: Option<NonZeroUsize>) -> Option<Requests> {
+pub fn relay_pod_requests(
+    task: &Task,
+    finally: &[String],
+    max_parallel: Option<NonZeroUsize>,
+) -> Option<Requests> {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
     let sum = sum(&steps);
     let most = max_parallel.map(NonZeroUsize::get);
-    let together = widest(&precedence_inside(task), &steps, most);
+    let together = widest(&precedence_inside(task, finally), &steps, most);
     let of_pod = |resource: &str| {
         let requests = if is_handed_on(resource) {
             &together
@@ -54,9 +58,9 @@ pub fn relay_pod_requests(task: &Task, max_parallel: Option<NonZeroUsize>) -> Op
 
 /// How the containers of a relay task's pod request [`relay_pod_requests`].
 #[must_use]
-pub fn relay_room(task: &Task, max_parallel: Option<NonZeroUsize>) -> Room {
+pub fn relay_room(task: &Task, finally: &[String], max_parallel: Option<NonZeroUsize>) -> Room {
     let steps: Vec<Requests> = task.steps().map(Requests::of_step).collect();
-    let together = relay_pod_requests(task, max_parallel).unwrap_or_default();
+    let together = relay_pod_requests(task, finally, max_parallel).unwrap_or_default();
     if sum(&steps) == together {
         Room::AsWritten
     } else {
@@ -71,11 +75,12 @@ pub fn relay_room(task: &Task, max_parallel: Option<NonZeroUsize>) -> Room {
 #[must_use]
 pub fn relay_shares(
     task: &Task,
+    finally: &[String],
     max_parallel: Option<NonZeroUsize>,
     limits: &Limits,
     own: Option<&ResourceRequirements>,
 ) -> Vec<BTreeMap<String, Quantity>> {
-    let together = relay_pod_requests(task, max_parallel).unwrap_or_default();
+    let together = relay_pod_requests(task, finally, max_parallel).unwrap_or_default();
     let mut containers = vec![BTreeMap::new(); task.steps().count()];
     let named = task.steps().flat_map(quantities);
     let resources: BTreeSet<&str> = named.map(|(_, resource, _)| resource).collect();

@@ -12,6 +12,7 @@ fn document_workflow_compiles_to_document_workplan() {
     let document = Plan {
         order: document.spec.order,
         tasks: document.spec.tasks,
+        finally: document.spec.finally,
     };
     assert_eq!(
         compile_workflow(&workflow().spec, &Settings::default()).unwrap(),

@@ -206,3 +206,35 @@ fn unusual_but_valid_step_is_accepted(
     };
     assert!(compile_workflow(&workflow, &Settings::default()).is_ok());
 }
+
+#[rstest]
+#[case::name(step("build", &[]), &[r#"spec.finally[0].name (step "build"): spec.steps[0].name is "build", too; rename one of the steps"#])]
+#[case::main(waiting("report", "build,test.ended", false), &[
+    r#"spec.finally[0].dependency[0] (step "report"): "build" is in spec.steps, and has ended when the steps of spec.finally start, in whatever way; remove it here"#,
+    r#"spec.finally[0].after[0] (step "report"): "test" is in spec.steps, and has ended when the steps of spec.finally start, in whatever way; remove it here"#,
+])]
+#[case::unknown(step("report", &["biuld"]), &[r#"spec.finally[0].dependency[0] (step "report"): there is no step "biuld"; did you mean "build"?"#])]
+#[case::itself(step("report", &["report"]), &[r#"spec.finally[0].dependency[0] (step "report"): the step waits for itself, so it would never start; remove its own name here"#])]
+#[case::no_image(Step { image: String::new(), ..step("report", &[]) }, &[r#"spec.finally[0].image (step "report"): the step has no image; add the container image to run, such as `alpine`"#])]
+#[case::volume(Step { name: "report".to_owned(), ..mounting("cache", "/work") }, &[r#"spec.finally[0].volumeMounts[0].name (step "report"): spec.volumes has no volume "cache"; add it to spec.volumes"#])]
+fn error_of_final_step_names_its_field(#[case] finally: Step, #[case] expected: &[&str]) {
+    let steps = vec![step("build", &[]), step("test", &["build"])];
+    assert_eq!(messages_of(steps, vec![finally]), expected);
+}
+
+#[test]
+fn main_step_cannot_wait_for_a_final_one() {
+    let steps = vec![step("build", &["report"])];
+    let expected = r#"spec.steps[0].dependency[0] (step "build"): "report" is in spec.finally, and starts when all steps of spec.steps have ended; remove it here, or move this step to spec.finally"#;
+    assert_eq!(messages_of(steps, vec![step("report", &[])]), [expected]);
+}
+
+fn messages_of(steps: Vec<Step>, finally: Vec<Step>) -> Vec<String> {
+    let workflow = WorkflowSpec {
+        steps,
+        finally,
+        ..WorkflowSpec::default()
+    };
+    let errors = compile_workflow(&workflow, &Settings::default()).unwrap_err();
+    errors.iter().map(ToString::to_string).collect()
+}

@@ -64,7 +64,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, max_parallel: NonZeroUsize) -> Self {
-        let read = read_plan(plan.order, &plan.tasks).unwrap();
+        let read = read_plan(plan.order, &plan.tasks, &plan.finally).unwrap();
         let steps: Vec<&Step> = plan.tasks.iter().flat_map(Task::steps).collect();
         Self {
             plan: read.limited(Some(max_parallel)).unwrap(),
@@ -155,7 +155,7 @@ impl Room {
     fn of(order: Order, tasks: &[Task], max_parallel: NonZeroUsize) -> Self {
         let max_parallel = Some(max_parallel);
         let of_pod = |task: &Task| match order {
-            Order::Relay => relay_pod_requests(task, max_parallel).unwrap_or_default(),
+            Order::Relay => relay_pod_requests(task, &[], max_parallel).unwrap_or_default(),
             Order::Linear | Order::Graph => Requests::of_task(task),
         };
         let of_step = |step: &Step| {
@@ -167,7 +167,7 @@ impl Room {
         let cpu = |requests: Requests| requests.milli("cpu");
         let steps = tasks.iter().flat_map(Task::steps);
         Self {
-            plan: cpu(widest_moment(order, tasks, max_parallel)),
+            plan: cpu(widest_moment(order, tasks, &[], max_parallel)),
             pods: tasks.iter().map(of_pod).map(cpu).collect(),
             steps: steps.map(of_step).map(cpu).collect(),
         }

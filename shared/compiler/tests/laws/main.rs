@@ -4,6 +4,7 @@
 mod document;
 mod errors;
 mod exact;
+mod finally;
 mod graphs;
 mod kinds;
 mod limited;

@@ -83,9 +83,9 @@ proptest! {
         let pods = Pods::of(&steps, &plan.tasks);
         let all: Vec<usize> = (0..plan.tasks.len()).collect();
         let beside: Vec<usize> = all.iter().copied().filter(|&pod| pod != 0 && pods.may_meet(0, pod)).collect();
-        let widest = widest_moment(plan.order, &plan.tasks, None).milli("cpu");
+        let widest = widest_moment(plan.order, &plan.tasks, &[], None).milli("cpu");
         prop_assert_eq!(widest, pods.widest(&all));
-        let first = first_pod_requests(plan.order, &plan.tasks, None).unwrap_or_default().milli("cpu");
+        let first = first_pod_requests(plan.order, &plan.tasks, &[], None).unwrap_or_default().milli("cpu");
         prop_assert_eq!(first, widest - pods.widest(&beside));
         prop_assert!(first >= pods.requests[0]);
     }
@@ -97,7 +97,7 @@ proptest! {
     ) {
         let plan = compile(&steps).unwrap();
         let run = run(plan.order, &plan.tasks, |step| durations[index(step)]);
-        let widest = widest_moment(plan.order, &plan.tasks, None).milli("cpu");
+        let widest = widest_moment(plan.order, &plan.tasks, &[], None).milli("cpu");
         for moment in run.pods.iter().map(|pod| pod.start) {
             let running = run.pods.iter().zip(&plan.tasks);
             let running = running.filter(|(pod, _)| (pod.start..pod.end).contains(&moment));
@@ -161,10 +161,13 @@ fn linear_tasks_never_run_concurrently() {
         task([], [step("b", "5", &[])]),
     ];
     assert_eq!(
-        widest_moment(Order::Linear, &tasks, None).milli("cpu"),
+        widest_moment(Order::Linear, &tasks, &[], None).milli("cpu"),
         5000
     );
-    assert_eq!(widest_moment(Order::Graph, &tasks, None).milli("cpu"), 8000);
+    assert_eq!(
+        widest_moment(Order::Graph, &tasks, &[], None).milli("cpu"),
+        8000
+    );
 }
 
 #[test]
@@ -175,19 +178,19 @@ fn first_pod_requests_for_later_not_concurrent_pods() {
         task([], [step("after", "8", &["a"])]),
     ];
     assert_eq!(
-        first_pod_requests(Order::Graph, &tasks, None)
+        first_pod_requests(Order::Graph, &tasks, &[], None)
             .unwrap()
             .milli("cpu"),
         8000
     );
     assert_eq!(
-        first_pod_requests(Order::Linear, &tasks, None)
+        first_pod_requests(Order::Linear, &tasks, &[], None)
             .unwrap()
             .milli("cpu"),
         8000
     );
     assert_eq!(
-        first_pod_requests(Order::Graph, &[task([], [Step::default()])], None),
+        first_pod_requests(Order::Graph, &[task([], [Step::default()])], &[], None),
         None
     );
 }
@@ -199,7 +202,10 @@ fn serial_step_waits_for_the_one_before() {
         task([step("b", "1", &["a"]), step("c", "1", &[])], []),
         task([], [step("d", "1", &["c"])]),
     ];
-    assert_eq!(widest_moment(Order::Graph, &tasks, None).milli("cpu"), 1000);
+    assert_eq!(
+        widest_moment(Order::Graph, &tasks, &[], None).milli("cpu"),
+        1000
+    );
 }
 
 #[test]
@@ -208,5 +214,8 @@ fn tasks_in_a_cycle_count_as_concurrent() {
         task([], [step("a", "1", &["b"])]),
         task([], [step("b", "1", &["a"])]),
     ];
-    assert_eq!(widest_moment(Order::Graph, &tasks, None).milli("cpu"), 2000);
+    assert_eq!(
+        widest_moment(Order::Graph, &tasks, &[], None).milli("cpu"),
+        2000
+    );
 }

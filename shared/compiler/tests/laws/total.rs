@@ -74,15 +74,15 @@ proptest! {
     #[test]
     fn any_tasks_have_a_widest_moment(tasks in vec(task(), 0..6)) {
         for order in [Order::Linear, Order::Graph, Order::Relay] {
-            let widest = widest_moment(order, &tasks, None);
-            let first = first_pod_requests(order, &tasks, None);
+            let widest = widest_moment(order, &tasks, &[], None);
+            let first = first_pod_requests(order, &tasks, &[], None);
             prop_assert_eq!(first.is_none(), widest.is_empty());
             prop_assert!(first.unwrap_or_default().milli("cpu") <= widest.milli("cpu"));
         }
         let steps: usize = tasks.iter().map(|task| task.steps().count()).sum();
-        prop_assert!(relay_apart(&tasks).len() <= steps);
+        prop_assert!(relay_apart(&tasks, &[]).len() <= steps);
         for task in &tasks {
-            prop_assert_eq!(relay_shares(task, None, &Limits::NONE, None).len(), task.steps().count());
+            prop_assert_eq!(relay_shares(task, &[], None, &Limits::NONE, None).len(), task.steps().count());
         }
     }
 }

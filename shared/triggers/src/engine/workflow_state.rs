@@ -6,7 +6,9 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kubeci_api::Workflow;
-use kubeci_compiler::{compile_workflow, shared_volumes, stored_bytes};
+use kubeci_compiler::{
+    compile_workflow, empty_folder_of_final_steps, shared_volumes, stored_bytes,
+};
 use serde_json::Value;
 
 use super::{settings::Settings, workflow_ref::WorkflowRef};
@@ -267,7 +269,10 @@ fn template(
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let service_account = workflow.spec.pod.service_account_name.clone();
     let shared = shared_volumes(&plan.tasks, &workflow.spec.pod);
-    let warnings = shared.iter().map(ToString::to_string).collect();
+    let shared = shared.iter().map(ToString::to_string);
+    let warnings = shared
+        .chain(empty_folder_of_final_steps(&workflow.spec))
+        .collect();
     let template = WorkplanTemplate::new(workflow, plan, warnings);
     let template = template.map_err(|error| vec![error.to_string()])?;
     Ok((template, service_account))

@@ -35,6 +35,16 @@ proptest! {
     }
 }
 
+/// The fewest exact pods of steps, in `Pods` and in `Relay`.
+pub fn fewest(steps: &[Step]) -> (usize, usize) {
+    let graph = graph(steps);
+    let pods = best(steps.len(), |pod| {
+        going_on_in(steps, &graph, pod, usize::MAX)
+    });
+    let relay = best(steps.len(), |pod| is_relay(steps, &graph, pod).then_some(0));
+    (pods.0, relay.0)
+}
+
 /// The fewest pods over all ways to cut the steps into exact ones, and then the most steps that go on in a pod.
 fn best(steps: usize, going_on_in: impl Fn(&[usize]) -> Option<usize>) -> (usize, usize) {
     let all = (1_usize << steps) - 1;

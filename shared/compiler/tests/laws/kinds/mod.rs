@@ -12,13 +12,13 @@ use crate::graphs::{graphs_to_relay, index};
 use crate::reference::conditions::with_conditions;
 use crate::relay::plan_within;
 
-mod minimal;
+pub mod minimal;
 mod run;
 
 use run::{Run, Span, alone, run};
 
 /// Graphs with edges of all kinds, and with conditions.
-fn graphs(sizes: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
+pub fn graphs(sizes: RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
     let dice = vec(any::<u8>(), *sizes.end());
     let conditions = prop_oneof![Just(Vec::new()), vec(any::<u8>(), *sizes.end())];
     (graphs_to_relay(sizes), dice, conditions).prop_map(|(mut steps, dice, conditions)| {
@@ -52,7 +52,9 @@ fn graph(steps: &[Step]) -> Graph {
 
 /// Whether the pod of each task never runs more steps at the same time than its width.
 fn is_within_widths(plan: &Plan, run: &Run) -> bool {
-    let widths = read_plan(plan.order, &plan.tasks).unwrap().widths(|_| true);
+    let widths = read_plan(plan.order, &plan.tasks, &plan.finally)
+        .unwrap()
+        .widths(|_| true);
     let mut tasks = plan.tasks.iter().zip(widths);
     tasks.all(|(task, width)| {
         let spans = || task.steps().map(|step| run[&step.name]);
@@ -68,7 +70,9 @@ fn follows_precedence(plan: &Plan, run: &Run) -> bool {
     let spans = |task: usize| plan.tasks[task].steps().map(|step| run[&step.name]);
     let ended = |task: usize| spans(task).map(|span| span.end).max();
     let started = |task: usize| spans(task).filter_map(|span| span.start).min();
-    let precedence = read_plan(plan.order, &plan.tasks).unwrap().precedence();
+    let precedence = read_plan(plan.order, &plan.tasks, &plan.finally)
+        .unwrap()
+        .precedence();
     let mut pairs = precedence.ancestors.iter().enumerate();
     pairs.all(|(task, before)| {
         let start = started(task);

@@ -42,7 +42,7 @@ proptest! {
         let closure = closure(&dependencies(&steps));
         for task in plan_within(&steps, 100).tasks {
             let expected = 1000 * heaviest(&members(&task), &cpus, |one, other| closure[one][other]);
-            let requests = relay_pod_requests(&task, None);
+            let requests = relay_pod_requests(&task, &[], None);
             prop_assert_eq!(requests.is_none(), expected == 0);
             prop_assert_eq!(requests.unwrap_or_default().milli("cpu"), expected);
         }
@@ -59,12 +59,12 @@ proptest! {
         let over_before = |one: usize, other: usize| {
             pods[other].iter().all(|&step| pods[one].iter().all(|&needed| closure[step][needed]))
         };
-        let requests: Vec<u128> = plan.tasks.iter().map(|task| relay_pod_requests(task, None).unwrap_or_default().milli("cpu")).collect();
+        let requests: Vec<u128> = plan.tasks.iter().map(|task| relay_pod_requests(task, &[], None).unwrap_or_default().milli("cpu")).collect();
         let all: Vec<usize> = (0..pods.len()).collect();
         let beside: Vec<usize> = all.iter().copied().filter(|&pod| pod != 0 && !over_before(0, pod) && !over_before(pod, 0)).collect();
-        let widest = widest_moment(plan.order, &plan.tasks, None).milli("cpu");
+        let widest = widest_moment(plan.order, &plan.tasks, &[], None).milli("cpu");
         prop_assert_eq!(widest, heaviest(&all, &requests, over_before));
-        let first = first_pod_requests(plan.order, &plan.tasks, None).unwrap_or_default().milli("cpu");
+        let first = first_pod_requests(plan.order, &plan.tasks, &[], None).unwrap_or_default().milli("cpu");
         prop_assert_eq!(first, widest - heaviest(&beside, &requests, over_before));
         prop_assert!(first >= requests[0]);
     }
@@ -77,7 +77,7 @@ proptest! {
         let plan = plan_within(&steps, 30);
         let run = run(plan.order, &plan.tasks, |step| durations[index(step)]);
         for task in &plan.tasks {
-            let requests = relay_pod_requests(task, None).unwrap_or_default().milli("cpu");
+            let requests = relay_pod_requests(task, &[], None).unwrap_or_default().milli("cpu");
             for step in task.steps() {
                 let moment = run.steps[&step.name].start;
                 let running = task.steps().filter(|step| {
@@ -100,7 +100,7 @@ fn resources_peak_at_different_moments() {
     });
     let plan = plan_within(&steps, 100);
     assert_eq!(plan.order, Order::Relay);
-    let requests = widest_moment(plan.order, &plan.tasks, None);
+    let requests = widest_moment(plan.order, &plan.tasks, &[], None);
     assert_eq!(requests.milli("cpu"), 4000);
     assert_eq!(requests.milli("memory"), 4 * 1024 * 1024 * 1000);
 }

@@ -24,7 +24,7 @@ fn requests_of(task: &Task) -> Vec<Requests> {
 }
 
 fn shares(task: &Task) -> Vec<BTreeMap<String, Quantity>> {
-    relay_shares(task, None, &Limits::NONE, None)
+    relay_shares(task, &[], None, &Limits::NONE, None)
 }
 
 fn chain_of_two(quantities: [[(&'static str, &'static str); 2]; 2]) -> Task {
@@ -47,7 +47,7 @@ proptest! {
             vec![("cpu", format!("{cpu}m")), ("memory", memory.to_string()), ("ephemeral-storage", format!("{memory}Ei"))]
         });
         for task in plan(&steps).tasks {
-            let pod = relay_pod_requests(&task, None).unwrap_or_default();
+            let pod = relay_pod_requests(&task, &[], None).unwrap_or_default();
             let containers = requests_of(&task);
             for resource in ["cpu", "memory", "ephemeral-storage"] {
                 let sum: u128 = containers.iter().map(|container| container.milli(resource)).sum();
@@ -69,7 +69,7 @@ fn shares_are_proportional_to_step_requests() {
         [("cpu", "1"), ("memory", "1Gi")],
     ]);
     let quantity = |text: &str| Quantity(text.to_owned());
-    assert_eq!(relay_room(&task, None), Room::Spread);
+    assert_eq!(relay_room(&task, &[], None), Room::Spread);
     let containers = shares(&task);
     assert_eq!(containers[0]["cpu"], quantity("2250m"));
     assert_eq!(containers[1]["cpu"], quantity("750m"));
@@ -82,7 +82,7 @@ fn requests_within_the_peak_stay_as_written() {
         [("cpu", "3"), ("memory", "0")],
         [("cpu", "0"), ("memory", "1Gi")],
     ]);
-    assert_eq!(relay_room(&task, None), Room::AsWritten);
+    assert_eq!(relay_room(&task, &[], None), Room::AsWritten);
     assert_eq!(shares(&task)[0]["cpu"], Quantity("3".to_owned()));
 }
 
@@ -110,7 +110,9 @@ fn device_is_requested_by_each_container_using_it() {
     ]);
     assert_eq!(shares(&task)[1]["gpu/one"], Quantity("2".to_owned()));
     assert_eq!(
-        relay_pod_requests(&task, None).unwrap().milli("gpu/one"),
+        relay_pod_requests(&task, &[], None)
+            .unwrap()
+            .milli("gpu/one"),
         2000
     );
 }

@@ -68,7 +68,7 @@ fn step_without_commands_parts_earlier_from_later_steps() {
     let mut steps = diamond(3, 1);
     steps[1].commands.clear();
     assert_eq!(shape(&steps, 100), [vec![0, 2, 3], vec![1], vec![4]]);
-    let apart = relay_apart(&plan(&steps).tasks);
+    let apart = relay_apart(&plan(&steps).tasks, &[]);
     assert_eq!(apart.len(), 1);
     assert_eq!(apart["s1"], Apart::NoCommands);
 }
@@ -83,7 +83,7 @@ fn steps_in_turn_with_device_have_own_pods() {
     };
     let in_turn = gpu(diamond(2, 1), &[0, 3]);
     assert_eq!(shape(&in_turn, 100), [vec![0], vec![1, 2], vec![3]]);
-    let apart = relay_apart(&plan(&in_turn).tasks);
+    let apart = relay_apart(&plan(&in_turn).tasks, &[]);
     assert!(apart["s0"].to_string().contains("`nvidia.com/gpu`"));
     let at_once = gpu(diamond(2, 1), &[1, 2]);
     assert_eq!(shape(&at_once, 100), [[0, 1, 2, 3]]);

@@ -47,8 +47,10 @@ fn end(plan: &Plan, at: usize, fate: Fate, ends: &BTreeMap<usize, End>) -> Optio
         .collect();
     let (before, edges) = (before?, edges?);
     let is_inside = |from: usize| plan.is_relay(step.task) && task.contains(&from);
-    let is_unseen =
-        |(from, _, end): &(usize, EdgeKind, &End)| is_inside(*from) && !end.is_published;
+    // A final step that cannot observe an end starts in another pod.
+    let is_unseen = |(from, _, end): &(usize, EdgeKind, &End)| {
+        is_inside(*from) && !end.is_published && !step.is_final
+    };
     let is_broken = |(_, kind, end): &(usize, EdgeKind, &End)| {
         kind.state(Some(outcome(end.phase))) == EdgeState::Broken
     };

@@ -193,6 +193,14 @@ impl Simulation {
                 "law 1: {step} starts before {name} has ended as needed"
             );
         }
+        for other in plan.steps.iter().filter(|it| it.is_final != known.is_final) {
+            let has_ended = || self.cluster.runs(other.name).is_some();
+            assert!(
+                self.cluster.times(other.name) == 0 || known.is_final && has_ended(),
+                "final steps: {step} starts though {} has run",
+                other.name
+            );
+        }
         let max_parallel = plan.max_parallel.map_or(usize::MAX, Into::into);
         assert!(
             self.cluster.running() <= max_parallel,
@@ -269,7 +277,10 @@ fn check_attempts(step: &StepStatus, starts: usize) {
 fn steps_end_as_they_ran(simulation: &Simulation, scenario: &Scenario) -> TestCaseResult {
     for (name, fate) in &scenario.fates {
         let times = simulation.cluster.times(name);
-        let most = fate.starts_max(scenario.workplan.spec.order);
+        let spec = &scenario.workplan.spec;
+        // The pod of a final step may be stopped because of other steps, once.
+        let again = usize::from(spec.finally.contains(name)) + 1;
+        let most = fate.starts_max(spec.order) * again;
         prop_assert!(times <= most, "{} ran {} times", name, times);
     }
     if simulation.workplan.meta().deletion_timestamp.is_some() {
@@ -287,6 +298,28 @@ fn steps_end_as_they_ran(simulation: &Simulation, scenario: &Scenario) -> TestCa
             }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Whatever ends the plan, its final steps run. Only a time limit of their own may end them.
+fn final_steps_end_as_expected(simulation: &Simulation, scenario: &Scenario) -> TestCaseResult {
+    let steps = simulation.steps();
+    let is_late = |step: &StepStatus| {
+        let message = step.message.as_deref().unwrap_or_default();
+        message.contains("no final step started within")
+    };
+    if steps.iter().any(is_late) {
+        return Ok(());
+    }
+    let expected = expected_with_timeouts(scenario, steps);
+    for (step, phase) in steps.iter().zip(expected) {
+        let is_final = scenario.workplan.spec.finally.contains(&step.name);
+        let stopped = step.reason.as_deref() == Some("Stopped");
+        prop_assert!(
+            !is_final || step.phase == phase || stopped,
+            "{phase:?}: {step:?}"
+        );
     }
     Ok(())
 }
@@ -331,6 +364,9 @@ proptest! {
             let name = &step.name;
             let exceeded = step.reason.as_deref() == Some("DeadlineExceeded");
             prop_assert!(!exceeded, "the engine knows why {} was stopped", name);
+        }
+        if !disturbed {
+            final_steps_end_as_expected(&simulation, &scenario)?;
         }
         if !disturbed && !ends_early(&simulation.workplan.spec) {
             for (step, phase) in simulation.steps().iter().zip(expected_with_timeouts(&scenario, simulation.steps())) {

@@ -6,8 +6,11 @@ use std::num::NonZeroU16;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::Duration;
-use kubeci_api::{Backoff, Keep, KeepOn, Order, Retry, RetryOn, Step, Task, Workplan, Workspace};
-use kubeci_compiler::{compile, compile_limited, compile_relay};
+use kubeci_api::{
+    Backoff, Execution, Keep, KeepOn, Order, Retry, RetryOn, Step, Task, WorkflowSpec, Workplan,
+    Workspace,
+};
+use kubeci_compiler::{Settings, compile_workflow};
 use proptest::prelude::*;
 
 use super::kinds::with_kinds;
@@ -128,6 +131,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
             Order::Linear | Order::Graph => build(&tasks, order, reversed),
         };
         add_kinds(&mut scenario, &kinds);
+        add_finally(&mut scenario, &kinds);
         scenario.has_sidecar = has_sidecar;
         let spec = &mut scenario.workplan.spec;
         let wide = |task: &Task| u16::try_from(task.parallel_steps.len()).unwrap();
@@ -190,27 +194,61 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
                     fate.outcome.start();
                 }
             }
+            let mut finally = split_finally(&mut steps, &kinds);
             if reversed {
                 steps.reverse();
+                finally.reverse();
             }
             let max_parallel = NonZeroU16::new(max_parallel(&kinds));
-            let pods = match max_parallel {
-                Some(max_parallel) => compile_limited(&steps, max_parallel.into()).unwrap(),
-                None => compile(&steps).unwrap(),
-            };
-            let relay = compile_relay(&steps, containers.try_into().unwrap()).unwrap();
-            let scenario = |plan: kubeci_compiler::Plan| {
+            let scenario = |execution| {
+                let workflow = WorkflowSpec {
+                    steps: steps.clone(),
+                    finally: finally.clone(),
+                    execution: Some(execution),
+                    max_parallel,
+                    ..WorkflowSpec::default()
+                };
+                let settings = Settings {
+                    containers: containers.try_into().unwrap(),
+                    ..Settings::default()
+                };
+                let plan = compile_workflow(&workflow, &settings).unwrap();
                 let mut scenario = scenario_of(plan.order, plan.tasks, fates.clone());
-                scenario.workplan.spec.max_parallel = max_parallel;
+                let spec = &mut scenario.workplan.spec;
+                (spec.finally, spec.max_parallel) = (plan.finally, max_parallel);
                 with_folder(scenario, empty_dir)
             };
             Compiled {
-                pods: scenario(pods),
-                relay: scenario(relay),
-                steps,
+                pods: scenario(Execution::Pods),
+                relay: scenario(Execution::Relay),
+                steps: with_edges(&steps, finally),
             }
         },
     )
+}
+
+/// Takes some of the last steps, which become final.
+fn split_finally(steps: &mut Vec<Step>, dice: &[u8]) -> Vec<Step> {
+    let count = usize::from(dice.first().copied().unwrap_or_default()) % 4;
+    let finally = steps.split_off(steps.len().saturating_sub(count).max(1));
+    let names: Vec<String> = finally.iter().map(|step| step.name.clone()).collect();
+    finally
+        .into_iter()
+        .map(|mut step| {
+            without_mixed_edges(&mut step, &names);
+            step
+        })
+        .collect()
+}
+
+/// All steps, each final one with the edges that it has by being final.
+fn with_edges(steps: &[Step], finally: Vec<Step>) -> Vec<Step> {
+    let names: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
+    let finally = finally.into_iter().map(|mut step| {
+        step.after.extend(names.clone());
+        step
+    });
+    steps.iter().cloned().chain(finally).collect()
 }
 
 impl Outcome {
@@ -239,6 +277,45 @@ fn add_kinds(scenario: &mut Scenario, dice: &[u8]) {
     }
     if validate(&spec).is_ok() {
         scenario.workplan.spec = spec;
+    }
+}
+
+/// Makes the last steps final, where the plan is then valid. It takes no random numbers, as [`max_parallel`].
+fn add_finally(scenario: &mut Scenario, dice: &[u8]) {
+    let sum = usize::from(dice.iter().fold(0, |sum: u8, dice| sum.wrapping_add(*dice)) / 6);
+    let spec = &scenario.workplan.spec;
+    let last_steps = (scenario.fates.len().saturating_sub(sum % 5)..scenario.fates.len()).map(name);
+    let last_task = spec.tasks.iter().max_by_key(|task| {
+        let numbers = task.steps().map(|step| step.name[1..].parse::<usize>());
+        numbers.flatten().max()
+    });
+    let last_task = last_task.into_iter().flat_map(Task::steps);
+    let last_task = last_task.map(|step| step.name.clone());
+    let candidates: [Vec<String>; 2] = [last_steps.collect(), last_task.collect()];
+    for finally in candidates.into_iter().filter(|_| sum % 5 > 0) {
+        let mut spec = scenario.workplan.spec.clone();
+        for task in &mut spec.tasks {
+            for step in task.serial_steps.iter_mut().chain(&mut task.parallel_steps) {
+                without_mixed_edges(step, &finally);
+            }
+        }
+        spec.finally = finally;
+        if validate(&spec).is_ok() {
+            scenario.workplan.spec = spec;
+            return;
+        }
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("s{number}")
+}
+
+/// Leaves out the edges between final steps and others.
+fn without_mixed_edges(step: &mut Step, finally: &[String]) {
+    let is_final = finally.contains(&step.name);
+    for edges in [&mut step.dependency, &mut step.on_failure, &mut step.after] {
+        edges.retain(|from| finally.contains(from) == is_final);
     }
 }
 
@@ -327,7 +404,7 @@ fn build(dice: &[(Vec<StepDice>, Vec<StepDice>)], order: Order, reversed: bool) 
 }
 
 fn build_step((needs, end, retries): StepDice, before: &[String], fates: &mut Fates) -> Step {
-    let mut step = step(&format!("s{}", fates.len()));
+    let mut step = step(&name(fates.len()));
     let needs = before
         .iter()
         .rev()
