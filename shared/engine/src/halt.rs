@@ -187,7 +187,9 @@ impl Halt {
 
     /// What the plan says beside another reason for its end.
     pub(crate) fn note(&self) -> String {
-        format!(" ({})", self.because)
+        let mut because = self.because.chars();
+        let first = because.next().map(|it| it.to_uppercase().to_string());
+        format!(" {}{}.", first.unwrap_or_default(), because.as_str())
     }
 
     /// Why a step that ran has failed.

@@ -162,14 +162,6 @@ impl Explanation {
 }
 
 fn explain(phase: Phase, from: &Derivation) -> Explanation {
-    let mut explanation = explain_end(phase, from);
-    if phase.is_final() {
-        explanation.message += &finally(from.steps);
-    }
-    explanation
-}
-
-fn explain_end(phase: Phase, from: &Derivation) -> Explanation {
     let waiting = from.waiting.filter(|_| !phase.is_final());
     let in_final_steps = from.steps.is_in_final_steps();
     if let Some(cause) = ended_by(from.steps)
@@ -179,7 +171,7 @@ fn explain_end(phase: Phase, from: &Derivation) -> Explanation {
         let mut explanation = Explanation::of_cause(&cause);
         if phase.is_final() {
             explanation.message.push('.');
-            explanation.message += &not_run(from.steps.all());
+            explanation.message += &others(from.steps);
         }
         return explanation;
     }
@@ -187,11 +179,7 @@ fn explain_end(phase: Phase, from: &Derivation) -> Explanation {
         return Explanation::of_cause(&waiting.cause);
     }
     if let Some((step, cause)) = first_failed(from.steps.all()) {
-        let mut explanation = explain_failed(step, cause, from);
-        if in_final_steps && !step.is_final() {
-            explanation.message += " (the final steps run)";
-        }
-        return explanation;
+        return explain_failed(step, cause, from);
     }
     let (reason, message) = match phase {
         Phase::Completed => ("Completed", completed(from.steps.all())),
@@ -214,17 +202,23 @@ fn ended_by<'a>(steps: &'a Steps) -> Option<&'a Halt> {
     steps.halt.as_ref().or(of_final_steps)
 }
 
-/// What the message of an ended plan states about its final steps, if something else is its reason.
+/// What the message about an end states about the other steps.
+fn others(steps: &Steps) -> String {
+    not_run(steps.all()) + &finally(steps)
+}
+
+/// What a message states about the final steps, if something else is its reason.
 fn finally(steps: &Steps) -> String {
     if steps.halt.is_none() && !has_failed(steps.main_steps()) {
         return String::new();
     }
+    if steps.is_in_final_steps() {
+        return " The final steps run.".into();
+    }
     let failed = steps.final_steps().filter_map(|step| {
         let reason = step.failure()?.summary(step.attempt().exit_code);
-        Some(format!(
-            " (the final step {} failed, too: {reason})",
-            step.name()
-        ))
+        let name = step.name();
+        Some(format!(" The final step {name} failed, too: {reason}."))
     });
     let ended = steps.final_halt.iter().map(Halt::note);
     failed.chain(ended).collect()
@@ -277,7 +271,7 @@ fn explain_failed(step: &Step, cause: &Cause, from: &Derivation) -> Explanation 
     if !explanation.message.ends_with('.') {
         explanation.message.push('.');
     }
-    explanation.message += &not_run(from.steps.all());
+    explanation.message += &others(from.steps);
     // Another step without an exit code did not run, or its executor is lost.
     let has_log = exit_code.is_some() || cause.reason == Cause::TIMEOUT;
     if let Some(place) = step.attempt().place.as_ref().filter(|_| has_log) {

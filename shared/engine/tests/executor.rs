@@ -233,14 +233,15 @@ fn final_steps_run_after_a_failure() {
     assert_eq!(running.phase, Some(Phase::Running));
     assert!(running.finally_at.is_some());
     let message = running.message.unwrap();
-    assert!(message.ends_with("(the final steps run)"), "{message}");
+    let expected = "1 step was skipped. The final steps run. Log of the step: cat a.log";
+    assert!(message.ends_with(expected), "{message}");
     let ended = [failed[..2].to_vec(), vec![Some(ends("F", 4)), None]].concat();
     steps.settle(&observed(ended), time(3));
     let status = status(&steps, None);
     assert_eq!(status.phase, Some(Phase::Failed));
     assert_eq!(status.summary.as_deref(), Some("a: exit code 3"));
     let message = status.message.unwrap();
-    let expected = "(2 steps were skipped) (the final step F failed, too: exit code 4)";
+    let expected = "2 steps were skipped. The final step F failed, too: exit code 4. Log of the step: cat a.log";
     assert!(message.ends_with(expected), "{message}");
 }
 
