@@ -6,7 +6,7 @@ use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{duration, list_by_type};
+use crate::schema::{duration, list_by_type, without_item_rules};
 use crate::{Execution, History, HistoryStatus, PodSettings, Step, Trigger, Workspace};
 
 /// The steps to run, and the triggers that run them.
@@ -46,7 +46,7 @@ pub struct WorkflowSpec {
     /// time limit. Their `dependency`, `onFailure` and `after` name steps of this list. If one of them fails, the
     /// Workplan fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 100), transform = without_item_rules, extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub finally: Vec<Step>,
 
     /// The triggers, at most 100. An event that matches one of them fires the Workflow. Without triggers the

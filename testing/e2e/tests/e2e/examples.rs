@@ -133,6 +133,46 @@ async fn independent_branches(#[values(Pods, Relay)] execution: Execution) {
 
 #[rstest]
 #[tokio::test]
+async fn finally(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-finally", async |test| {
+        let plan = run(test, "finally", "finally", Phase::Failed).await;
+        let expected = [
+            ("build", StepPhase::Completed),
+            ("test", StepPhase::Failed),
+            ("publish", StepPhase::Skipped),
+            ("report", StepPhase::Completed),
+            ("clean-up", StepPhase::Completed),
+        ];
+        assert_phases(&plan, &expected);
+        let log = test.log_of(&plan, "report").await;
+        assert_eq!(log, "3 of 4 tests passed\n");
+        let status = plan.status.unwrap_or_default();
+        assert_eq!(status.summary.as_deref(), Some("test: exit code 1"));
+        assert_eq!(status.progress.as_deref(), Some("3/5"));
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn exit_handlers(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-exit", async |test| {
+        let plan = run(test, "exit-handlers", "exit-handlers", Phase::Failed).await;
+        let expected = [
+            ("build", StepPhase::Failed),
+            ("send-mail", StepPhase::Completed),
+            ("clean-up", StepPhase::Completed),
+            ("sign-off", StepPhase::Completed),
+        ];
+        assert_phases(&plan, &expected);
+        let log = test.log_of(&plan, "send-mail").await;
+        assert_eq!(log, format!("{} has ended\n", plan.name_any()));
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
 async fn success_or_failure(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "example-either", async |test| {
         let folder = "success-or-failure";

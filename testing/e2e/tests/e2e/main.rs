@@ -10,6 +10,7 @@ mod describe;
 mod document;
 mod exact;
 mod examples;
+mod finally;
 mod handwritten;
 mod history;
 mod hostile;
