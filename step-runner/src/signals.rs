@@ -1,12 +1,11 @@
 use std::fs;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use nix::sys::signal::{self, SigSet};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::Signal;
-use signal_hook::consts::SIGCHLD;
+use signal_hook::consts::{SIGCHLD, SIGPIPE};
 use signal_hook::flag;
 use signal_hook::low_level::signal_name;
 
@@ -23,23 +22,28 @@ pub struct Signals {
     ignored: u64,
 }
 
-/// The signals that are read although they are ignored: SIGPIPE is ignored in every Rust program.
-const ALWAYS: [signal::Signal; 2] = [signal::SIGCHLD, signal::SIGPIPE];
+/// The signals that are not read: those that a process causes itself, because the kernel ends a process that causes them
+/// while they are blocked, and SIGCHLD, which would wake a thread at each hand-over.
+const OTHERS: [signal::Signal; 4] = [
+    signal::SIGILL,
+    signal::SIGFPE,
+    signal::SIGSEGV,
+    signal::SIGCHLD,
+];
 
-/// The signals that a process causes itself. The kernel ends a process that causes them while they are blocked.
-const OWN: [signal::Signal; 3] = [signal::SIGILL, signal::SIGFPE, signal::SIGSEGV];
-
-/// Blocks all signals that can be caught and are not ignored, in this thread and in those that it starts later.
+/// Blocks all signals that are read, in this thread and in those that it starts later.
 pub fn catch() -> Result<Signals, Error> {
-    // While SIGCHLD is ignored the command's end is not seen.
-    flag::register(SIGCHLD, Arc::new(AtomicBool::new(false))).map_err(refused::<io::Error>)?;
     let status = "/proc/self/status";
     let ignored = fs::read_to_string(status).map_err(Error::io("read", status))?;
-    let always: u64 = ALWAYS.iter().map(|it| bit(*it as i32)).sum();
-    let ignored = ignored_in(&ignored) & !always;
+    // SIGPIPE is ignored in every Rust program.
+    let ignored = ignored_in(&ignored) & !bit(SIGPIPE);
+    if ignored & bit(SIGCHLD) != 0 {
+        // While it is ignored the command's end is not seen.
+        flag::register(SIGCHLD, Arc::default()).map_err(refused::<io::Error>)?;
+    }
     let mut signals = SigSet::all();
     for signal in signal::Signal::iterator() {
-        if OWN.contains(&signal) || ignored & bit(signal as i32) != 0 {
+        if OTHERS.contains(&signal) || ignored & bit(signal as i32) != 0 {
             signals.remove(signal);
         }
     }
@@ -65,12 +69,12 @@ fn bit(signal: i32) -> u64 {
 }
 
 impl Signals {
-    /// Calls back for each signal but SIGCHLD, without end. A real-time signal becomes SIGTERM: an image that has one
-    /// as its stop signal means that, and there is no safe way to send one.
+    /// Calls back for each signal, without end. A real-time signal becomes SIGTERM: an image that has one as its stop
+    /// signal means that, and there is no safe way to send one.
     pub fn for_each(self, mut call: impl FnMut(Signal)) {
-        while let Ok(read) = self.file.read_signal() {
-            let number = read.map_or(SIGCHLD, |it| i32::try_from(it.ssi_signo).unwrap_or(SIGCHLD));
-            if number != SIGCHLD && self.ignored & bit(number) == 0 {
+        while let Ok(Some(read)) = self.file.read_signal() {
+            let number = i32::try_from(read.ssi_signo).unwrap_or_default();
+            if self.ignored & bit(number) == 0 {
                 call(Signal::from_named_raw(number).unwrap_or(Signal::TERM));
             }
         }
