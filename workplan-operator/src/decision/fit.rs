@@ -1,5 +1,7 @@
 //! Plans and statuses that must fit into what etcd stores of one object.
 
+mod attempts;
+
 use kube::Resource;
 use kubeci_api::{Phase, StepStatus, Workplan, WorkplanStatus};
 use kubeci_compiler::{MESSAGE_BYTES, STORED_MAX, TooLarge, stored_bytes, too_large};
@@ -29,7 +31,7 @@ pub fn refusal(workplan: &Workplan) -> Option<TooLarge> {
     too_large(spec.order, &spec.tasks, &spec.pod, metadata_bytes(workplan))
 }
 
-/// Shortens the messages of a status that would not fit beside its plan.
+/// Shortens the messages of a status that would not fit beside its plan, then leaves out the details of attempts.
 pub fn shorten(workplan: &Workplan, status: &mut WorkplanStatus) {
     let conditions = status.conditions.iter_mut().map(|it| &mut it.message);
     for message in status.message.iter_mut().chain(conditions) {
@@ -47,6 +49,12 @@ pub fn shorten(workplan: &Workplan, status: &mut WorkplanStatus) {
         let messages = status.steps.iter_mut().flat_map(messages);
         messages.for_each(|message| cut(message, longest));
         longest /= 2;
+    }
+    if stored_bytes(status) > room {
+        attempts::cut(&workplan.spec.tasks, &mut status.steps);
+    }
+    if stored_bytes(status) > room {
+        attempts::silence(&mut status.steps);
     }
 }
 
