@@ -81,12 +81,14 @@ impl Steady {
     }
 
     fn text(&self, text: &str) -> String {
-        let names = self.names.iter();
-        let named = names.fold(text.to_owned(), |text, (name, to)| text.replace(name, to));
-        let patterns = self.patterns.iter();
-        patterns.fold(named, |text, (pattern, to)| {
-            pattern.replace_all(&text, *to).into_owned()
-        })
+        let mut text = text.to_owned();
+        for (name, to) in &self.names {
+            text = text.replace(name, to);
+        }
+        for (pattern, to) in &self.patterns {
+            text = pattern.replace_all(&text, *to).into_owned();
+        }
+        text
     }
 
     /// The output of `kubectl describe`. Its last part is a table of Events.

@@ -49,7 +49,6 @@ async fn assert_ends(test: &Test, name: &str, phase: Phase, outcome: &str, words
 #[case::failed("failing-step", "failing-step", Phase::Failed, &["Warning  StepFailed"])]
 #[case::handled("edges", "edges", Phase::Failed, &["Warning  StepFailed"])]
 #[case::allowed("allow-failure", "allow-failure", Phase::Completed, &[])]
-#[case::fail_fast("fail-fast", "fail-fast", Phase::Failed, &["Warning  StepFailed"])]
 #[case::retried("retry", "retry", Phase::Completed, &[])]
 #[case::timeout("time-limits", "time-limits", Phase::Failed, &["Warning  StepFailed"])]
 #[case::outputs("outputs", "outputs", Phase::Completed, &[])]
@@ -62,13 +61,34 @@ async fn example_reads_as_kept(
     #[values(Pods, Relay)] execution: Execution,
 ) {
     run_as(execution, &format!("describe-{folder}"), async |test| {
-        let here = format!("namespace: {}", test.namespace);
-        let file = |name| example(&format!("{folder}/{name}")).replace("namespace: default", &here);
-        test.apply(&file("workflow.yaml")).await;
-        test.workflow_ready(workflow).await;
-        test.apply(&file("trigger.yaml")).await;
-        let name = test.workplan(workflow).await.name_any();
+        let manifest = example(&format!("{folder}/workflow.yaml"));
+        let name = fire_example(test, folder, workflow, &manifest).await;
         assert_ends(test, &name, phase, folder, words).await;
+    })
+    .await;
+}
+
+/// Fires the Workflow of an example, and says the name of its Workplan.
+async fn fire_example(test: &Test, folder: &str, workflow: &str, manifest: &str) -> String {
+    let here = format!("namespace: {}", test.namespace);
+    let in_test = |manifest: &str| manifest.replace("namespace: default", &here);
+    test.apply(&in_test(manifest)).await;
+    test.workflow_ready(workflow).await;
+    let trigger = example(&format!("{folder}/trigger.yaml"));
+    test.apply(&in_test(&trigger)).await;
+    test.workplan(workflow).await.name_any()
+}
+
+/// The step fails a moment later than in the example, after the node has reported the start of the other one.
+#[rstest]
+#[tokio::test]
+async fn first_failure_reads_as_kept(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "describe-fail-fast", async |test| {
+        let manifest = example("fail-fast/workflow.yaml");
+        let manifest = manifest.replace("done; echo", "done; sleep 5; echo");
+        let name = fire_example(test, "fail-fast", "fail-fast", &manifest).await;
+        let words = ["Warning  StepFailed"];
+        assert_ends(test, &name, Phase::Failed, "fail-fast", &words).await;
     })
     .await;
 }
