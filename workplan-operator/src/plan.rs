@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX, VARIABLE_PREFIX};
 use kubeci_api::{EnvVar, Task, WorkplanSpec};
-use kubeci_compiler::{edge_field, edges_to, read_plan};
+use kubeci_compiler::{container_field, edge_field, edges_to, read_plan};
 use kubeci_plan::{EdgeKind, Plan, PlanError, describe_cycle};
 
 /// Why the tasks cannot run, and the wrong field.
@@ -19,8 +19,9 @@ pub struct InvalidPlan {
 ///
 /// # Errors
 /// When there are too many steps, a name is reserved or not unique, an edge or an expression is wrong, a variable has
-/// several values, steps or tasks wait for each other, a step has no command that the step runner can start, a step with a timeout shares its pod, or a task
-/// runs more steps at the same time than `maxParallel`.
+/// several values, steps or tasks wait for each other, a step has neither an image nor an approval, an approval has fields
+/// of a container or shares its task, a step has no command that the step runner can start, a step with a timeout shares
+/// its pod, or a task runs more steps at the same time than `maxParallel`.
 pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     let written = Written(&spec.tasks);
     written.refuse_too_many()?;
@@ -32,6 +33,8 @@ pub fn validate(spec: &WorkplanSpec) -> Result<Plan<'_>, InvalidPlan> {
     written.refuse_reserved_names()?;
     written.refuse_reserved_variables()?;
     written.refuse_several_values()?;
+    written.refuse_missing_images()?;
+    written.refuse_approvals_with_containers()?;
     written.refuse_missing_commands(&plan)?;
     written.refuse_shared_timeouts(&plan)?;
     Ok(plan)
@@ -117,6 +120,22 @@ impl<'a> Written<'a> {
         }
     }
 
+    fn refuse_missing_images(&self) -> Result<(), InvalidPlan> {
+        let is_missing = |step: &kubeci_api::Step| step.image.is_empty() && step.approval.is_none();
+        match self.steps().position(is_missing) {
+            Some(at) => Err(self.at(at, "image", NO_IMAGE.into())),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_approvals_with_containers(&self) -> Result<(), InvalidPlan> {
+        let mut fields = self.steps().map(container_field).enumerate();
+        match fields.find_map(|(at, field)| Some((at, field?))) {
+            Some((at, field)) => Err(self.at(at, field, APPROVAL_WITH_CONTAINER.into())),
+            None => Ok(()),
+        }
+    }
+
     /// The step runner starts a command, and does not know the entrypoint of an image.
     fn refuse_missing_commands(&self, plan: &Plan) -> Result<(), InvalidPlan> {
         let mut steps = self.steps().zip(&plan.steps);
@@ -150,6 +169,9 @@ impl<'a> Written<'a> {
                     "{first} has the name {name:?}, too; rename one of the steps, because names must be unique in all tasks"
                 );
                 self.at(step, "name", message)
+            }
+            PlanError::ApprovalInTask { step } => {
+                self.at(step, "approval", APPROVAL_IN_TASK.into())
             }
             PlanError::SerialInRelay { step } => self.at(step, "name", SERIAL_IN_RELAY.into()),
             PlanError::UnknownStep { step, edge } => {
@@ -360,6 +382,11 @@ fn task_cycle(cycle: &[usize]) -> InvalidPlan {
 }
 
 const SERIAL_IN_RELAY: &str = "with order: Relay all steps must be in ParallelSteps; move the step there and set its dependency";
+const NO_IMAGE: &str = "a step needs an image, or an approval in place of it; set one of both";
+const APPROVAL_WITH_CONTAINER: &str =
+    "an approval runs no container; remove this field, or remove approval";
+const APPROVAL_IN_TASK: &str =
+    "an approval has no pod, so it cannot share its task with other steps; move it to its own task";
 const SHARED_TIMEOUT: &str = "at the timeout the pod of the step is stopped, with the other parallel steps of its task; \
                               move the step to its own task, or set spec.order: Relay";
 const SEVERAL_VALUES: &str =
@@ -405,6 +432,31 @@ mod tests {
     fn invalid_plan_is_refused_by_path(#[case] tasks: &[&str], #[case] expected: &str) {
         let spec = spec(Order::Linear, tasks);
         let error = validate(&spec).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[rstest]
+    #[case::shared(&["a? | b"], "spec.tasks[0].SerialSteps[0].approval: an approval has no pod")]
+    #[case::beside(&["| a b?"], "spec.tasks[0].ParallelSteps[1].approval: an approval has no pod")]
+    fn approval_needs_its_own_task(#[case] tasks: &[&str], #[case] expected: &str) {
+        let error = validate(&spec(Order::Linear, tasks)).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert!(validate(&spec(Order::Linear, &["a", "b?", "| c?"])).is_ok());
+    }
+
+    #[test]
+    fn step_needs_an_image_or_an_approval() {
+        let mut plan = spec(Order::Linear, &["a?"]);
+        plan.tasks[0].serial_steps[0].image = "alpine".into();
+        let error = validate(&plan).unwrap_err().to_string();
+        let expected = "spec.tasks[0].SerialSteps[0].image: an approval runs no container";
+        assert!(error.starts_with(expected), "{error}");
+        plan.tasks[0].serial_steps[0] = kubeci_api::Step {
+            image: String::new(),
+            ..step("a")
+        };
+        let error = validate(&plan).unwrap_err().to_string();
+        let expected = "spec.tasks[0].SerialSteps[0].image: a step needs an image";
         assert!(error.starts_with(expected), "{error}");
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kubeci_api::StepStatus;
 use kubeci_compiler::first_pod_requests;
 
 use crate::decision::{Action, Decision};
@@ -86,16 +87,15 @@ impl PodCreator {
             let tasks = spec.tasks.into_iter().map(|task| limits.complete(task));
             let max_parallel = spec.max_parallel.map(Into::into);
             let tasks: Vec<_> = tasks.collect();
-            first_pod_requests(spec.order, &tasks, &spec.finally, max_parallel)
+            first_pod_requests(spec.order, &tasks, &spec.finally, task, max_parallel)
         };
-        let first = node.is_none() && task == 0;
         let mut steps = decision.status.steps.iter();
         let placement = Placement {
             node,
             number: pod_builder::number(&run.workplan, task, &decision.status.steps),
             steps: &decision.status.steps,
-            nothing_has_run: !steps.any(|step| step.phase.has_started()),
-            room: first.then(room).flatten(),
+            nothing_has_run: !steps.any(has_run),
+            room: node.is_none().then(room).flatten(),
             limits,
             image: &self.image,
         };
@@ -113,4 +113,9 @@ impl PodCreator {
             placement,
         )
     }
+}
+
+/// Whether a container of a step may have run. An approval has none.
+fn has_run(step: &StepStatus) -> bool {
+    step.phase.has_started() && step.pod.is_some()
 }

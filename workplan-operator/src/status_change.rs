@@ -3,10 +3,10 @@
 use kubeci_api::{StepStatus, WorkplanStatus};
 use serde_json::{Map, Value, json};
 
-/// A change from one status to the next.
+/// A change from one status to the next. It leaves the approvals as they are, which users write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusChange {
-    /// All fields but the steps.
+    /// All fields but the steps and the approvals.
     head: WorkplanStatus,
     steps: Steps,
 }
@@ -32,7 +32,7 @@ impl StatusChange {
         Self { head, steps }
     }
 
-    /// The status after the change.
+    /// The status after the change. What users have written since stays.
     pub fn apply(&self, before: &WorkplanStatus) -> WorkplanStatus {
         let steps = match &self.steps {
             Steps::All(steps) => steps.clone(),
@@ -48,6 +48,7 @@ impl StatusChange {
         };
         WorkplanStatus {
             steps,
+            approvals: before.approvals.clone(),
             ..self.head.clone()
         }
     }
@@ -55,7 +56,7 @@ impl StatusChange {
     /// The operations of a JSON patch from the stored status.
     pub fn operations(&self, before: &WorkplanStatus) -> Result<Vec<Value>, serde_json::Error> {
         let (old, mut new) = (fields(&head(before))?, fields(&self.head)?);
-        if old.is_empty() && before.steps.is_empty() {
+        if old.is_empty() && before.steps.is_empty() && before.approvals.is_empty() {
             // There may be no status.
             if let Steps::All(steps) = &self.steps {
                 new.insert("steps".into(), serde_json::to_value(steps)?);
@@ -98,6 +99,7 @@ fn head(status: &WorkplanStatus) -> WorkplanStatus {
         progress: status.progress.clone(),
         steps: Vec::new(),
         conditions: status.conditions.clone(),
+        approvals: Vec::new(),
         observed_generation: status.observed_generation,
     }
 }
@@ -111,7 +113,7 @@ fn fields(status: &WorkplanStatus) -> Result<Map<String, Value>, serde_json::Err
 
 #[cfg(test)]
 mod tests {
-    use kubeci_api::{Phase, StepPhase};
+    use kubeci_api::{Phase, StepApproval, StepPhase};
     use proptest::prelude::*;
 
     use super::*;
@@ -168,6 +170,37 @@ mod tests {
             prop_assert_eq!(&change.apply(&before), &after);
             let operations = change.operations(&before).unwrap();
             prop_assert_eq!(patched(&before, &operations), after);
+        }
+    }
+
+    fn approved(step: &str) -> StepApproval {
+        StepApproval {
+            step: step.into(),
+            approved: true,
+            by: None,
+            at: None,
+            message: None,
+        }
+    }
+
+    proptest! {
+        /// A user has approved a step, of which the next status knows nothing.
+        #[test]
+        fn change_keeps_what_users_have_approved(before in any_status(), after in any_status()) {
+            let stored = WorkplanStatus {
+                approvals: vec![approved("a"), approved("b")],
+                ..before.clone()
+            };
+            let expected = WorkplanStatus {
+                approvals: stored.approvals.clone(),
+                ..after.clone()
+            };
+            for known in [&before, &stored] {
+                let change = StatusChange::between(known, &after);
+                prop_assert_eq!(&change.apply(&stored), &expected);
+                let operations = change.operations(&stored).unwrap();
+                prop_assert_eq!(&patched(&stored, &operations), &expected);
+            }
         }
     }
 

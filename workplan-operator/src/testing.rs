@@ -1,17 +1,20 @@
 //! Workplans for tests, in short: `"a | b:a c:a"` is a task with the serial step `a` and two parallel
-//! steps that depend on it. `b:a.failed` runs if `a` fails, `b:a.ended` after it, and `b!` may fail.
+//! steps that depend on it. `b:a.failed` runs if `a` fails, `b:a.ended` after it, `b!` may fail, and `b?` is an
+//! approval.
 
 pub mod pod;
 
 use kube::Resource;
-use kubeci_api::{Order, Step, Task, Workplan, WorkplanSpec};
+use kubeci_api::{Approval, Order, Step, Task, Workplan, WorkplanSpec};
 use kubeci_plan::{EdgeKind, NamedEdge};
 
 pub fn step(text: &str) -> Step {
     let (name, edges) = text.split_once(':').unwrap_or((text, ""));
+    let approval = name.ends_with('?').then(Approval::default);
     let mut step = Step {
-        name: name.trim_end_matches('!').into(),
-        image: "alpine".into(),
+        name: name.trim_end_matches(['!', '?']).into(),
+        image: approval.as_ref().map_or("alpine", |_| "").into(),
+        approval,
         allow_failure: name.ends_with('!'),
         ..Step::default()
     };
@@ -51,7 +54,9 @@ pub fn relay(tasks: &[&str]) -> WorkplanSpec {
     let mut spec = spec(Order::Relay, tasks);
     for task in &mut spec.tasks {
         for step in task.serial_steps.iter_mut().chain(&mut task.parallel_steps) {
-            step.commands = vec!["run".into()];
+            if step.approval.is_none() {
+                step.commands = vec!["run".into()];
+            }
         }
     }
     spec

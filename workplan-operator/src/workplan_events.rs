@@ -1,15 +1,17 @@
-//! Warning Events for conditions that need attention. Expected changes have no Event.
+//! Warning Events for conditions that need attention, and an Event for each approval that begins to wait for a user. Other
+//! expected changes have no Event.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
-use kubeci_api::{Phase, Workplan, WorkplanStatus};
-use kubeci_controller::{EventRecorder, Warning};
+use kubeci_api::{Phase, StepPhase, StepStatus, Task, Workplan, WorkplanStatus};
+use kubeci_controller::{EventRecorder, Notice, Warning};
 
 use crate::admission::QUEUED;
-use crate::decision::{KEEP_ENDED, KEPT, RELAYED, SUSPENDED};
+use crate::decision::{AWAITING_APPROVAL, KEEP_ENDED, KEPT, RELAYED, SUSPENDED};
 
 /// Reasons to wait that usually end without intervention.
-const TRANSIENT: [&str; 11] = [
+const TRANSIENT: [&str; 12] = [
+    AWAITING_APPROVAL,
     "Cancelled",
     "Deleting",
     "NodeNotReady",
@@ -23,7 +25,7 @@ const TRANSIENT: [&str; 11] = [
     "Unschedulable",
 ];
 
-/// Records an Event for each condition that has begun to report a problem.
+/// Records an Event for each condition that has begun to report a problem, and for each approval that has begun to wait.
 pub async fn record(
     recorder: &EventRecorder,
     workplan: &Workplan,
@@ -42,6 +44,35 @@ pub async fn record(
         };
         recorder.warn(&reference, warning).await;
     }
+    for note in new_approvals(workplan, before, after) {
+        let notice = Notice {
+            reason: AWAITING_APPROVAL,
+            action: "Run",
+            note: &note,
+        };
+        recorder.notify(&reference, notice).await;
+    }
+}
+
+/// The approvals that have begun to wait.
+fn new_approvals<'a>(
+    workplan: &'a Workplan,
+    before: &'a WorkplanStatus,
+    after: &'a WorkplanStatus,
+) -> impl Iterator<Item = String> {
+    let status = |status: &'a WorkplanStatus, name: &str| {
+        let mut steps = status.steps.iter();
+        steps.find(|step| step.name == name)
+    };
+    let waits = |step: &&StepStatus| step.phase == StepPhase::Running;
+    let steps = workplan.spec.tasks.iter().flat_map(Task::steps);
+    let approvals = steps.filter(|step| step.approval.is_some());
+    approvals.filter_map(move |step| {
+        let is_known = status(before, &step.name).filter(waits).is_some();
+        let waiting = status(after, &step.name).filter(waits)?;
+        let message = waiting.message.as_deref().unwrap_or_default();
+        (!is_known).then(|| format!("the step {} {message}", step.name))
+    })
 }
 
 /// The conditions that have begun to report a problem.
@@ -78,9 +109,11 @@ fn new_problems<'a>(
 mod tests {
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use kubeci_api::Order;
     use rstest::rstest;
 
     use super::*;
+    use crate::testing::workplan;
 
     fn status(phase: Phase, conditions: &[(&str, &str, &str)]) -> WorkplanStatus {
         let reason = conditions.iter().find(|(type_, ..)| *type_ == "Succeeded");
@@ -105,6 +138,28 @@ mod tests {
     const FAILED: (&str, &str, &str) = ("Succeeded", "False", "StepFailed");
     const KEEPS: (&str, &str, &str) = ("WorkspaceCleaned", "False", KEPT);
     const UNSWEPT: (&str, &str, &str) = ("WorkspaceCleaned", "False", "SweepFailed");
+
+    #[test]
+    fn approval_has_an_event_when_it_begins() {
+        let plan = workplan(Order::Graph, &["a", "gate?:a"]);
+        let status = |phase| WorkplanStatus {
+            steps: vec![StepStatus {
+                name: "gate".into(),
+                phase,
+                message: Some("waits for approval: go?".into()),
+                ..StepStatus::default()
+            }],
+            ..WorkplanStatus::default()
+        };
+        let (pending, waits) = (status(StepPhase::Pending), status(StepPhase::Running));
+        let notes = |before, after| new_approvals(&plan, before, after).collect::<Vec<_>>();
+        let expected = ["the step gate waits for approval: go?"];
+        assert_eq!(notes(&pending, &waits), expected);
+        let unwritten = WorkplanStatus::default();
+        assert_eq!(notes(&unwritten, &waits), expected);
+        assert!(notes(&waits, &waits).is_empty());
+        assert!(notes(&waits, &status(StepPhase::Completed)).is_empty());
+    }
 
     #[rstest]
     #[case::ran(status(Phase::Running, &[RUNNING]), status(Phase::Completed, &[("Succeeded", "True", "Completed")]), &[])]

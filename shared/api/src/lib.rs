@@ -5,6 +5,7 @@
 //! The manifests in `crds/` are generated from these types.
 #![deny(missing_docs)]
 
+mod approval;
 mod condition;
 mod duration;
 mod env_var;
@@ -24,6 +25,7 @@ mod workspace;
 
 pub mod names;
 
+pub use approval::{Approval, StepApproval};
 pub use condition::keep_transition_time;
 pub use env_var::EnvVar;
 pub use execution::Execution;

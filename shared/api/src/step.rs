@@ -5,9 +5,9 @@ use kube::{KubeSchema, core::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{step_duration, undescribed};
-use crate::{EnvVar, Retry};
+use crate::{Approval, EnvVar, Retry};
 
-/// One container that runs to completion.
+/// One container that runs to completion, or an approval.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -21,6 +21,10 @@ use crate::{EnvVar, Retry};
         .message("the shared folder is always mounted at /kubeci; use another volume name and mountPath"),
     validation = Rule::new("!has(self.env) || self.env.all(e, (has(e.value) ? 1 : 0) + (has(e.valueFrom) ? 1 : 0) + (has(e.expr) ? 1 : 0) <= 1)")
         .message("a variable has one value: remove all but one of value, valueFrom and expr"),
+    validation = Rule::new("has(self.image) != has(self.approval)")
+        .message("a step needs an image, or an approval in place of it; set exactly one of both"),
+    validation = Rule::new("!has(self.approval) || !(has(self.commands) || has(self.args) || has(self.env) || has(self.envFrom) || has(self.resources) || has(self.workingDir) || has(self.imagePullPolicy) || has(self.securityContext) || has(self.volumeMounts) || has(self.retry) || (has(self.isolate) && self.isolate))")
+        .message("an approval runs no container; remove commands, args, env, envFrom, resources, workingDir, imagePullPolicy, securityContext, volumeMounts, retry and isolate"),
 )]
 pub struct Step {
     /// The name of the step, unique in the Workflow. The container has the same name. It consists of at
@@ -32,9 +36,15 @@ pub struct Step {
     )]
     pub name: String,
 
-    /// The container image.
+    /// The container image. Required, except for an approval.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(min = 1))]
     pub image: String,
+
+    /// If set, the step runs no container. It waits until `status.approvals` of the Workplan approves or rejects
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
 
     /// The command of the container, as `command` of a pod's container. Default: the entrypoint of the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

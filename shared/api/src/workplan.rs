@@ -7,8 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{duration, list_by_type, without_item_rules};
-use crate::{PodSettings, RetryOn, Step, TriggeredBy, Workspace};
+use crate::schema::{duration, list_by_step, list_by_type, without_item_rules};
+use crate::{PodSettings, RetryOn, Step, StepApproval, TriggeredBy, Workspace};
 
 /// The tasks to run. Each task becomes one pod.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -142,6 +142,12 @@ impl Task {
     /// All steps of the task, the serial ones first.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.serial_steps.iter().chain(&self.parallel_steps)
+    }
+
+    /// Whether the task has a pod. An approval has none, and a task of its own.
+    #[must_use]
+    pub fn has_pod(&self) -> bool {
+        self.steps().any(|step| step.approval.is_none())
     }
 }
 
@@ -306,6 +312,12 @@ pub struct WorkplanStatus {
     #[schemars(schema_with = "list_by_type::<Vec<Condition>>")]
     pub conditions: Vec<Condition>,
 
+    /// The approvals and rejections of steps with `approval`. Users write them; the operator does not change them.
+    /// An entry for a step counts as soon as the step waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "list_by_step::<Vec<StepApproval>>", length(max = 500))]
+    pub approvals: Vec<StepApproval>,
+
     /// The `metadata.generation` of the Workplan that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -348,13 +360,17 @@ pub struct StepStatus {
     pub exit_code: Option<i32>,
 
     /// The reason of a failure or of a wait, one CamelCase word: `Error` (the exit code is not 0), `OOMKilled`,
-    /// `Timeout`, `Stopped`, `ImagePullBackOff`.
+    /// `Timeout`, `Stopped`, `Rejected`, `ImagePullBackOff`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 
     /// The reason of the phase in a sentence, and what to do. If the command failed, the end of its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+
+    /// Who approved the step, as `status.approvals` names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
 
     /// The outputs of the step: what its command wrote to the file that `KUBECI_OUTPUT` names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

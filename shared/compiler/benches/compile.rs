@@ -95,6 +95,7 @@ fn peak(plan: &Plan) {
         plan.order,
         black_box(&plan.tasks),
         &[],
+        0,
         None,
     ));
 }

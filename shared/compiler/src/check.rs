@@ -12,7 +12,7 @@ use kubeci_plan::{
 
 use crate::error::{CompileError, Problem};
 use crate::quantity;
-use crate::read::{self, edge_field, edges_to};
+use crate::read::{self, container_field, edge_field, edges_to};
 use crate::requests::quantities;
 
 /// Finding what was meant costs a comparison with every name, so only the first slips are looked up.
@@ -277,7 +277,9 @@ fn name(errors: &mut StepErrors, at: usize, step: &Step, names: &StepNames) {
 }
 
 fn image(errors: &mut StepErrors, step: &Step) {
-    if step.image.trim().is_empty() {
+    if let Some(field) = container_field(step) {
+        errors.wrong(&format!(".{field}"), Problem::ApprovalWithContainer);
+    } else if step.image.trim().is_empty() && step.approval.is_none() {
         errors.wrong(".image", Problem::EmptyImage);
     }
 }

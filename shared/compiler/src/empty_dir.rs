@@ -26,11 +26,11 @@ pub(crate) fn error(
     };
     let fits_relay =
         execution == Execution::Pods && relay::tasks(graph, steps, settings.containers).len() == 1;
-    let problem = Problem::EmptyDirOfManyPods {
+    let problem = with_approvals(steps).unwrap_or(Problem::EmptyDirOfManyPods {
         pods,
         why,
         fits_relay,
-    };
+    });
     (pods > 1).then(|| CompileError {
         path: "spec.workspace".to_owned(),
         step: None,
@@ -46,6 +46,14 @@ pub fn empty_folder_of_final_steps(workflow: &WorkflowSpec) -> Option<String> {
         "spec.finally: after a cancel, a time limit or a failure with failFast its steps run in another pod, and with \
          `workspace: emptyDir` the shared folder is then empty; if they need it, use `workspace: hostPath`"
             .to_owned()
+    })
+}
+
+fn with_approvals(steps: &[Step]) -> Option<Problem> {
+    let approvals = steps.iter().filter(|step| step.approval.is_some());
+    let named: Vec<String> = approvals.map(|step| format!("{:?}", step.name)).collect();
+    (!named.is_empty()).then(|| Problem::EmptyDirWithApproval {
+        steps: listed(named),
     })
 }
 

@@ -60,6 +60,9 @@ pub enum Problem {
     /// A step without an image.
     #[error("the step has no image; add the container image to run, such as `alpine`")]
     EmptyImage,
+    /// An approval with a field of a container.
+    #[error("an approval runs no container; remove this field, or remove `approval`")]
+    ApprovalWithContainer,
     /// A dependency on a step that does not exist.
     #[error("there is no step {name:?}; {}", did_you_mean(.suggestion.as_deref(), "use the name of a step of this Workflow"))]
     UnknownDependency {
@@ -197,6 +200,15 @@ pub enum Problem {
         why: String,
         /// Whether one pod would do with `execution: Relay`.
         fits_relay: bool,
+    },
+    /// A workspace that lives in one pod, and an approval before or after the pod.
+    #[error(
+        "with `workspace: {{emptyDir: {{}}}}` all steps must be in one pod, but these wait for an approval and have no \
+         pod: {steps}; leave `workspace.emptyDir` out"
+    )]
+    EmptyDirWithApproval {
+        /// The names of the approvals.
+        steps: String,
     },
     /// A plan that cannot be stored.
     #[error("{found}")]

@@ -10,6 +10,8 @@
 //! object. `read` reads the tasks of a Workplan as a plan. `peak` computes how much room a plan needs, `limits`
 //! what a namespace changes about that, and `size` whether the objects can be stored. Everything here is a function
 //! of its arguments.
+//!
+//! An approval has a task of its own, which is no pod. It is planned as a step with `isolate`.
 #![deny(missing_docs)]
 
 mod check;
@@ -39,7 +41,7 @@ pub use empty_dir::empty_folder_of_final_steps;
 pub use error::{CompileError, Problem};
 pub use limits::{Limits, Need, pod_requests};
 pub use peak::{first_pod_requests, widest_moment};
-pub use read::{edge_field, edges_to, is_relay, read_plan, retry_policy};
+pub use read::{container_field, edge_field, edges_to, is_relay, read_plan, retry_policy};
 pub use relay::{Apart, Room, relay_apart, relay_pod_requests, relay_room, relay_shares};
 pub use requests::Requests;
 pub use settings::Settings;
@@ -85,8 +87,8 @@ pub fn compile_limited(
 }
 
 /// Compiles steps for `Relay`: into the exact plan with the fewest pods, each of at most so many containers.
-/// Steps without `commands` or with `isolate` have tasks of their own, and so have those that take turns with
-/// a device. All steps are parallel ones, in the order in which their containers should start: each after all
+/// Steps without `commands` or with `isolate` have tasks of their own, and so have approvals and steps that take
+/// turns with a device. All steps are parallel ones, in the order in which their containers should start: each after all
 /// that it depends on, and first those that the most steps in a row wait for.
 ///
 /// # Errors
@@ -141,7 +143,7 @@ fn pods_plan(
     max_parallel: Option<NonZeroUsize>,
 ) -> Plan {
     let (graph, steps) = (&checked.graph, &written.steps);
-    let is_isolated = |step: usize| steps[step].isolate;
+    let is_isolated = |step: usize| steps[step].isolate || steps[step].approval.is_some();
     let follows = partition::followed(graph, &checked.edges, is_isolated);
     let is_alone = |step: usize| is_isolated(step) || steps[step].timeout.is_some();
     let most = max_parallel.map_or(usize::MAX, NonZeroUsize::get);

@@ -30,14 +30,15 @@ pub fn widest_moment(
     widest(&precedence(order, tasks, finally), &requests, most)
 }
 
-/// The requests of the first task's pod, so that the scheduler chooses a node with room for the whole plan: the maximum
-/// of the plan, less the requests of pods that may run beside the first pod. It is never less than the pod itself
-/// needs. `None` if no step has requests.
+/// The requests of the pod of the task `first`, which is placed first, so that the scheduler chooses a node with room for
+/// the whole plan: the maximum of the plan, less the requests of pods that may run beside the first pod. It is never less
+/// than the pod itself needs. `None` if no step has requests.
 #[must_use]
 pub fn first_pod_requests(
     order: Order,
     tasks: &[Task],
     finally: &[String],
+    first: usize,
     max_parallel: Option<NonZeroUsize>,
 ) -> Option<Requests> {
     let graph = precedence(order, tasks, finally);
@@ -45,7 +46,7 @@ pub fn first_pod_requests(
     let most = max_parallel.map(NonZeroUsize::get);
     let widest_at_all = widest(&graph, &requests, most);
     for (task, requests) in requests.iter_mut().enumerate() {
-        if task == 0 || graph.are_related(task, 0) {
+        if task == first || graph.are_related(task, first) {
             *requests = Requests::default();
         }
     }

@@ -50,6 +50,28 @@ fn fields(step: &Step) -> [(&'static str, EdgeKind, &[String]); 3] {
     lists.map(|(kind, names)| (field_of(kind), kind, names))
 }
 
+/// The first field of an approval that only a step with a container can have.
+#[must_use]
+pub fn container_field(step: &Step) -> Option<&'static str> {
+    step.approval.as_ref()?;
+    let fields = [
+        ("image", !step.image.is_empty()),
+        ("commands", !step.commands.is_empty()),
+        ("args", !step.args.is_empty()),
+        ("isolate", step.isolate),
+        ("retry", step.retry.is_some()),
+        ("env", !step.env.is_empty()),
+        ("envFrom", !step.env_from.is_empty()),
+        ("resources", step.resources.is_some()),
+        ("workingDir", step.working_dir.is_some()),
+        ("imagePullPolicy", step.image_pull_policy.is_some()),
+        ("securityContext", step.security_context.is_some()),
+        ("volumeMounts", !step.volume_mounts.is_empty()),
+    ];
+    let set = fields.into_iter().find(|(_, is_set)| *is_set);
+    set.map(|(field, _)| field)
+}
+
 /// When a step is attempted again after it has failed.
 #[must_use]
 pub fn retry_policy(step: &Step) -> Option<RetryPolicy> {
@@ -116,6 +138,7 @@ pub fn read_plan<'a>(
         retry: retry_policy(step),
         allow_failure: step.allow_failure,
         expressions: expressions(step),
+        is_approval: step.approval.is_some(),
     };
     let task = |task: &'a Task| TaskSpec {
         serial: task.serial_steps.iter().map(step).collect(),

@@ -20,6 +20,9 @@ const WORKPLAN_BYTES: usize = 16 << 10;
 /// What a step takes in a Workplan's status, with the record of who manages its fields, beside its names.
 const STATUS_BYTES: usize = 480;
 
+/// As much for an approval, with its entry in `status.approvals`.
+const APPROVAL_BYTES: usize = 2 << 10;
+
 /// The most bytes of the outputs of a step.
 const OUTPUT_BYTES: usize = 4 << 10;
 /// How many times as long as it was written a text may be stored, with its key and quotation marks.
@@ -139,7 +142,8 @@ fn written<T: Serialize + ?Sized>(value: &T) -> Count {
 }
 
 fn status_bytes(step: &Step) -> usize {
-    STATUS_BYTES + MESSAGE_BYTES + 4 * step.name.len()
+    let approval = step.approval.as_ref().map_or(0, |_| APPROVAL_BYTES);
+    STATUS_BYTES + MESSAGE_BYTES + approval + 4 * step.name.len()
 }
 
 fn container_bytes(step: &Step, relayed: bool) -> usize {

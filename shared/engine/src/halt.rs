@@ -33,7 +33,7 @@ pub struct Control {
     pub fail_fast: bool,
     /// How long the plan may run, from the start of its first step.
     pub timeout: Option<SignedDuration>,
-    /// How long the plan may wait for the start of its first step, from its creation.
+    /// How long the plan may wait for the start of its first step, from its creation or its last approval.
     pub pending_timeout: Option<SignedDuration>,
     /// When the Workplan was created.
     pub created: Option<Timestamp>,
@@ -257,7 +257,8 @@ impl Steps<'_> {
         for (at, step) in self.steps.iter().enumerate() {
             let limit = control.step_timeouts.get(at).copied().flatten();
             let started = step.attempt.started;
-            if let (State::Running, Some(limit), Some(started)) = (&step.state, limit, started)
+            let may_run = matches!(step.state, State::Running | State::Awaiting(_));
+            if let (true, Some(limit), Some(started)) = (may_run, limit, started)
                 && let Some(end) = reached(started, limit, now, waiting)
             {
                 due.steps.push((at, limit, end));
@@ -305,18 +306,27 @@ impl Steps<'_> {
         }
         let attempts = self.steps.iter().flat_map(Step::attempts);
         let started = attempts.filter_map(|attempt| attempt.started).min();
-        if let (Some(limit), Some(started)) = (control.timeout, started) {
-            let end = reached(started, limit, now, waiting);
-            return end.map(|_| Halt::timeout(limit, &self.waited_for(waiting, prior)));
+        if let (Some(limit), Some(started)) = (control.timeout, started)
+            && reached(started, limit, now, waiting).is_some()
+        {
+            return Some(Halt::timeout(limit, &self.waited_for(waiting, prior)));
         }
-        let has_begun = self.main_steps().any(|it| it.has_run() || !it.is_open());
-        let pending = control.pending_timeout.filter(|_| !has_begun);
+        let waits_for_pod = !self.has_begun() && self.awaited_approvals().is_empty();
+        let pending = control.pending_timeout.filter(|_| waits_for_pod);
         if let (Some(limit), Some(created)) = (pending, control.created) {
-            let end = reached(created, limit, now, waiting);
+            let since = self.last_approval().map_or(created, |it| it.max(created));
+            let end = reached(since, limit, now, waiting);
             let halt = |_| Halt::pending_timeout(Some(limit), &waited_on(waiting, prior));
             return end.map(halt);
         }
         None
+    }
+
+    /// Whether a step has begun that is neither an approval nor final.
+    fn has_begun(&self) -> bool {
+        let steps = self.plan.steps.iter().zip(&self.steps);
+        let mut steps = steps.filter(|(planned, _)| !planned.is_approval && !planned.is_final);
+        steps.any(|(_, step)| step.has_run() || !step.is_open())
     }
 
     /// What a plan that runs waits for.
@@ -346,7 +356,12 @@ impl Steps<'_> {
     /// Begins to stop what ends now. The next [`Steps::settle`] skips the steps that do not start any more.
     pub fn stop(&mut self, due: Due) {
         for (at, limit, end) in due.steps {
-            self.steps[at].stop(Cause::timeout(limit.unsigned_abs()), end);
+            let cause = if self.plan.steps[at].is_approval {
+                Cause::not_approved(limit)
+            } else {
+                Cause::timeout(limit.unsigned_abs())
+            };
+            self.steps[at].stop(cause, end);
         }
         self.halt = due.halt.or(self.halt.take());
         self.final_halt = due.final_halt.or(self.final_halt.take());

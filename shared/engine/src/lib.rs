@@ -13,6 +13,7 @@
 //!   condition is false; in a relay the executor evaluates it.
 //! - [`Control`] is what may end a plan besides its steps: a cancel, time limits, the first failure. [`Steps::due`]
 //!   returns what ends now, [`Steps::stop`] begins to stop it. The final steps run nevertheless.
+//! - [`Approval`] is the observation of a step that no executor runs: it waits for the [`Answer`] of a user.
 //! - [`Waiting`] is what keeps a plan waiting, and when to decide again.
 //! - [`derive_status`] derives the Workplan's phase, reason, summary, message and the condition `Succeeded`.
 //!
@@ -20,6 +21,7 @@
 //! decisions about edges are made there. Whether a failed step is attempted again, in a new executor, is decided in `retry`.
 #![deny(missing_docs)]
 
+mod approval;
 mod attempts;
 mod cause;
 mod conditions;
@@ -42,8 +44,8 @@ pub use cause::Cause;
 pub use conditions::{is_condition, set_condition};
 pub use halt::{Control, Due, PENDING_TIMEOUT, STOPPED};
 pub use observation::{
-    HandOver, Lost, Observation, Place, PlanObservation, Repeated, Run, Standby, Start,
-    TaskObservation,
+    Answer, Approval, HandOver, Lost, Observation, Place, PlanObservation, Repeated, Run, Standby,
+    Start, TaskObservation,
 };
 pub use retry::failed_attempts;
 pub use status::{

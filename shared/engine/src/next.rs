@@ -4,10 +4,12 @@ use crate::steps::Steps;
 
 impl Steps<'_> {
     /// The tasks that start next, or start again: no executor has them, all that they wait for has ended, and the time
-    /// of the next attempt of their steps has come. In a plan that ends these are tasks of final steps.
+    /// of the next attempt of their steps has come. In a plan that ends these are tasks of final steps. An approval needs
+    /// no executor.
     pub fn ready_tasks(&self, has_executor: impl Fn(usize) -> bool, now: Timestamp) -> Vec<usize> {
         let is_ready = |task: &usize| {
             !self.is_ending(*task)
+                && !self.plan.is_approval(*task)
                 && !has_executor(*task)
                 && self.executor(*task).is_none()
                 && self.is_open(*task)

@@ -63,6 +63,8 @@ pub enum Observation {
         /// Why not.
         message: String,
     },
+    /// It runs nothing, but waits for a user.
+    Approval(Approval),
     /// Its executor is being removed before it has started.
     Removed {
         /// Where it would have run.
@@ -70,6 +72,28 @@ pub enum Observation {
         /// Why it does not start there.
         cause: Cause,
     },
+}
+
+/// An approval, from the moment at which all edges to the step hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// What the step waits for, as its message says it.
+    pub message: String,
+    /// The answer of the user, if there is one. It may be older than the wait.
+    pub answer: Option<Answer>,
+}
+
+/// The answer of a user to an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether the step is approved.
+    pub approved: bool,
+    /// Who answered.
+    pub by: Option<String>,
+    /// When, if that is stated.
+    pub at: Option<Timestamp>,
+    /// Why.
+    pub message: Option<String>,
 }
 
 /// A step that starts by itself as soon as the edges to it are satisfied.

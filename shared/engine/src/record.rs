@@ -37,6 +37,7 @@ impl Step {
                 time(status.stopping_since.as_ref()),
             ),
             outputs: status.outputs,
+            approved_by: status.approved_by,
             name: status.name,
             allow_failure: false,
             is_final: false,
@@ -67,6 +68,7 @@ impl Step {
             exit_code: now.exit_code,
             reason: now.reason,
             message: now.message,
+            approved_by: self.approved_by.clone(),
             outputs: self.outputs.clone(),
             failure: now.failure,
             retry_at: self.retry_at.map(MicroTime),
@@ -78,7 +80,9 @@ impl Step {
         match &self.state {
             State::Pending(Pending::Blocked(cause)) => Explanation::of_wait(cause),
             State::Stopping { cause, .. } | State::Failed(cause) => Explanation::of_failure(cause),
-            State::Pending(Pending::Message(message)) | State::Skipped(message) => Explanation {
+            State::Pending(Pending::Message(message))
+            | State::Awaiting(message)
+            | State::Skipped(message) => Explanation {
                 message: Some(message.clone()),
                 ..Explanation::default()
             },
@@ -147,12 +151,13 @@ fn state(
             (None, Some(message)) => Pending::Message(message),
             (None, None) => Pending::NotStarted,
         }),
-        StepPhase::Running => match stopping_since {
-            Some(since) => State::Stopping {
+        StepPhase::Running => match (stopping_since, message) {
+            (Some(since), message) => State::Stopping {
                 cause: cause(reason, message, failure),
                 since,
             },
-            None => State::Running,
+            (None, Some(message)) => State::Awaiting(message),
+            (None, None) => State::Running,
         },
         StepPhase::Completed => State::Completed,
         StepPhase::Failed => State::Failed(cause(reason, message, failure)),
@@ -249,6 +254,7 @@ mod tests {
             "[a-z]{1,9}".prop_map(|message| State::Pending(Pending::Message(message))),
             any_cause().prop_map(|cause| State::Pending(Pending::Blocked(cause))),
             Just(State::Running),
+            "[a-z]{1,9}".prop_map(State::Awaiting),
             (any_failure(), 1..1000_i64).prop_map(|(cause, since)| State::Stopping {
                 cause,
                 since: Timestamp::from_second(since).unwrap(),
@@ -262,17 +268,22 @@ mod tests {
     fn any_step() -> impl Strategy<Value = Step> {
         let earlier = prop::collection::vec((any_attempt(), any_failure()), 0..3);
         let outputs = prop::collection::btree_map("[a-z]{1,3}", ".{0,9}", 0..3);
-        let parts = (any_state(), any_attempt(), any_time(), earlier, outputs);
-        parts.prop_map(|(state, attempt, retry_at, earlier, outputs)| Step {
-            name: "a".into(),
-            retry_at,
-            state,
-            attempt,
-            earlier,
-            outputs,
-            allow_failure: false,
-            is_final: false,
-        })
+        let approved_by = prop::option::of("[a-z]{1,3}");
+        let run = (any_attempt(), any_time(), earlier, outputs);
+        let parts = (any_state(), run, approved_by);
+        parts.prop_map(
+            |(state, (attempt, retry_at, earlier, outputs), approved_by)| Step {
+                name: "a".into(),
+                retry_at,
+                state,
+                attempt,
+                earlier,
+                outputs,
+                approved_by,
+                allow_failure: false,
+                is_final: false,
+            },
+        )
     }
 
     proptest! {

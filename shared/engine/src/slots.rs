@@ -146,6 +146,7 @@ mod tests {
                 allow_failure: false,
                 expressions: ExpressionTexts::default(),
                 is_final: false,
+                is_approval: false,
             }
         };
         let task = |text: &&'a str| TaskSpec {

@@ -13,7 +13,7 @@ use crate::retry::RetryRules;
 ///
 /// `Pending` → `Running` → `Completed` or `Failed`; `Pending` → `Failed` if it cannot start; `Pending` → `Skipped` if
 /// it must not start; `Running` → `Stopping` → `Failed` if it is stopped; a failed attempt → `Pending` if there is
-/// another one. `Running` may be missed. A final state never changes.
+/// another one. `Running` may be missed. An approval is `Awaiting` instead of `Running`. A final state never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub(crate) name: String,
@@ -30,6 +30,8 @@ pub struct Step {
     pub(crate) outputs: BTreeMap<String, String>,
     /// When the current attempt may start. Set while it waits for that.
     pub(crate) retry_at: Option<Timestamp>,
+    /// Who approved it.
+    pub(crate) approved_by: Option<String>,
 }
 
 /// The state of a step.
@@ -39,6 +41,8 @@ pub enum State {
     Pending(Pending),
     /// It runs.
     Running,
+    /// It runs nothing, and waits for an approval, which the message names.
+    Awaiting(String),
     /// It runs, and is being stopped.
     Stopping {
         /// Why. It then fails with this cause.
@@ -157,7 +161,7 @@ impl Step {
     pub fn phase(&self) -> StepPhase {
         match self.state {
             State::Pending(_) => StepPhase::Pending,
-            State::Running | State::Stopping { .. } => StepPhase::Running,
+            State::Running | State::Awaiting(_) | State::Stopping { .. } => StepPhase::Running,
             State::Completed => StepPhase::Completed,
             State::Failed(_) => StepPhase::Failed,
             State::Skipped(_) => StepPhase::Skipped,
@@ -168,7 +172,9 @@ impl Step {
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         match self.state {
-            State::Pending(_) | State::Running | State::Stopping { .. } => None,
+            State::Pending(_) | State::Running | State::Awaiting(_) | State::Stopping { .. } => {
+                None
+            }
             State::Completed => Some(Outcome::Completed),
             State::Failed(_) => Some(Outcome::Failed),
             State::Skipped(_) => Some(Outcome::Skipped),
@@ -202,9 +208,11 @@ impl Step {
         match self.state {
             State::Completed => true,
             State::Failed(_) => self.allow_failure,
-            State::Pending(_) | State::Running | State::Stopping { .. } | State::Skipped(_) => {
-                false
-            }
+            State::Pending(_)
+            | State::Running
+            | State::Awaiting(_)
+            | State::Stopping { .. }
+            | State::Skipped(_) => false,
         }
     }
 
@@ -268,6 +276,7 @@ impl Step {
                     self.skip(message.clone());
                 }
             },
+            Observation::Approval(approval) => self.observe_approval(approval, edges, rules.now),
             Observation::Removed { place, cause } => {
                 self.attempt.place.get_or_insert_with(|| place.clone());
                 self.block(cause);
@@ -382,7 +391,7 @@ impl Step {
 
     /// Begins to stop the step, if it runs.
     pub(crate) fn stop(&mut self, cause: Cause, since: Timestamp) {
-        if self.state == State::Running {
+        if self.state == State::Running || self.awaits_approval() {
             self.state = State::Stopping { cause, since };
         }
     }

@@ -295,6 +295,9 @@ impl<'a> Steps<'a> {
     fn edges(&self, at: usize) -> Edges {
         let edges = &self.plan.steps[at].edges;
         let readiness = match self.turn(at) {
+            Turn::Start if self.awaits_tasks(at) => {
+                StepReadiness::Wait("waiting for the tasks before it".into())
+            }
             Turn::Start => StepReadiness::Start,
             Turn::Skip(message) => StepReadiness::Skip(message),
             Turn::Fail(cause) => StepReadiness::Fail(cause),

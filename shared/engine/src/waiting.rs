@@ -33,6 +33,8 @@ pub enum Severity {
     Slow,
     /// A failed step waits for its next attempt.
     Retry,
+    /// A user has not approved a step.
+    Approval,
 }
 
 /// Why a plan waits.

@@ -26,6 +26,7 @@ fn plan<'a>(steps: &[&'a str]) -> Plan<'a> {
                 retry: None,
                 expressions: ExpressionTexts::default(),
                 is_final: name.starts_with(char::is_uppercase),
+                is_approval: false,
             }],
         }
     };

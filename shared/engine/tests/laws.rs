@@ -51,6 +51,7 @@ fn plan(dependencies: &[u8]) -> Plan<'static> {
             ..RetryPolicy::default()
         }),
         expressions: ExpressionTexts::default(),
+        is_approval: false,
     };
     let task = |steps: std::ops::Range<usize>| TaskSpec {
         serial: Vec::new(),

@@ -37,6 +37,12 @@ pub enum PlanError {
         /// The earlier one.
         first: usize,
     },
+    /// An approval shares its task with other steps.
+    #[error("the approval step {step} shares its task")]
+    ApprovalInTask {
+        /// The approval.
+        step: usize,
+    },
     /// There are serial steps where the order is `Relay`.
     #[error("step {step} is serial, in a relay")]
     SerialInRelay {

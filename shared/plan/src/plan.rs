@@ -47,6 +47,8 @@ pub struct StepSpec<'a> {
     pub expressions: ExpressionTexts<'a>,
     /// Whether it starts when all steps that are not final have ended, in whatever way.
     pub is_final: bool,
+    /// Whether it waits for a user, and nothing runs.
+    pub is_approval: bool,
 }
 
 /// A task as it is written.
@@ -85,6 +87,8 @@ pub struct PlanStep<'a> {
     pub allow_failure: bool,
     /// Whether it starts when all steps that are not final have ended, in whatever way.
     pub is_final: bool,
+    /// Whether it waits for a user, and nothing runs. It is the only step of its task.
+    pub is_approval: bool,
     /// The edges to it, by the step that they come from, each once. A final step has edges from steps that are not final,
     /// too, unless others imply them.
     pub edges: Vec<Edge>,
@@ -117,6 +121,7 @@ impl<'a> Plan<'a> {
             written.extend(task.serial.into_iter().chain(task.parallel));
         }
         let names = plan.names()?;
+        plan.refuse_shared_approvals()?;
         for (step, written) in written.into_iter().enumerate() {
             plan.steps[step].edges = plan.edges_to(step, &written.edges, &names)?;
             plan.steps[step].expressions = plan.expressions_of(step, &written.expressions)?;
@@ -138,6 +143,7 @@ impl<'a> Plan<'a> {
             serial,
             allow_failure: step.allow_failure,
             is_final: step.is_final,
+            is_approval: step.is_approval,
             edges: Vec::new(),
             retry: None,
             expressions: Expressions::default(),
@@ -153,6 +159,14 @@ impl<'a> Plan<'a> {
         }
         let steps = 0..self.steps.len();
         Ok(names.allowing_failure(steps.filter(|&it| self.steps[it].allow_failure)))
+    }
+
+    fn refuse_shared_approvals(&self) -> Result<(), PlanError> {
+        let shares = |step: &PlanStep| step.is_approval && self.tasks[step.task].len() > 1;
+        match self.steps.iter().position(shares) {
+            Some(step) => Err(PlanError::ApprovalInTask { step }),
+            None => Ok(()),
+        }
     }
 
     fn edges_to(
@@ -350,6 +364,13 @@ impl<'a> Plan<'a> {
         self.order.is_relay(steps)
     }
 
+    /// Whether the step of a task waits for a user. Such a task runs nothing.
+    #[must_use]
+    pub fn is_approval(&self, task: usize) -> bool {
+        let steps = self.tasks.get(task).cloned().unwrap_or_default();
+        self.steps[steps].iter().any(|step| step.is_approval)
+    }
+
     /// What a step that has not started does next, given how others ended. One that is skipped names the position
     /// of the broken edge among the edges to it.
     pub fn readiness(&self, step: usize, outcome: impl Fn(usize) -> Option<Outcome>) -> Readiness {
@@ -392,13 +413,13 @@ mod tests {
     use super::*;
 
     /// Tasks in short: `"a | b:a c!:a.failed,x"` has the serial step `a` and two parallel ones with edges, of
-    /// which one may fail.
+    /// which one may fail. `a?` is an approval.
     fn plan<'a>(order: Order, tasks: &[&'a str]) -> Result<Plan<'a>, PlanError> {
         let step = |text: &'a str| {
             let (name, edges) = text.split_once(':').unwrap_or((text, ""));
             let edges = edges.split(',').filter(|name| !name.is_empty());
-            let allowed = name.strip_suffix('!');
-            let name = allowed.unwrap_or(name);
+            let (allowed, approval) = (name.strip_suffix('!'), name.strip_suffix('?'));
+            let name = allowed.or(approval).unwrap_or(name);
             StepSpec {
                 name,
                 edges: edges.map(NamedEdge::parse).collect(),
@@ -406,6 +427,7 @@ mod tests {
                 allow_failure: allowed.is_some(),
                 expressions: ExpressionTexts::default(),
                 is_final: name.starts_with(char::is_uppercase),
+                is_approval: approval.is_some(),
             }
         };
         let steps = |text: &'a str| text.split_whitespace().map(step).collect();

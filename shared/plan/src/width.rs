@@ -29,13 +29,17 @@ impl Plan<'_> {
         }
     }
 
-    /// For each task the maximum number of its open steps that its pod may still run at the same time.
+    /// For each task the maximum number of its open steps that its pod may still run at the same time. An approval has
+    /// no pod.
     pub fn widths(&self, is_open: impl Fn(usize) -> bool) -> Vec<usize> {
         let tasks = 0..self.tasks.len();
         let has_relay = tasks.clone().any(|task| self.is_relay(task));
         let graph = has_relay.then(|| self.graph());
         let graph = graph.unwrap_or_else(|| Graph::without_edges(self.steps.len()));
         let width = |task: usize| {
+            if self.is_approval(task) {
+                return 0;
+            }
             let is_in_task = |step: &usize| self.tasks[task].contains(step) && is_open(*step);
             if self.is_relay(task) {
                 let in_order = graph.topological.iter().copied();
@@ -96,6 +100,7 @@ mod tests {
                 expressions: crate::ExpressionTexts::default(),
                 allow_failure: false,
                 is_final: false,
+                is_approval: name.ends_with('?'),
             }
         };
         let steps = |text: &'a str| text.split_whitespace().map(step).collect();
@@ -117,6 +122,7 @@ mod tests {
     #[case::skippable(Order::Relay, "| x y a:x,y b:a.ended", 3)]
     #[case::limited(Order::Relay, "| a b c d e f", 4)]
     #[case::alone(Order::Relay, "| a", 1)]
+    #[case::approval(Order::Graph, "| a?", 0)]
     fn task_has_the_width_of_its_pod(
         #[case] order: Order,
         #[case] task: &str,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 use kube::Resource;
-use kubeci_api::{Phase, StepPhase, StepStatus, Workplan, WorkplanStatus};
+use kubeci_api::{Phase, StepPhase, StepStatus, Task, Workplan, WorkplanStatus};
 use kubeci_engine::{PENDING_TIMEOUT, deleting_status};
 
 use super::action::{Action, Decision};
@@ -200,7 +200,8 @@ fn may_have_more_pods(
         let pod = state.pods.get(&task);
         pod.is_some_and(|pod| number == 1 || pod.is_or_succeeds(&last))
     };
-    let mut unseen = (0..tasks.len()).filter(|task| !is_seen(*task));
+    let has_pod = |task: &usize| workplan.spec.tasks.get(*task).is_some_and(Task::has_pod);
+    let mut unseen = (0..tasks.len()).filter(|task| has_pod(task) && !is_seen(*task));
     state.certainty == Certainty::Watched && unseen.any(may_have)
 }
 

@@ -2,6 +2,7 @@
 //! its pods. The decision is total: it is defined for every state of the pods.
 
 mod action;
+mod approvals;
 mod cleanup;
 mod conditions;
 mod control;
@@ -20,6 +21,7 @@ mod workplan;
 mod tests;
 
 pub use action::{Action, Decision};
+pub use approvals::AWAITING_APPROVAL;
 pub use conditions::{KEEP_ENDED, KEPT, RELAYED, SUSPENDED};
 pub use decide::decide;
 pub use workplan::holds_folder;

@@ -26,17 +26,16 @@ pub fn relayed(
         relays.filter(|(_, task)| is_relay(Order::Relay, task))
     };
     let inside: usize = relays().map(|(_, task)| task.steps().count()).sum();
-    let all: usize = tasks.iter().map(|task| task.steps().count()).sum();
-    let (value, reason) = match (tasks.len(), inside) {
+    let pods = tasks.iter().filter(|task| task.has_pod());
+    let all: usize = pods.clone().map(|task| task.steps().count()).sum();
+    let count = pods.count();
+    let (value, reason) = match (count, inside) {
         (1, _) => ("True", "OnePod"),
         (_, 0) => ("False", "NoRelay"),
         _ => ("True", "SeveralPods"),
     };
-    let pods = if tasks.len() == 1 { "pod" } else { "pods" };
-    let summary = format!(
-        "{} {pods}; {inside} of {all} steps start each other inside a pod",
-        tasks.len()
-    );
+    let pods = if count == 1 { "pod" } else { "pods" };
+    let summary = format!("{count} {pods}; {inside} of {all} steps start each other inside a pod");
     let rooms: Vec<(usize, Room)> = relays()
         .map(|(task, steps)| {
             let room = relay_room(&limits.complete(steps.clone()), finally, max_parallel);

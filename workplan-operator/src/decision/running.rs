@@ -15,7 +15,7 @@ use super::in_pod::steps_in_pod;
 use super::stopping::stopped_pods;
 use super::stuck_pod::is_stuck;
 use super::workplan::{has_finalizer, holds_folder};
-use super::{conditions, control};
+use super::{approvals, conditions, control};
 use crate::expression_values;
 use crate::observed::{Certainty, ObservedPod, ObservedState, Owner, assigned_node};
 use crate::pod_reader::{self, is_of_container, must_be_recreated};
@@ -40,6 +40,9 @@ pub fn decide(
         let mut waiting = settle(workplan, steps, plan, state, node);
         if is_suspended(workplan, steps) {
             waiting.add(WaitingCause::new(Severity::Suspended, suspended()));
+        }
+        if let Some(cause) = approvals::awaited(workplan, &steps.awaited_approvals()) {
+            waiting.add(WaitingCause::new(Severity::Approval, cause));
         }
         waiting
     };
@@ -99,7 +102,9 @@ fn settle(
 ) -> Waiting {
     let attempts = |steps: &Steps| -> u32 { steps.all().iter().map(Step::attempt_number).sum() };
     let observe = |steps: &Steps, pods: &BTreeMap<usize, &ObservedPod>, refusals: &_| {
-        pod_reader::observe(workplan, plan, steps, pods, refusals, state, node)
+        let mut observed = pod_reader::observe(workplan, plan, steps, pods, refusals, state, node);
+        approvals::observe(workplan, plan, steps, &mut observed);
+        observed
     };
     let no_refusals = BTreeMap::new();
     let earlier = state.pods.values().map(|pod| pod.earlier.len()).max();
@@ -138,7 +143,7 @@ impl Executor for Pods {
     }
 
     fn is_of_step(&self, reason: &str) -> bool {
-        is_of_container(reason) || ["Timeout", STOPPED].contains(&reason)
+        is_of_container(reason) || ["Timeout", STOPPED, Cause::REJECTED].contains(&reason)
     }
 }
 
@@ -184,7 +189,9 @@ fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bo
         (None, None) => steps.is_halted(),
     };
     let is_refused = |task: usize| state.refusals.contains_key(&task);
-    let mut open = (0..plan.tasks.len()).filter(|&task| steps.is_open(task));
+    let has_pod = |task: &usize| !plan.is_approval(*task);
+    let tasks = (0..plan.tasks.len()).filter(has_pod);
+    let mut open = tasks.filter(|&task| steps.is_open(task));
     state.certainty == Certainty::Watched && open.any(|task| is_unseen(task) && !is_refused(task))
 }
 

@@ -181,7 +181,7 @@ proptest! {
             node: None,
             steps: &[],
             nothing_has_run: true,
-            room: first_pod_requests(order, &tasks, &[], None),
+            room: first_pod_requests(order, &tasks, &[], 0, None),
             limits: &limits,
             image: "operator",
         };

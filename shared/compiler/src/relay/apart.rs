@@ -12,9 +12,11 @@ use crate::check::Written;
 use crate::relay::groups::largest_exact;
 use crate::requests::{Requests, is_handed_on};
 
-/// Why a step has its own pod in a relay plan.
+/// Why a step has its own pod in a relay plan, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Apart {
+    /// It is an approval, and has no pod.
+    Approval,
     /// It has `isolate: true`.
     Isolated,
     /// It has no `commands`, and the entrypoint of the image is not known before the container runs.
@@ -30,6 +32,7 @@ pub enum Apart {
 impl fmt::Display for Apart {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
+            Self::Approval => write!(formatter, "is an approval"),
             Self::Isolated => write!(formatter, "has `isolate: true`"),
             Self::NoCommands => write!(formatter, "has no `commands`"),
             Self::Device { resource } => write!(
@@ -53,6 +56,7 @@ pub fn relay_apart(tasks: &[Task], finally: &[String]) -> BTreeMap<String, Apart
     let named = steps.into_iter().zip(apart.unwrap_or_default());
     named
         .filter_map(|(step, apart)| Some((step.name, apart?)))
+        .filter(|(_, apart)| *apart != Apart::Approval)
         .collect()
 }
 
@@ -73,7 +77,9 @@ pub(crate) fn together(graph: &Graph, apart: &[Option<Apart>]) -> FixedBitSet {
 }
 
 fn by_itself(step: &Step) -> Option<Apart> {
-    if step.isolate {
+    if step.approval.is_some() {
+        Some(Apart::Approval)
+    } else if step.isolate {
         Some(Apart::Isolated)
     } else if step.commands.is_empty() {
         Some(Apart::NoCommands)

@@ -1,6 +1,6 @@
 use k8s_openapi::api::core::v1::{ResourceRequirements, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kubeci_api::{EnvVar, PodSettings, Step, WorkflowSpec};
+use kubeci_api::{Approval, EnvVar, PodSettings, Retry, Step, WorkflowSpec};
 use kubeci_compiler::{Settings, compile_workflow};
 use kubeci_plan::{EdgeKind, NamedEdge};
 use rstest::rstest;
@@ -117,6 +117,8 @@ fn messages(steps: Vec<Step>, volumes: &[&str]) -> Vec<String> {
 #[case::dash_first(vec![step("-a", &[])], &[r#"spec.steps[0].name (step "-a"): "-a" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `a`"#])]
 #[case::not_ascii(vec![step("größe", &[])], &[r#"spec.steps[0].name (step "größe"): "größe" is not a valid name: use lower-case letters, digits and `-`, at most 63, with a letter or digit first and last, such as `gr--e`"#])]
 #[case::duplicate_name(vec![step("a", &[]), step("b", &[]), step("a", &[])], &[r#"spec.steps[2].name (step "a"): spec.steps[0].name is "a", too; rename one of the steps"#])]
+#[case::approval_with_image(vec![Step { approval: Some(Approval::default()), ..step("a", &[]) }], &[r#"spec.steps[0].image (step "a"): an approval runs no container; remove this field, or remove `approval`"#])]
+#[case::approval_with_retry(vec![Step { approval: Some(Approval::default()), image: String::new(), retry: Some(Retry::default()), ..step("a", &[]) }], &[r#"spec.steps[0].retry (step "a"): an approval runs no container; remove this field, or remove `approval`"#])]
 #[case::no_image(vec![Step { image: " ".to_owned(), ..step("a", &[]) }], &[r#"spec.steps[0].image (step "a"): the step has no image; add the container image to run, such as `alpine`"#])]
 #[case::misspelt(vec![step("compile", &[]), step("deploy", &[]), step("test", &["complie"])], &[r#"spec.steps[2].dependency[0] (step "test"): there is no step "complie"; did you mean "compile"?"#])]
 #[case::unknown(vec![step("build", &[]), step("test", &["lint"])], &[r#"spec.steps[1].dependency[0] (step "test"): there is no step "lint"; use the name of a step of this Workflow"#])]

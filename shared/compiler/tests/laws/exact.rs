@@ -2,7 +2,7 @@ use kubeci_compiler::compile;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::graphs::{dependencies, graphs_with_isolated, index};
+use crate::graphs::{dependencies, graphs_with_isolated, index, is_alone};
 use crate::simulation::{critical_path, run};
 
 proptest! {
@@ -41,9 +41,9 @@ proptest! {
     }
 
     #[test]
-    fn isolated_step_has_a_pod_of_its_own(steps in graphs_with_isolated(1..=100)) {
+    fn isolated_step_and_approval_have_own_tasks(steps in graphs_with_isolated(1..=100)) {
         let plan = compile(&steps).unwrap();
-        for task in plan.tasks.iter().filter(|task| task.steps().any(|step| step.isolate)) {
+        for task in plan.tasks.iter().filter(|task| task.steps().any(is_alone)) {
             prop_assert_eq!(task.steps().count(), 1);
         }
     }

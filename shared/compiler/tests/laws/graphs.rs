@@ -1,6 +1,6 @@
 //! Random graphs of steps, and what their definition says of them without any reduction.
 
-use kubeci_api::{Step, Task};
+use kubeci_api::{Approval, Step, Task};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -96,21 +96,52 @@ pub fn graphs(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = V
     })
 }
 
-/// Graphs with a few isolated steps, and a few with a time limit.
+/// Makes a step an approval.
+fn approve(step: &mut Step) {
+    step.approval = Some(Approval::default());
+    step.image.clear();
+    step.commands.clear();
+    step.isolate = false;
+}
+
+/// A step with a container, in place of an approval.
+pub fn with_container(step: Step) -> Step {
+    let image = "alpine".to_owned();
+    match step.approval {
+        Some(_) => Step {
+            approval: None,
+            image,
+            ..step
+        },
+        None => step,
+    }
+}
+
+/// Whether a step shares no pod.
+pub fn is_alone(step: &Step) -> bool {
+    step.isolate || step.approval.is_some()
+}
+
+/// Graphs with a few isolated steps, a few with a time limit, and a few approvals.
 pub fn graphs_with_isolated(
     sizes: std::ops::RangeInclusive<usize>,
 ) -> impl Strategy<Value = Vec<Step>> {
     let few = || vec(prop::bool::weighted(0.15), *sizes.end());
-    (graphs(sizes.clone()), few(), few()).prop_map(|(dependencies, isolated, timed)| {
+    let all = (graphs(sizes.clone()), few(), few(), few());
+    all.prop_map(|(dependencies, isolated, timed, approvals)| {
         let mut steps = steps(&dependencies, &isolated);
         for (step, _) in steps.iter_mut().zip(&timed).filter(|(_, timed)| **timed) {
             step.timeout = Some(std::time::Duration::from_mins(1).into());
         }
+        let written = steps.iter_mut().zip(&approvals);
+        written
+            .filter(|(_, it)| **it)
+            .for_each(|(step, _)| approve(step));
         steps
     })
 }
 
-/// Graphs of steps with commands, but for a few without and a few isolated ones.
+/// Graphs of steps with commands, but for a few without, a few isolated ones and a few approvals.
 pub fn graphs_to_relay(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
     let kinds = || prop_oneof![Just(vec![0_u8]), vec(0..8_u8, 1..8)];
     (graphs(sizes), kinds()).prop_map(|(dependencies, kinds)| {
@@ -122,6 +153,9 @@ pub fn graphs_to_relay(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<
             } else {
                 vec!["sh".to_owned()]
             };
+            if *kind == 5 {
+                approve(step);
+            }
         }
         steps
     })

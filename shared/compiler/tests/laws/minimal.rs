@@ -4,7 +4,7 @@ use kubeci_api::Step;
 use kubeci_compiler::{Plan, compile, compile_limited};
 use proptest::prelude::*;
 
-use crate::graphs::{closure, dependencies, graphs_with_isolated};
+use crate::graphs::{closure, dependencies, graphs_with_isolated, is_alone};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
@@ -81,7 +81,7 @@ impl Judge<'_> {
         let members: Vec<usize> = (0..self.steps.len())
             .filter(|step| pod >> step & 1 == 1)
             .collect();
-        if members.len() > 1 && members.iter().any(|&step| self.steps[step].isolate) {
+        if members.len() > 1 && members.iter().any(|&step| is_alone(&self.steps[step])) {
             return None;
         }
         let outside: Vec<usize> = (0..self.steps.len())

@@ -1,12 +1,12 @@
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kubeci_api::{Order, Step, Task};
+use kubeci_api::{Approval, Order, Step, Task};
 use kubeci_compiler::{Requests, compile, first_pod_requests, widest_moment};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rstest::rstest;
 
-use crate::graphs::{closure, dependencies, graphs_with_isolated, index, members};
+use crate::graphs::{closure, dependencies, graphs_with_isolated, index, members, with_container};
 use crate::simulation::run;
 
 fn requesting(mut step: Step, cpu: &str) -> Step {
@@ -21,7 +21,7 @@ fn requesting(mut step: Step, cpu: &str) -> Step {
 fn with_requests(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<Step>> {
     let cpus = vec(0..9_u32, *sizes.end());
     (graphs_with_isolated(sizes), cpus).prop_map(|(steps, cpus)| {
-        let step = |(step, cpu): (Step, u32)| requesting(step, &cpu.to_string());
+        let step = |(step, cpu): (Step, u32)| requesting(with_container(step), &cpu.to_string());
         steps.into_iter().zip(cpus).map(step).collect()
     })
 }
@@ -85,7 +85,7 @@ proptest! {
         let beside: Vec<usize> = all.iter().copied().filter(|&pod| pod != 0 && pods.may_meet(0, pod)).collect();
         let widest = widest_moment(plan.order, &plan.tasks, &[], None).milli("cpu");
         prop_assert_eq!(widest, pods.widest(&all));
-        let first = first_pod_requests(plan.order, &plan.tasks, &[], None).unwrap_or_default().milli("cpu");
+        let first = first_pod_requests(plan.order, &plan.tasks, &[], 0, None).unwrap_or_default().milli("cpu");
         prop_assert_eq!(first, widest - pods.widest(&beside));
         prop_assert!(first >= pods.requests[0]);
     }
@@ -178,20 +178,45 @@ fn first_pod_requests_for_later_not_concurrent_pods() {
         task([], [step("after", "8", &["a"])]),
     ];
     assert_eq!(
-        first_pod_requests(Order::Graph, &tasks, &[], None)
+        first_pod_requests(Order::Graph, &tasks, &[], 0, None)
             .unwrap()
             .milli("cpu"),
         8000
     );
     assert_eq!(
-        first_pod_requests(Order::Linear, &tasks, &[], None)
+        first_pod_requests(Order::Linear, &tasks, &[], 0, None)
             .unwrap()
             .milli("cpu"),
         8000
     );
     assert_eq!(
-        first_pod_requests(Order::Graph, &[task([], [Step::default()])], &[], None),
+        first_pod_requests(Order::Graph, &[task([], [Step::default()])], &[], 0, None),
         None
+    );
+}
+
+#[test]
+fn pods_after_an_approval_count_as_any_others() {
+    let approval = Step {
+        approval: Some(Approval::default()),
+        ..Step::default()
+    };
+    let gate = Step {
+        name: "gate".to_owned(),
+        ..approval
+    };
+    let tasks = [
+        task([], [gate]),
+        task([], [step("a", "1", &["gate"])]),
+        task([], [step("b", "8", &["a"])]),
+        task([], [step("beside", "2", &["gate"])]),
+    ];
+    let first = |first| first_pod_requests(Order::Graph, &tasks, &[], first, None);
+    assert_eq!(first(1).unwrap().milli("cpu"), 8000);
+    assert_eq!(first(3).unwrap().milli("cpu"), 2000);
+    assert_eq!(
+        widest_moment(Order::Graph, &tasks, &[], None).milli("cpu"),
+        10_000
     );
 }
 

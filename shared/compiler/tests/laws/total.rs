@@ -75,7 +75,7 @@ proptest! {
     fn any_tasks_have_a_widest_moment(tasks in vec(task(), 0..6)) {
         for order in [Order::Linear, Order::Graph, Order::Relay] {
             let widest = widest_moment(order, &tasks, &[], None);
-            let first = first_pod_requests(order, &tasks, &[], None);
+            let first = first_pod_requests(order, &tasks, &[], 0, None);
             prop_assert_eq!(first.is_none(), widest.is_empty());
             prop_assert!(first.unwrap_or_default().milli("cpu") <= widest.milli("cpu"));
         }

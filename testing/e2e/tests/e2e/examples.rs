@@ -382,6 +382,32 @@ async fn suspended() {
     .await;
 }
 
+#[rstest]
+#[tokio::test]
+async fn approval(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-approval", async |test| {
+        test.apply(&example(test, "approval/workflow.yaml")).await;
+        test.workflow_ready("approval").await;
+        test.apply(&example(test, "approval/trigger.yaml")).await;
+        let name = test.workplan("approval").await.name_any();
+        test.workplan_says(&name, &["AwaitingApproval", "Deploy this version"])
+            .await;
+        let entry = json!({"status": {"approvals": [{"step": "gate", "by": "jane"}]}});
+        let plans = test.api::<Workplan>();
+        let approve = kube::api::Patch::Merge(entry);
+        let approved = plans
+            .patch_status(&name, &kube::api::PatchParams::default(), &approve)
+            .await;
+        approved.expect("a Workplan");
+        let plan = test.ends(&name, Phase::Completed).await;
+        assert_eq!(test.log_of(&plan, "deploy").await, "deployed 1.4.2\n");
+        assert_eq!(step(&plan, "clean-up").phase, StepPhase::Skipped);
+        assert_eq!(step(&plan, "gate").approved_by.as_deref(), Some("jane"));
+        test.cleaned(&name).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn workplan() {
     kubeci_e2e::run("example-workplan", async |test| {

@@ -3,6 +3,7 @@
 //! takes both executions, `Pods` and `Relay`, unless what it proves is one's alone.
 
 mod api;
+mod approval;
 mod caps;
 mod confined;
 mod deletion;

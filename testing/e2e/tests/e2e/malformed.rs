@@ -62,7 +62,7 @@ const STEPS: &[Case] = &[
     (
         "image-absent",
         "{steps: [{name: a}]}",
-        &["spec.steps[0].image", "required"],
+        &["spec.steps[0]", "needs an image"],
     ),
     (
         "image-empty",

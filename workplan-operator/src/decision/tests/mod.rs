@@ -1,5 +1,6 @@
 //! States of Workplans and their pods, and the decisions about them.
 
+mod approval;
 mod cleanup;
 mod errors;
 mod fixtures;

@@ -5,6 +5,7 @@ use kubeci_plan::Graph;
 use proptest::prelude::*;
 
 use super::{graph, graphs};
+use crate::graphs::is_alone;
 use crate::minimal::{fewest_pods, pods_and_steps_going_on};
 use crate::reference::conditions::named;
 use crate::relay::plan_within;
@@ -57,7 +58,7 @@ fn best(steps: usize, going_on_in: impl Fn(&[usize]) -> Option<usize>) -> (usize
 /// How many steps of a pod follow another one in it, at the most; none if the pod cannot be exact, has more parallel
 /// steps than it may, or has a step that another one of its steps names.
 fn going_on_in(steps: &[Step], graph: &Graph, pod: &[usize], most: usize) -> Option<usize> {
-    if pod.len() > 1 && pod.iter().any(|&step| steps[step].isolate) {
+    if pod.len() > 1 && pod.iter().any(|&step| is_alone(&steps[step])) {
         return None;
     }
     let is_inside = |name: &String| pod.iter().any(|&step| steps[step].name == *name);
@@ -69,7 +70,7 @@ fn going_on_in(steps: &[Step], graph: &Graph, pod: &[usize], most: usize) -> Opt
     }
     let follows = |step: usize, other: usize| {
         let (step, from) = ((step, &steps[step]), &steps[other]);
-        let may_end_the_pod = from.allow_failure || from.isolate || step.1.isolate;
+        let may_end_the_pod = from.allow_failure || is_alone(from) || is_alone(step.1);
         graph.parents[step.0] == [other]
             && step.1.dependency.contains(&from.name)
             && !may_end_the_pod
@@ -107,7 +108,7 @@ fn chain_from(
 
 /// Whether steps have the same ancestors outside their pod.
 pub fn is_relay(steps: &[Step], graph: &Graph, pod: &[usize]) -> bool {
-    let is_apart = |&step: &usize| steps[step].isolate || steps[step].commands.is_empty();
+    let is_apart = |&step: &usize| is_alone(&steps[step]) || steps[step].commands.is_empty();
     let outside = |step: usize| {
         let mut outside: FixedBitSet = graph.ancestors[step].clone();
         for &inside in pod {

@@ -1,6 +1,6 @@
 use std::num::NonZeroUsize;
 
-use kubeci_api::{Execution, Step, WorkflowSpec, Workspace};
+use kubeci_api::{Approval, Execution, Step, WorkflowSpec, Workspace};
 use kubeci_compiler::{Settings, compile_workflow};
 use rstest::rstest;
 
@@ -51,6 +51,7 @@ fn refusal(steps: Vec<Step>, execution: Execution, containers: usize) -> Option<
     100,
     "spec.workspace: with `workspace: {emptyDir: {}}` all steps must fit into one pod, but they need 8 pods: these steps have their own pods: \"s0\" (has no `commands`), \"s1\" (has no `commands`), \"s2\" (has no `commands`), \"s3\" (has no `commands`), \"s4\" (has no `commands`) and 3 more; change these steps, or use `workspace: hostPath`"
 )]
+#[case::approval(with(|steps| { steps[3].image.clear(); steps[3].commands.clear(); steps[3].approval = Some(Approval::default()); }), Execution::Relay, 100, "spec.workspace: with `workspace: {emptyDir: {}}` all steps must be in one pod, but these wait for an approval and have no pod: \"s3\"; leave `workspace.emptyDir` out")]
 #[case::wide(
     diamond(),
     Execution::Relay,

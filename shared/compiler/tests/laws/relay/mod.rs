@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kubeci_api::Step;
 use kubeci_compiler::{Plan, compile_relay};
 
+use crate::graphs::with_container;
+
 mod document;
 mod empty_dir;
 mod exact;
@@ -25,7 +27,7 @@ pub fn plan_within(steps: &[Step], containers: usize) -> Plan {
     compile_relay(steps, NonZeroUsize::new(containers).unwrap()).unwrap()
 }
 
-/// The steps, each with requests of these resources.
+/// The steps, each with a container and requests of these resources.
 pub fn requesting<'a>(
     steps: Vec<Step>,
     requests: impl Fn(usize) -> Vec<(&'a str, String)>,
@@ -36,7 +38,7 @@ pub fn requesting<'a>(
             requests: Some(requests(at).into_iter().map(request).collect()),
             ..ResourceRequirements::default()
         }),
-        ..step
+        ..with_container(step)
     };
     steps.into_iter().enumerate().map(with).collect()
 }

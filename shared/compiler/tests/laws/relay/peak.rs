@@ -64,7 +64,7 @@ proptest! {
         let beside: Vec<usize> = all.iter().copied().filter(|&pod| pod != 0 && !over_before(0, pod) && !over_before(pod, 0)).collect();
         let widest = widest_moment(plan.order, &plan.tasks, &[], None).milli("cpu");
         prop_assert_eq!(widest, heaviest(&all, &requests, over_before));
-        let first = first_pod_requests(plan.order, &plan.tasks, &[], None).unwrap_or_default().milli("cpu");
+        let first = first_pod_requests(plan.order, &plan.tasks, &[], 0, None).unwrap_or_default().milli("cpu");
         prop_assert_eq!(first, widest - heaviest(&beside, &requests, over_before));
         prop_assert!(first >= requests[0]);
     }
