@@ -25,6 +25,7 @@ fn plan<'a>(order: Order, steps: &[&'a str]) -> Plan<'a> {
                 allow_failure: false,
                 retry: None,
                 is_approval: name.ends_with('?'),
+                is_final: false,
                 expressions: ExpressionTexts::default(),
             }],
         }

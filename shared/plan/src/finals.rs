@@ -131,6 +131,7 @@ mod tests {
                 retry: None,
                 allow_failure: false,
                 is_final: name.starts_with(char::is_uppercase),
+                is_approval: false,
                 expressions: ExpressionTexts::default(),
             }
         };

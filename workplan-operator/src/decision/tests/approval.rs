@@ -69,7 +69,7 @@ fn rejection_fails_the_plan_and_says_who() {
     assert_eq!(summary(&rejected), "gate: Rejected");
     assert_eq!(
         message(&rejected),
-        "the step gate failed: Rejected: jane rejected the step. (1 step was skipped)"
+        "the step gate failed: Rejected: jane rejected the step. 1 step was skipped."
     );
     assert_eq!(rejected.status.steps[1].reason.as_deref(), Some("Rejected"));
 }

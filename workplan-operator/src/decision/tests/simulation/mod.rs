@@ -1,5 +1,6 @@
 //! Random plans on a random cluster: for every sequence of events the plan ends with the expected result.
 
+mod approvals;
 mod cluster;
 mod expected;
 #[path = "../../../../../shared/compiler/tests/reference/kinds.rs"]
@@ -56,6 +57,7 @@ impl Simulation {
             9 if disturbed && rest.is_multiple_of(40) => self.delete(),
             10 => self.sweep(rest.is_multiple_of(2)),
             11 => self.obstruct(rest),
+            12 if self.has_approvals() => self.answer(rest),
             _ => {
                 self.kubelet(rest);
             }
@@ -89,6 +91,7 @@ impl Simulation {
         for _ in 0..400 {
             self.now += jiff::SignedDuration::from_mins(6);
             while self.kubelet(0) {}
+            self.answer_all();
             self.sweep(true);
             self.operator.seen = self.cluster.pods();
             self.reconcile(None);
@@ -179,6 +182,7 @@ impl Simulation {
         for edge in &known.edges {
             let name = plan.steps[edge.from].name;
             let holds = match (edge.kind, self.cluster.runs(name)) {
+                (EdgeKind::OnSuccess, _) if self.is_approval(name) => self.is_approved(name),
                 (EdgeKind::OnSuccess, code) => code == Some(0),
                 _ if self.is_lost(name) => true,
                 (EdgeKind::OnRun | EdgeKind::OnEnd, Some(_)) => true,
@@ -290,6 +294,9 @@ fn steps_end_as_they_ran(simulation: &Simulation, scenario: &Scenario) -> TestCa
         let name = &step.name;
         prop_assert!(step.phase.is_final());
         match step.phase {
+            StepPhase::Completed if simulation.is_approval(name) => {
+                prop_assert!(simulation.is_approved(name), "{} was approved", name);
+            }
             StepPhase::Completed => {
                 prop_assert_eq!(simulation.cluster.runs(name), Some(0), "{} ran well", name);
             }

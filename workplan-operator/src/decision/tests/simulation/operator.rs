@@ -8,13 +8,14 @@ use kubeci_api::StepPhase;
 use super::*;
 use crate::admission::{Caps, Place, Recorded};
 use crate::refusal::{Refusal, Verdict};
+use crate::status_change::StatusChange;
 
 /// The operator. A restart loses all that it remembers.
 pub struct Operator {
     pub seen: BTreeMap<usize, ObservedPod>,
     pub sweep: SweepState,
     /// A status whose write is delayed.
-    dirty: Option<WorkplanStatus>,
+    dirty: Option<StatusChange>,
 }
 
 impl Operator {
@@ -95,7 +96,8 @@ impl Simulation {
         }
         let ended = decision.status.phase.is_some_and(Phase::is_final);
         if self.obstacles.writes_are_delayed && !ended && others.is_empty() {
-            self.operator.dirty = Some(decision.status);
+            let stored = self.workplan.status.clone().unwrap_or_default();
+            self.operator.dirty = Some(StatusChange::between(&stored, &decision.status));
             return;
         }
         self.record(decision.status.clone());
@@ -156,7 +158,8 @@ impl Simulation {
     fn known(&self) -> Workplan {
         let mut workplan = self.workplan.clone();
         if let Some(dirty) = &self.operator.dirty {
-            workplan.status = Some(dirty.clone());
+            let stored = workplan.status.unwrap_or_default();
+            workplan.status = Some(dirty.apply(&stored));
         }
         workplan
     }
@@ -194,7 +197,10 @@ impl Simulation {
                     node,
                     number,
                     steps: &status.steps,
-                    nothing_has_run: !status.steps.iter().any(|step| step.phase.has_started()),
+                    nothing_has_run: !status
+                        .steps
+                        .iter()
+                        .any(|step| step.phase.has_started() && step.pod.is_some()),
                     room: None,
                     image: "operator",
                     limits: &state.limits,
@@ -253,6 +259,10 @@ impl Simulation {
                 && old.attempt() == new.attempt();
             assert!(!back, "a step went back: {old:?} {new:?}");
         }
+        assert_eq!(
+            before.approvals, status.approvals,
+            "what users have written stays"
+        );
         let ended = before.phase.is_some_and(Phase::is_final);
         assert!(
             !ended || before.phase == status.phase,

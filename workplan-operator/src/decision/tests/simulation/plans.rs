@@ -13,6 +13,7 @@ use kubeci_api::{
 use kubeci_compiler::{Settings, compile_workflow};
 use proptest::prelude::*;
 
+use super::approvals::{add_approvals, make_approval};
 use super::kinds::with_kinds;
 use crate::plan::validate;
 use crate::testing::{step, workplan};
@@ -36,6 +37,9 @@ pub enum Outcome {
     CannotStart,
     /// Out of memory, with all processes of its container.
     IsKilled,
+    /// It runs nothing, and a user approves it.
+    Approved,
+    Rejected,
 }
 
 /// How the attempts of a step end.
@@ -77,13 +81,14 @@ impl Fate {
         match self.outcome {
             Outcome::Completes => 1,
             Outcome::Fails | Outcome::IsKilled => self.limit.min(self.recovers_after) + 1,
-            Outcome::HasNoImage | Outcome::CannotStart => 0,
+            Outcome::HasNoImage | Outcome::CannotStart | Outcome::Approved | Outcome::Rejected => 0,
         }
     }
 
     /// Whether the step completes in a plan without disturbances.
     pub fn completes(self) -> bool {
-        self.starts() > 0 && self.outcome(self.starts()) == Outcome::Completes
+        let ends_well = || self.outcome(self.starts()) == Outcome::Completes;
+        self.outcome == Outcome::Approved || self.starts() > 0 && ends_well()
     }
 }
 
@@ -132,6 +137,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
         };
         add_kinds(&mut scenario, &kinds);
         add_finally(&mut scenario, &kinds);
+        add_approvals(&mut scenario, &kinds);
         scenario.has_sidecar = has_sidecar;
         let spec = &mut scenario.workplan.spec;
         let wide = |task: &Task| u16::try_from(task.parallel_steps.len()).unwrap();
@@ -184,6 +190,10 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
                 step.isolate = kind == 0;
                 if kind != 1 {
                     step.commands = vec!["run".into()];
+                }
+                if kind == 2 {
+                    let fate = fates.get_mut(&step.name).unwrap();
+                    make_approval(&mut step, fate);
                 }
                 steps.push(step);
             }

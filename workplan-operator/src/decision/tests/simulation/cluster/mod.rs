@@ -88,6 +88,12 @@ impl Cluster {
             .and_then(|runs| runs.last().copied().flatten())
     }
 
+    /// Whether a user approves a step. It has no pod.
+    pub fn is_approved(&self, step: &str) -> bool {
+        let fate = self.fates.get(step);
+        fate.is_some_and(|fate| fate.outcome == Outcome::Approved)
+    }
+
     pub fn times(&self, step: &str) -> usize {
         self.runs.get(step).map_or(0, Vec::len)
     }
@@ -309,7 +315,7 @@ impl Cluster {
             _ if killed => (137, ""),
             Some(Outcome::Completes) | None => (0, ""),
             Some(Outcome::IsKilled) => (137, "OOMKilled"),
-            Some(Outcome::Fails | Outcome::HasNoImage | Outcome::CannotStart) => (1, ""),
+            Some(_) => (1, ""),
         };
         let ContainerState::Running { since } = container.state else {
             unreachable!("only running containers end");
