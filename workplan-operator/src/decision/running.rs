@@ -47,14 +47,15 @@ pub fn decide(
         waiting
     };
     let mut waiting = settle(&mut steps);
-    let due = steps.due(&control, &mut waiting, &prior, state.now);
-    if !due.is_empty() {
+    // A step that is stopped and runs nothing ends at once, and its failure may end the plan.
+    let mut due = steps.due(&control, &mut waiting, &prior, state.now);
+    while !due.is_empty() {
         if state.certainty == Certainty::Watched {
             return list_pods(prior);
         }
         steps.stop(due);
         waiting = settle(&mut steps);
-        steps.due(&control, &mut waiting, &prior, state.now);
+        due = steps.due(&control, &mut waiting, &prior, state.now);
     }
     let Some(mut actions) = ended_pods(plan, &steps, state) else {
         return list_pods(prior);

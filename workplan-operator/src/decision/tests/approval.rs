@@ -175,6 +175,22 @@ fn cancelled_approval_ends_at_once() {
     assert_eq!(gate.reason.as_deref(), Some("Stopped"));
 }
 
+#[test]
+fn unapproved_step_ends_a_plan_that_fails_fast() {
+    let mut plan = workplan(Order::Graph, &["gate?", "a:gate", "b:gate.ended"]);
+    plan.spec.fail_fast = true;
+    plan.spec.tasks[0].serial_steps[0].timeout = Some(std::time::Duration::from_secs(60).into());
+    let waits = decided(&plan, &observed([]));
+    let late = ObservedState {
+        certainty: Certainty::Listed,
+        now: now() + jiff::SignedDuration::from_secs(62),
+        ..observed([])
+    };
+    let ended = decided(&after(plan, &waits), &late);
+    assert_eq!(phases(&ended.status), "fss");
+    assert_eq!(summary(&ended), "gate: Timeout");
+}
+
 #[rstest]
 #[case::one_slot(1)]
 #[case::two(2)]
