@@ -11,6 +11,7 @@ mod operators;
 mod pod_handover;
 mod reaction;
 mod relay_handover;
+mod relay_retry;
 mod requests;
 mod shapes;
 mod side_by_side;
@@ -29,6 +30,8 @@ async fn main() {
     // Before the others, which leave things to be cleaned up.
     measure("requests", requests::measure).await;
     measure("relay-handover", relay_handover::measure).await;
+    measure("relay-handover-flow", relay_handover::with_expressions).await;
+    measure("relay-retry", relay_retry::measure).await;
     measure("pod-handover", pod_handover::measure).await;
     measure("reaction", reaction::measure).await;
     measure("burst", burst::measure).await;

@@ -14,7 +14,16 @@ use crate::shapes::{Shape, chain, diamond};
 use crate::table::row;
 
 pub async fn measure(test: &Test) {
-    for shape in [chain(100), diamond(20, 5)].map(Shape::slowly) {
+    of_shapes(test, [chain(100), diamond(20, 5)].map(Shape::slowly)).await;
+}
+
+/// The same where a step runs if an expression over the outputs of another one is true.
+pub async fn with_expressions(test: &Test) {
+    of_shapes(test, [chain(100).with_expressions()]).await;
+}
+
+async fn of_shapes(test: &Test, shapes: impl IntoIterator<Item = Shape>) {
+    for shape in shapes {
         let relay = json!({"execution": "Relay"});
         workflow(test, &shape.name, &shape.steps, &relay).await;
         create(test, &shape.name, &shape.name).await;
@@ -31,7 +40,7 @@ pub async fn measure(test: &Test) {
     }
 }
 
-async fn records(test: &Test, plan: &str) -> HashMap<String, Record> {
+pub async fn records(test: &Test, plan: &str) -> HashMap<String, Record> {
     let pods = test.pods_of(plan).await;
     let status = pods.into_iter().filter_map(|it| it.status);
     let containers = status.flat_map(|it| it.container_statuses.unwrap_or_default());
@@ -45,8 +54,9 @@ async fn records(test: &Test, plan: &str) -> HashMap<String, Record> {
 /// Of a step that depends on others.
 fn hand_over(step: &Value, records: &HashMap<String, Record>) -> Option<Duration> {
     let of = |name: &Value| records.get(name.as_str()?);
-    let dependencies = step["dependency"].as_array()?.iter();
-    let last = dependencies.filter_map(|it| of(it)?.ended_at()).max()?;
+    let edges = ["dependency", "after"].map(|field| step[field].as_array());
+    let edges = edges.into_iter().flatten().flatten();
+    let last = edges.filter_map(|it| of(it)?.ended_at()).max()?;
     let own = of(&step["name"])?;
     let from = last.max(own.up);
     Some(own.started_at()?.duration_since(from).unwrap_or_default())

@@ -1,6 +1,6 @@
 //! How long a chain of real steps takes to hand over: from the later of a dependency's end and the own
-//! container being up, to the start of the command. And what a runner takes while it waits, and how long from the end of
-//! an attempt to the start of the next one.
+//! container being up, to the start of the command; also with a condition, a variable and an output in each step. And
+//! what a runner takes while it waits, and how long from the end of an attempt to the start of the next one.
 //!
 //! `cargo bench -p step-runner --target x86_64-unknown-linux-musl` measures what is shipped.
 #![allow(clippy::expect_used)] // a measurement that cannot be taken ends the run
@@ -16,6 +16,7 @@ use step_runner::record::{EarlierAttempt, Record};
 const CHAINS: usize = 10;
 const STEPS: usize = 30;
 const STEP: &str = "0.02";
+const BACKOFF: Duration = Duration::from_millis(20);
 /// As in most images.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -24,55 +25,98 @@ fn main() {
     let bytes = fs::metadata(runner).expect("the runner").len();
     println!("binary: {} KiB", bytes / 1024);
 
-    let mut waits = Vec::new();
-    let mut resident = 0;
-    for _ in 0..CHAINS {
-        let (mut chain_waits, chain_resident) = chain(runner);
-        waits.append(&mut chain_waits);
-        resident = resident.max(chain_resident);
+    for links in [Links::Dependencies, Links::Expressions] {
+        let mut waits = Vec::new();
+        let mut resident = 0;
+        for _ in 0..CHAINS {
+            let (mut chain_waits, chain_resident) = chain(runner, links);
+            waits.append(&mut chain_waits);
+            resident = resident.max(chain_resident);
+        }
+        waits.sort();
+        println!(
+            "{} hand-overs in chains of {STEPS} steps of {STEP} s, {}: {}",
+            waits.len(),
+            links.what(),
+            spread(&waits)
+        );
+        println!("resident while waiting, at most: {resident} KiB");
     }
-    waits.sort();
-    println!("resident while waiting, at most: {resident} KiB");
-    println!(
-        "{} hand-overs in chains of {STEPS} steps of {STEP} s: {}",
-        waits.len(),
-        spread(&waits)
-    );
-    let pauses = retries(runner);
-    println!(
-        "{} attempts in place, each after the end of the one before: {}",
-        pauses.len(),
-        spread(&pauses)
-    );
+    for backoff in [Duration::ZERO, BACKOFF] {
+        let pauses = retries(runner, backoff);
+        println!(
+            "{} attempts in place, each {backoff:?} after the end of the one before: {}",
+            pauses.len(),
+            spread(&pauses)
+        );
+    }
     println!(
         "what the start of a process adds to that, alone: {}",
         spread(&starts())
     );
 }
 
-/// From the end of each attempt of a step that fails at once to the start of the next one, to the millisecond.
-fn retries(runner: &str) -> Vec<Duration> {
+/// How the steps of a chain follow each other.
+#[derive(Clone, Copy)]
+enum Links {
+    Dependencies,
+    /// Each runs after the one before, if the output of that has the right value, which is also a variable.
+    Expressions,
+}
+
+impl Links {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Dependencies => "with dependencies",
+            Self::Expressions => "with `after`, conditions, variables and outputs",
+        }
+    }
+
+    fn options(self, before: &str, at: usize) -> Vec<String> {
+        match self {
+            Self::Dependencies => vec!["--needs".into(), before.into()],
+            Self::Expressions => [
+                ("--needs", format!("{before}.ended")),
+                (
+                    "--when",
+                    format!("int(steps.{before}.outputs.at) == {}", at - 1),
+                ),
+                ("--set", format!("AT=int(steps.{before}.outputs.at) + 1")),
+            ]
+            .into_iter()
+            .flat_map(|(option, value)| [option.to_owned(), value])
+            .collect(),
+        }
+    }
+
+    fn command(self, runs: &str) -> Vec<String> {
+        let script = format!("{runs}; echo at=${{AT-0}} > $KUBECI_OUTPUT");
+        match self {
+            Self::Dependencies => runs.split(' ').map(Into::into).collect(),
+            Self::Expressions => vec!["sh".into(), "-c".into(), script],
+        }
+    }
+}
+
+/// From the end of each attempt of a step that fails at once, and the pause after it, to the start of the next one, to
+/// the millisecond.
+fn retries(runner: &str, backoff: Duration) -> Vec<Duration> {
     let folder = tempfile::tempdir().expect("a folder");
     let relay = folder.path().join("relay");
     install(runner, folder.path(), &["s0".to_owned()]);
     let mut run = Command::new(runner);
     run.env("PATH", PATH).stderr(Stdio::null());
     run.arg("run").arg("--relay").arg(&relay);
-    run.args([
-        "--step",
-        "s0",
-        "--retry",
-        "limit=90,on=Failure",
-        "--",
-        "false",
-    ]);
+    let millis = backoff.as_millis();
+    let policy = format!("limit=90,initial={millis}ms,factor=1,max={millis}ms,on=Failure");
+    run.args(["--step", "s0", "--retry", &policy, "--", "false"]);
     assert_eq!(run.status().expect("the runner").code(), Some(1));
     let record = fs::read_to_string(relay.join("s0/record")).expect("a record");
     let record: Record = record.parse().expect("a record");
     let attempts: Vec<_> = record.earlier.into_iter().flatten().collect();
     let pause = |pair: &[EarlierAttempt]| {
         let next = pair[1].started.expect("a start");
-        next.saturating_sub(pair[0].ended)
+        next.saturating_sub(pair[0].ended + backoff)
     };
     let mut pauses: Vec<Duration> = attempts.windows(2).map(pause).collect();
     pauses.sort();
@@ -124,7 +168,7 @@ fn install(runner: &str, folder: &Path, names: &[String]) {
 }
 
 /// Runs a chain of steps that are all up before the first ends.
-fn chain(runner: &str) -> (Vec<Duration>, u64) {
+fn chain(runner: &str, links: Links) -> (Vec<Duration>, u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let relay = folder.path().join("relay");
     let names: Vec<String> = (0..STEPS).map(|at| format!("s{at}")).collect();
@@ -140,10 +184,13 @@ fn chain(runner: &str) -> (Vec<Duration>, u64) {
             .args(["--step", &names[at]]);
         match at {
             0 => run
-                .args(["--", "cat"])
+                .arg("--")
+                .args(links.command("cat"))
                 .stdin(gate.try_clone().expect("a pipe")),
             _ => run
-                .args(["--needs", &names[at - 1], "--", "sleep", STEP])
+                .args(links.options(&names[at - 1], at))
+                .arg("--")
+                .args(links.command(&format!("sleep {STEP}")))
                 .stdin(Stdio::null()),
         };
         run.spawn().expect("the runner")
