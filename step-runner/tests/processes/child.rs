@@ -146,6 +146,28 @@ fn end_is_seen_with_ignored_sigchld() {
     assert_eq!(status.code(), Some(3));
 }
 
+/// As a shell does it: the next folder in PATH may have a program that can be executed.
+#[test]
+fn file_without_permission_is_passed_over() {
+    let relay = Relay::of(&["a", "b"]);
+    let folder = |name: &str, mode: u32| {
+        let folder = relay.path(&format!("workspace/{name}"));
+        let tool = folder.join("tool");
+        fs::create_dir(&folder).unwrap();
+        fs::write(&tool, "#!/bin/sh\nexit 5\n").unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(mode)).unwrap();
+        folder.to_str().unwrap().to_owned()
+    };
+    let (denied, allowed) = (folder("denied", 0o644), folder("allowed", 0o755));
+    let code = |step: &str, folders: &[&str]| {
+        let mut words = relay.words(step, &[], &["tool"]);
+        words.splice(0..0, [format!("PATH={}", folders.join(":"))]);
+        prepared(&words).status().unwrap().code()
+    };
+    assert_eq!(code("a", &["/no/such", &denied, &allowed]), Some(5));
+    assert_eq!(code("b", &[&denied, "/no/such"]), Some(126));
+}
+
 #[test]
 fn working_directory_may_come_from_earlier_step() {
     let relay = Relay::of(&["a", "b", "c"]);
