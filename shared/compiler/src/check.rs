@@ -75,7 +75,7 @@ pub(crate) fn graph(written: &Written) -> Result<Steps, Vec<CompileError>> {
     let names = read::names(steps.iter());
     let mut errors = Errors::of(written);
     let mut edges = Vec::with_capacity(steps.len());
-    let mut named = Vec::with_capacity(steps.len());
+    let mut in_expressions = Vec::with_capacity(steps.len());
     for (at, step) in steps.iter().enumerate() {
         let mut field = errors.of_step(at);
         name(&mut field, at, step, &names);
@@ -84,7 +84,7 @@ pub(crate) fn graph(written: &Written) -> Result<Steps, Vec<CompileError>> {
         resources(&mut field, step);
         reserved_mounts(&mut field, step);
         variables(&mut field, step);
-        named.push(expressions(&mut field, step, &names));
+        in_expressions.push(expressions(&mut field, step, &names));
     }
     let has_condition = |step: usize| steps[step].when.is_some();
     let is_final = |step: usize| written.is_final(step);
@@ -106,7 +106,7 @@ pub(crate) fn graph(written: &Written) -> Result<Steps, Vec<CompileError>> {
         Some(graph) if errors.found.is_empty() => Ok(Steps {
             graph,
             edges,
-            named,
+            named: in_expressions,
         }),
         _ => Err(errors.found),
     }
@@ -376,8 +376,8 @@ fn expressions(errors: &mut StepErrors, step: &Step, names: &StepNames) -> Vec<u
             }
         }
     }
-    let named = parsed.steps();
-    named.iter().filter_map(|name| names.get(name)).collect()
+    let found = parsed.steps().into_iter();
+    found.filter_map(|name| names.get(name)).collect()
 }
 
 fn named_without_edge(

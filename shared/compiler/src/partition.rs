@@ -117,7 +117,7 @@ struct Plan {
 impl Plan {
     /// What they cost if it goes on as the first step of a chain.
     fn goes_on(&self) -> Cost {
-        self.chains.from_itself().cost
+        self.chains.beginning_here().cost
     }
 }
 
@@ -194,7 +194,7 @@ impl<'a> Siblings<'a> {
         for &child in following.filter(|&&it| self.may_follow(it, step, head)) {
             let rest = children.iter().copied().filter(|&it| it != child);
             let rest = self.cost(rest, plans);
-            let goes_on = plans[child].chains.from(head).cost;
+            let goes_on = plans[child].chains.beginning_at(head).cost;
             let cost = goes_on.min(self.ends_alone(child, plans)) + GOES_ON + rest;
             if cost < best.cost {
                 let next = Next::Step(child);
@@ -289,9 +289,9 @@ impl<'a> Siblings<'a> {
             return self.children(step).to_vec();
         }
         let head = pods.heads[step];
-        let (behind, rest) = match plans[step].chains.from(head).next {
+        let (behind, rest) = match plans[step].chains.beginning_at(head).next {
             Next::Step(next) => {
-                let goes_on = plans[next].chains.from(head).cost;
+                let goes_on = plans[next].chains.beginning_at(head).cost;
                 pods.going_on
                     .set(next, goes_on <= self.ends_alone(next, plans));
                 pods.heads[next] = head;

@@ -13,21 +13,24 @@ pub(super) struct Depths {
 
 impl Depths {
     pub fn new(graph: &Graph, followed: &[Option<usize>], named: &[Vec<usize>]) -> Self {
-        let mut of_step = vec![1; followed.len()];
+        let mut depths = vec![1; followed.len()];
         for &step in &graph.topological {
             if let Some(before) = followed[step] {
-                of_step[step] = of_step[before] + 1;
+                depths[step] = depths[before] + 1;
             }
         }
         let before = |step: usize| std::iter::successors(followed[step], |&it| followed[it]);
         let deepest = |step: usize| {
-            let names = named.get(step).filter(|names| !names.is_empty())?;
-            let last = before(step).find(|it| names.contains(it))?;
-            Some(of_step[last])
+            let of_step = named.get(step).filter(|named| !named.is_empty())?;
+            let last = before(step).find(|it| of_step.contains(it))?;
+            Some(depths[last])
         };
         let steps = 0..followed.len();
         let named = steps.map(|step| deepest(step).unwrap_or(0)).collect();
-        Self { of_step, named }
+        Self {
+            of_step: depths,
+            named,
+        }
     }
 
     pub fn of(&self, step: usize) -> usize {
@@ -81,15 +84,15 @@ pub(super) enum Next {
 
 impl Chains {
     /// The chain, if its first step has this depth.
-    pub fn from(&self, head: usize) -> Chain {
+    pub fn beginning_at(&self, head: usize) -> Chain {
         let mut chains = self.0.iter();
         let found = chains.find(|(depth, _)| *depth < head);
         found.or(self.0.last()).map_or(Chain::NONE, |it| it.1)
     }
 
     /// The chain that begins with the step itself.
-    pub fn from_itself(&self) -> Chain {
-        self.from(usize::MAX)
+    pub fn beginning_here(&self) -> Chain {
+        self.beginning_at(usize::MAX)
     }
 }
 
