@@ -264,7 +264,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Ends the steps that do not run, because an edge to them is broken or by their expressions, unless their executor
-    /// does.
+    /// does. One that is deadlocked still evaluates the expressions.
     fn skip(&mut self, observed: &PlanObservation, now: Timestamp, waiting: &mut Waiting) {
         let tasks = (0..self.plan.tasks.len()).zip(&observed.tasks);
         let goes_on = tasks
@@ -278,10 +278,14 @@ impl<'a> Steps<'a> {
                 if self.steps[at].phase() != StepPhase::Pending {
                     continue;
                 }
-                match self.turn(at) {
-                    Turn::Wait | Turn::Start => continue,
-                    Turn::Skip(message) => self.steps[at].skip(message),
-                    Turn::Fail(cause) => self.steps[at].fail(cause, &RetryRules::never(now)),
+                let is_held = observed.tasks.iter().any(|task| task.held.contains(&at));
+                match (self.turn(at), self.broken_edge(at)) {
+                    (_, Some(message)) => self.steps[at].skip(message),
+                    (Turn::Skip(message), None) if !is_held => self.steps[at].skip(message),
+                    (Turn::Fail(cause), None) if !is_held => {
+                        self.steps[at].fail(cause, &RetryRules::never(now));
+                    }
+                    _ => continue,
                 }
                 changed = true;
             }

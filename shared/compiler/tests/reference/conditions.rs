@@ -114,12 +114,6 @@ pub fn named(step: &Step) -> Vec<String> {
         .collect()
 }
 
-/// Whether a step has a condition that fails if there is no exit code.
-pub fn needs_exit_code(step: &Step) -> bool {
-    let mut names = waits_for(step).into_iter();
-    names.any(|name| step.when == Some(Form::ExitsWithZero.text(&name)))
-}
-
 /// What the expressions of a step decide, given how those ended that it waits for.
 pub fn verdict(step: &Step, ended: impl Fn(&str) -> Ended) -> Verdict {
     let names = waits_for(step);

@@ -254,10 +254,11 @@ fn undisturbed(scenario: &Scenario, dice: &[u32]) -> BTreeMap<String, StepPhase>
     }
     simulation.settle();
     for step in simulation.steps() {
-        let is_unseen = step.reason.as_deref() == Some(Cause::END_NOT_OBSERVED);
+        let reason = step.reason.as_deref().unwrap_or_default();
+        let never_starts = [Cause::END_NOT_OBSERVED, Cause::EXPRESSION_FAILED];
         let starts = match step.phase {
             StepPhase::Skipped => 0,
-            _ if is_unseen => 0,
+            _ if never_starts.contains(&reason) => 0,
             _ => scenario.fates[&step.name].starts(),
         };
         let times = simulation.cluster.times(&step.name);

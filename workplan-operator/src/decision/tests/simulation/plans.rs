@@ -8,13 +8,14 @@ use kube::ResourceExt;
 use kube::core::Duration;
 use kubeci_api::{
     Backoff, Execution, Keep, KeepOn, Order, Retry, RetryOn, Step, Task, WorkflowSpec, Workplan,
-    Workspace,
+    WorkplanSpec, Workspace,
 };
 use kubeci_compiler::{Settings, compile_workflow};
 use proptest::prelude::*;
 
 use super::approvals::{add_approvals, make_approval};
 use super::kinds::with_kinds;
+use super::reference::conditions::{named, with_conditions};
 use crate::plan::validate;
 use crate::testing::{step, workplan};
 
@@ -138,6 +139,7 @@ pub fn scenario() -> impl Strategy<Value = Scenario> {
         add_kinds(&mut scenario, &kinds);
         add_finally(&mut scenario, &kinds);
         add_approvals(&mut scenario, &kinds);
+        add_conditions(&mut scenario, &conditions(&kinds));
         scenario.has_sidecar = has_sidecar;
         let spec = &mut scenario.workplan.spec;
         let wide = |task: &Task| u16::try_from(task.parallel_steps.len()).unwrap();
@@ -169,6 +171,53 @@ fn keep(dice: &[u8]) -> Option<Keep> {
         .then_some(Keep { on, duration })
 }
 
+/// The random numbers for conditions, of half of the plans. It takes none of its own, so that earlier failures are found
+/// again.
+fn conditions(dice: &[u8]) -> Vec<u8> {
+    let has_conditions = dice.iter().any(|dice| dice.is_multiple_of(3));
+    let dice = dice.iter().rev().filter(|_| has_conditions);
+    dice.map(|dice| dice.wrapping_mul(77)).collect()
+}
+
+/// Removes a condition that needs the exit code of a step that may have none.
+fn without_uncertain_exit_code(step: &mut Step, fates: &Fates) {
+    let is_certain =
+        |name: &String| matches!(fates[name].outcome, Outcome::Completes | Outcome::Fails);
+    let needs_exit_code = |when: &String| when.ends_with("exitCode == 0");
+    if step.when.as_ref().is_some_and(needs_exit_code) && !named(step).iter().all(is_certain) {
+        step.when = None;
+    }
+}
+
+/// Gives steps conditions and expressions, where the plan is then valid.
+fn add_conditions(scenario: &mut Scenario, dice: &[u8]) {
+    let spec = &mut scenario.workplan.spec;
+    let mut dice = dice.iter();
+    for task in 0..spec.tasks.len() {
+        for list in [0, 1] {
+            let mut at = 0;
+            while let Some(step) = listed(spec, task, list).get_mut(at) {
+                let before = step.clone();
+                let dice: Vec<u8> = dice.next().copied().into_iter().collect();
+                with_conditions(std::slice::from_mut(step), &dice);
+                without_uncertain_exit_code(step, &scenario.fates);
+                if validate(spec).is_err() {
+                    listed(spec, task, list)[at] = before;
+                }
+                at += 1;
+            }
+        }
+    }
+}
+
+fn listed(spec: &mut WorkplanSpec, task: usize, list: usize) -> &mut [Step] {
+    let task = &mut spec.tasks[task];
+    match list {
+        0 => &mut task.serial_steps,
+        _ => &mut task.parallel_steps,
+    }
+}
+
 /// The same steps as they are compiled for either execution.
 #[derive(Clone, Debug)]
 pub struct Compiled {
@@ -198,6 +247,10 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
                 steps.push(step);
             }
             with_kinds(&mut steps, &kinds);
+            with_conditions(&mut steps, &conditions(&kinds));
+            for step in &mut steps {
+                without_uncertain_exit_code(step, &fates);
+            }
             if steps.iter().any(goes_on_after_failure) {
                 // In a relay pod nobody observes that a container has not started.
                 for fate in fates.values_mut() {

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Container;
+use kubeci_expression::{Context, Expression, StepValues, Value};
 use kubeci_plan::{EdgeKind, FailureKind, NamedEdge, Outcome, Readiness, RetryPolicy, readiness};
-use step_runner::outputs::Outputs;
+use step_runner::outputs::{KUBELET_BYTES, Outputs, Size};
 use step_runner::record::{AttemptFailure, EarlierAttempt, End, Exit, Record, Stage};
 
 use super::plans::Outcome as Fate;
+use super::reference::conditions::OUTPUT;
 use crate::observed::Ended;
 use crate::pod_builder::RUNNER;
 
@@ -20,11 +22,67 @@ pub struct Runner {
     repeated: Vec<String>,
     /// Whether it observes their ends in any order.
     at_once: bool,
+    /// Its condition and its variables, and what they name besides steps of the pod.
+    expressions: Expressions,
+    /// What expressions name of its step, once it has ended.
+    values: StepValues,
     /// When it repeats its command.
     retry: RetryPolicy,
     earlier: Vec<EarlierAttempt>,
     up: Timestamp,
     state: State,
+}
+
+#[derive(Debug)]
+struct Expressions {
+    when: Option<Expression>,
+    variables: Vec<Expression>,
+    context: Context,
+}
+
+impl Expressions {
+    fn of(words: &[String]) -> Self {
+        let options = |name: &'static str| {
+            let pairs = words.windows(2).filter(move |pair| pair[0] == name);
+            // The kubelet expands variables.
+            pairs.map(|pair| pair[1].replace("$$", "$"))
+        };
+        let named = |name| {
+            let texts = options(name);
+            texts.map(|text| {
+                let (name, text) = text.split_once('=').unwrap();
+                (name.to_owned(), text.to_owned())
+            })
+        };
+        let parse = |text: String| Expression::parse(&text).unwrap();
+        let context = named("--values").fold(Context::new(), |context, (name, text)| {
+            context.with(&name, Value::parse(&text).unwrap())
+        });
+        let context = named("--step-values").fold(context, |context, (name, text)| {
+            context.with_step(&name, StepValues::parse(&text).unwrap())
+        });
+        Self {
+            when: options("--when").map(parse).next(),
+            variables: named("--set").map(|(_, text)| parse(text)).collect(),
+            context,
+        }
+    }
+
+    /// The end of a step that does not run.
+    fn end(&self, of_pod: impl Iterator<Item = (String, StepValues)>) -> Option<End> {
+        let context = of_pod.fold(self.context.clone(), |context, (name, values)| {
+            context.with_step(&name, values)
+        });
+        match self.when.as_ref().map(|it| it.holds(&context)) {
+            Some(Ok(false)) => return Some(End::ConditionFalse),
+            Some(Err(_)) => return Some(End::ExpressionFailed),
+            Some(Ok(true)) | None => {}
+        }
+        let mut variables = self.variables.iter();
+        variables
+            .any(|it| it.to_text(&context).is_err())
+            .then_some(End::ExpressionFailed)
+    }
 }
 
 #[derive(Debug)]
@@ -89,6 +147,8 @@ impl Runners {
                 needs: needs.map(|it| (it.kind, it.from.to_owned())).collect(),
                 repeated: repeated.map(ToOwned::to_owned).collect(),
                 at_once: command.iter().any(|word| word == "--at-once"),
+                expressions: Expressions::of(command),
+                values: StepValues::default(),
                 retry: retry.unwrap_or_default(),
                 earlier: Vec::new(),
                 up: Timestamp::UNIX_EPOCH,
@@ -246,22 +306,49 @@ impl Runners {
             (*kind, outcome)
         });
         match readiness(needs) {
-            Readiness::Start => Next::Starts,
+            Readiness::Start => match runner.expressions.end(self.values()) {
+                Some(end) => Next::Ends(end),
+                None => Next::Starts,
+            },
             Readiness::Skip { .. } => Next::Ends(End::Skipped),
             Readiness::Wait if goes_on => Next::Ends(End::Postponed),
             Readiness::Wait => Next::Waits,
         }
     }
 
+    /// What expressions name of the steps of the pod that have ended.
+    fn values(&self) -> impl Iterator<Item = (String, StepValues)> {
+        let ended = self
+            .all
+            .iter()
+            .filter(|(_, it)| matches!(it.state, State::Ended(..)));
+        ended.map(|(name, runner)| (name.clone(), runner.values.clone()))
+    }
+
     fn report(&mut self, step: &str, end: End, now: Timestamp) {
-        let exit_code = end.exit_code().into();
+        let exit_code: i32 = end.exit_code().into();
         let ended = since(self.all[step].up, now);
+        let mut outputs = Outputs::default();
+        if matches!(end, End::Completed { .. }) {
+            let text = format!("{OUTPUT}=ok\n");
+            let size = Size::Exactly(text.len());
+            outputs = Outputs::of_completed(&text, size, KUBELET_BYTES).unwrap();
+        }
+        let ran = match &end {
+            End::Failed { started, .. } => started.is_some(),
+            end => matches!(end, End::Completed { .. }),
+        };
+        self.all.get_mut(step).unwrap().values = StepValues {
+            phase: end.outcome().unwrap_or(Outcome::Failed).phase().into(),
+            exit_code: ran.then_some(exit_code).map(i64::from),
+            outputs: outputs.clone().into_map(),
+        };
         let message = String::new();
         let stage = Stage::Ended {
             ended,
             end,
             message,
-            outputs: Some(Outputs::default()),
+            outputs: Some(outputs),
         };
         self.finish(step, stage, (exit_code, "Error"), now);
     }
@@ -274,6 +361,7 @@ impl Runners {
             },
             _ => Stage::Waiting,
         };
+        self.all.get_mut(step).unwrap().values.phase = Outcome::Failed.phase().into();
         self.finish(step, stage, (137, reason), now);
         137
     }

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use kubeci_api::names::RUNNER_CONTAINER;
 
 use super::plans::{Fate, Outcome};
+use super::reference::conditions::OUTPUT;
 use super::runner::{Runners, Turn};
 use crate::observed::{
     ContainerKind, ContainerState, Ended, ObservedContainer, ObservedPod, Owner, PodPhase,
@@ -323,9 +324,12 @@ impl Cluster {
         container.state = ContainerState::Ended(Ended {
             exit_code,
             reason: reason.into(),
+            message: match outcome {
+                Some(Outcome::Completes) if !killed => format!("{OUTPUT}=ok\n"),
+                _ => String::new(),
+            },
             started: since,
             finished: Some(now),
-            ..Ended::default()
         });
         if let Some(runs) = self.runs.get_mut(&container.name) {
             *runs.last_mut().unwrap() = Some(exit_code);
