@@ -89,13 +89,18 @@ impl PodCreator {
             let tasks: Vec<_> = tasks.collect();
             first_pod_requests(spec.order, &tasks, &spec.finally, task, max_parallel)
         };
+        // Later pods follow the first one, unless only final steps are left.
+        let finally = &run.workplan.spec.finally;
+        let steps = &decision.status.steps;
+        let is_left = |step: &StepStatus| !step.phase.is_final() && !finally.contains(&step.name);
+        let others_follow = steps.is_empty() || steps.iter().any(is_left);
         let mut steps = decision.status.steps.iter();
         let placement = Placement {
             node,
             number: pod_builder::number(&run.workplan, task, &decision.status.steps),
             steps: &decision.status.steps,
             nothing_has_run: !steps.any(has_run),
-            room: node.is_none().then(room).flatten(),
+            room: (node.is_none() && others_follow).then(room).flatten(),
             limits,
             image: &self.image,
         };

@@ -74,6 +74,7 @@ impl<'a> Steps<'a> {
                 && !observations
                     .clone()
                     .any(|(at, it)| self.has_started(*at, it)),
+            is_stopped: observed.is_stopped,
             repeats_in_place: self.plan.is_relay(task),
             loses_folder,
             ..RetryRules::never(now)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kubeci_plan::{FailureKind, Readiness};
 
 use crate::cause::Cause;
-use crate::observation::{Observation, Run, Standby, Start, TaskObservation};
+use crate::observation::{Lost, Observation, Run, Standby, Start, TaskObservation};
 use crate::retry::RetryRules;
 use crate::step::Step;
 use crate::steps::Steps;
@@ -78,6 +78,20 @@ impl Steps<'_> {
             _ => return Cow::Borrowed(observation),
         };
         Cow::Owned(left)
+    }
+}
+
+impl Lost {
+    /// The loss of a step. An executor that is stopped because of other steps leaves its final steps to the next one.
+    pub(crate) fn of_step(&self, rules: &RetryRules) -> Cow<'_, Self> {
+        let is_left = rules.is_final && rules.is_stopped && !rules.is_halted;
+        match rules.executor.filter(|_| is_left) {
+            None => Cow::Borrowed(self),
+            Some(executor) => Cow::Owned(Self {
+                cause: Cause::pod_stopped(executor),
+                ended: self.ended,
+            }),
+        }
     }
 }
 

@@ -282,11 +282,14 @@ impl Steps<'_> {
         now: Timestamp,
     ) -> Option<Halt> {
         let limit = control.pending_timeout?;
+        let steps = self.plan.steps.iter().zip(&self.steps);
+        let mut steps = steps.filter(|(planned, _)| planned.is_final && !planned.is_approval);
         let has_begun = |it: &Step| !it.is_open() || it.phase() == StepPhase::Running;
-        if self.final_steps().any(has_begun) {
+        if steps.any(|(_, step)| has_begun(step)) || !self.awaited_approvals().is_empty() {
             return None;
         }
         let since = prior.finally_at.as_ref().map_or(now, |since| since.0);
+        let since = self.last_approval().map_or(since, |it| it.max(since));
         let end = reached(since, limit, now, waiting);
         end.map(|_| Halt::finally_pending_timeout(Some(limit), &waited_on(waiting, prior)))
     }

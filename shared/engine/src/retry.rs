@@ -20,6 +20,8 @@ pub(crate) struct RetryRules<'a> {
     pub executor: Option<&'a str>,
     /// Whether no step has started in the executor.
     pub is_untouched: bool,
+    /// Whether the executor is stopped, because of other steps.
+    pub is_stopped: bool,
     /// Whether the executor itself repeats a step that fails or takes too long.
     pub repeats_in_place: bool,
     /// Whether a new executor has no access to what completed steps have written.
@@ -39,6 +41,7 @@ impl RetryRules<'_> {
             policy: None,
             executor: None,
             is_untouched: false,
+            is_stopped: false,
             repeats_in_place: false,
             loses_folder: false,
             is_halted: false,
@@ -221,6 +224,7 @@ mod tests {
             policy,
             executor: Some("plan-0"),
             is_untouched: false,
+            is_stopped: false,
             repeats_in_place: false,
             loses_folder: false,
             is_halted: false,

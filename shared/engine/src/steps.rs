@@ -231,7 +231,7 @@ impl<'a> Steps<'a> {
         for at in range.clone() {
             if self.steps[at].phase() == StepPhase::Running {
                 let rules = self.rules_of(rules, at);
-                self.steps[at].lose(lost, &rules);
+                self.steps[at].lose(&lost.of_step(&rules), &rules);
             }
         }
         let mut changed = true;
@@ -251,7 +251,7 @@ impl<'a> Steps<'a> {
                     }
                     (Turn::Start, None) => {
                         let rules = self.rules_of(rules, at);
-                        self.steps[at].lose(lost, &rules);
+                        self.steps[at].lose(&lost.of_step(&rules), &rules);
                     }
                     (Turn::Skip(message), _) => self.steps[at].skip(message),
                     (Turn::Fail(cause), _) => {
