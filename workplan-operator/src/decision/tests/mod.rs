@@ -3,6 +3,7 @@
 mod approval;
 mod cleanup;
 mod errors;
+mod finally;
 mod fixtures;
 mod other_containers;
 mod outputs;
