@@ -266,6 +266,8 @@ impl Steps<'_> {
         }
         if self.halt.is_none() && self.has_open_main_step() {
             due.halt = self.due_halt(control, waiting, prior, now);
+        } else if self.halt.is_none() && self.is_in_final_steps() {
+            due.halt = Halt::of_failure(control, self);
         }
         if self.final_halt.is_none() && self.is_in_final_steps() {
             due.final_halt = self.due_final_halt(control, waiting, prior, now);

@@ -187,7 +187,7 @@ fn may_have_unseen_pods(plan: &Plan, steps: &Steps, state: &ObservedState) -> bo
         (Some(known), Some(pod)) => !known.is_or_succeeds(pod),
         (None, Some(_)) => true,
         (Some(_), None) => false,
-        (None, None) => steps.is_halted(),
+        (None, None) => steps.is_ending(task),
     };
     let is_refused = |task: usize| state.refusals.contains_key(&task);
     let has_pod = |task: &usize| !plan.is_approval(*task);

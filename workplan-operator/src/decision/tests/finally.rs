@@ -110,26 +110,26 @@ fn interrupted_final_step_starts_again() {
     let next = decided(&plan, &listed(22, [(0, first)]));
     assert_eq!(
         (phases(&next.status).as_str(), next.actions.as_slice()),
-        ("fp", &[Action::CreatePod(0)][..])
+        ("cp", &[Action::CreatePod(0)][..])
     );
 }
 
 #[test]
 fn pod_of_final_steps_is_not_stopped() {
     let plan = with_finally(workplan_of(relay(&["| a f"])), &["f"]);
-    let runs = decided(&plan, &listed(20, [(0, pod(0, "a=3 f=run"))]));
+    let runs = decided(&plan, &listed(20, [(0, pod(0, "a=137 f=run"))]));
     assert_eq!(phases(&runs.status), "fr");
     let mut plan = cancelled(after(plan, &runs));
     plan.spec.fail_fast = true;
-    let goes_on = decided(&plan, &listed(21, [(0, pod(0, "a=3 f=run"))]));
+    let goes_on = decided(&plan, &listed(21, [(0, pod(0, "a=137 f=run"))]));
     assert_eq!(
         (phases(&goes_on.status).as_str(), goes_on.actions),
         ("fr", vec![])
     );
-    let ended = decided(&plan, &listed(22, [(0, pod(0, "a=3 f=0"))]));
+    let ended = decided(&plan, &listed(22, [(0, pod(0, "a=137 f=0"))]));
     assert_eq!(
         (ended.status.phase, summary(&ended)),
-        (Some(Phase::Failed), "a: exit code 3")
+        (Some(Phase::Failed), "a: exit code 137")
     );
 }
 
