@@ -295,13 +295,13 @@ fn resolve(
     let resolved = names.resolve(at, edges_to(step));
     for (position, (written, resolved)) in edges_to(step).zip(resolved).enumerate() {
         let problem = match resolved {
-            Ok(edge) => match errors.mixed(edge, written.from) {
-                Some(problem) => problem,
-                None => {
+            Ok(edge) => {
+                let Some(problem) = errors.mixed(edge, written.from) else {
                     edges.push(edge);
                     continue;
-                }
-            },
+                };
+                problem
+            }
             Err(ResolveError::Unknown) => {
                 let others = names.iter().filter(|(name, _)| *name != step.name);
                 let suggestion = errors.suggestion(written.from, others);

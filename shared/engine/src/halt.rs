@@ -220,6 +220,13 @@ impl Steps<'_> {
         }
     }
 
+    /// A plan whose steps have all completed has not ended early, though it was being stopped. Its final steps decide.
+    pub(crate) fn end_halt(&mut self) {
+        if self.main_steps().all(Step::counts_as_completed) {
+            self.halt = None;
+        }
+    }
+
     /// Whether a step of a task is open that ends with the plan.
     #[must_use]
     pub fn is_ending(&self, task: usize) -> bool {

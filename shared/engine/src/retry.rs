@@ -13,6 +13,7 @@ const LOST_MAX: u32 = 5;
 
 /// What decides whether a failed step is attempted again, in a new executor.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each alone or with others
 pub(crate) struct RetryRules<'a> {
     /// The policy of the step.
     pub policy: Option<&'a RetryPolicy>,

@@ -87,6 +87,7 @@ impl<'a> Steps<'a> {
             let before: Vec<_> = self.steps.iter().map(phase).collect();
             let waiting = self.settle_once(observed, now);
             if self.steps.iter().map(phase).eq(before) {
+                self.end_halt();
                 return waiting;
             }
         }

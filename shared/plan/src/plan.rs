@@ -76,6 +76,7 @@ pub struct Plan<'a> {
 
 /// A step of a plan.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each alone or with others
 pub struct PlanStep<'a> {
     /// Its name.
     pub name: &'a str,
