@@ -105,6 +105,13 @@ fn not_run(run: &Run) -> Run {
 }
 
 impl Step {
+    /// Whether an earlier attempt has started whose pod was not stopped because of other steps.
+    pub(crate) fn has_run_before(&self) -> bool {
+        let mut earlier = self.earlier.iter();
+        earlier
+            .any(|(attempt, cause)| attempt.started.is_some() && cause.reason != Cause::POD_STOPPED)
+    }
+
     /// Ends a step of a relay that cannot observe the end of others there. A final step starts in the next executor.
     pub(crate) fn fail_unseen(&mut self, cause: Cause, rules: &RetryRules) {
         if self.is_final {

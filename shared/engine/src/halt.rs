@@ -293,7 +293,8 @@ impl Steps<'_> {
         let limit = control.pending_timeout?;
         let steps = self.plan.steps.iter().zip(&self.steps);
         let mut steps = steps.filter(|(planned, _)| planned.is_final && !planned.is_approval);
-        let has_begun = |it: &Step| !it.is_open() || it.phase() == StepPhase::Running;
+        let has_begun =
+            |it: &Step| !it.is_open() || it.phase() == StepPhase::Running || it.has_run_before();
         if steps.any(|(_, step)| has_begun(step)) || !self.awaited_approvals().is_empty() {
             return None;
         }

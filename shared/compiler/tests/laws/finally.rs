@@ -114,7 +114,7 @@ proptest! {
         let plan = written.compile(Execution::Relay, None, 500);
         let (order, finally) = (plan.order, &plan.finally);
         prop_assert_eq!(widest_moment(order, &plan.tasks, finally, None), widest_moment(order, &expected.tasks, &[], None));
-        prop_assert_eq!(first_pod_requests(order, &plan.tasks, finally, None), first_pod_requests(order, &expected.tasks, &[], None));
+        prop_assert_eq!(first_pod_requests(order, &plan.tasks, finally, 0, None), first_pod_requests(order, &expected.tasks, &[], 0, None));
         prop_assert_eq!(relay_apart(&plan.tasks, finally), relay_apart(&expected.tasks, &[]));
         for (task, expected) in plan.tasks.iter().zip(&expected.tasks) {
             prop_assert_eq!(relay_pod_requests(task, finally, None), relay_pod_requests(expected, &[], None));
