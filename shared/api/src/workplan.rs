@@ -332,7 +332,8 @@ pub struct StepStatus {
 
     /// `pending`: the step has not started. `running`: it runs. `completed`: it ended with exit code 0.
     /// `failed`: it ended with another exit code, was stopped, or could not run. `skipped`: it does not run,
-    /// because a step that it waits for ended otherwise than it needs, or the Workplan was ended.
+    /// because a step that it waits for ended otherwise than it needs, its condition is false, or the Workplan
+    /// was ended.
     pub phase: StepPhase,
 
     /// The name of the step's pod.

@@ -271,6 +271,59 @@ async fn outputs(#[values(Pods, Relay)] execution: Execution) {
 
 #[rstest]
 #[tokio::test]
+async fn conditions(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-conditions", async |test| {
+        let plan = run(test, "conditions", "conditions", Phase::Completed).await;
+        let side = |name: &str| step(&plan, name).outputs["side"].clone();
+        let (first, second) = (side("flip-coin"), side("flip-again"));
+        let if_runs = |runs| {
+            if runs {
+                StepPhase::Completed
+            } else {
+                StepPhase::Skipped
+            }
+        };
+        let expected = [
+            ("heads", if_runs(first == "heads")),
+            ("tails", if_runs(first == "tails")),
+            ("one-of-three", if_runs(second == "tails")),
+            ("heads-regex", if_runs(second == "heads")),
+            ("tails-regex", if_runs(second == "tails")),
+        ];
+        assert_phases(&plan, &expected);
+        if second == "tails" {
+            let log = test.log_of(&plan, "one-of-three").await;
+            assert_eq!(log, format!("first {first}, then tails\n"));
+        }
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn when(#[values(Pods, Relay)] execution: Execution) {
+    run_as(execution, "example-when", async |test| {
+        let plan = run(test, "when", "when", Phase::Completed).await;
+        let expected = [
+            ("create", StepPhase::Completed),
+            ("check", StepPhase::Completed),
+            ("found", StepPhase::Completed),
+            ("missing", StepPhase::Skipped),
+            ("not-found", StepPhase::Skipped),
+            ("summary", StepPhase::Completed),
+        ];
+        assert_phases(&plan, &expected);
+        let message = step(&plan, "missing").message;
+        let expected = "the condition is false: steps.check.outputs.exists == \"missing\"";
+        assert_eq!(message.as_deref(), Some(expected));
+        let log = test.log_of(&plan, "summary").await;
+        assert_eq!(log, "found: completed, missing: skipped\n");
+    })
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
 async fn retry(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "example-retry", async |test| {
         let plan = run(test, "retry", "retry", Phase::Completed).await;

@@ -5,6 +5,7 @@
 mod api;
 mod approval;
 mod caps;
+mod conditions;
 mod confined;
 mod deletion;
 mod describe;
