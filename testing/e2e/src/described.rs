@@ -4,8 +4,8 @@ use regex_lite::Regex;
 
 use crate::{Test, eventually, kubectl};
 
-/// A warning of a kubelet that has not received an object yet. It tries again within a second.
-const NOT_SYNCED: &str = "failed to sync";
+/// In Events about a slow cluster: a kubelet that has not received an object yet, a node that was not ready.
+const OF_CLUSTER: [&str; 2] = ["failed to sync", "NodeNotReady"];
 
 /// Columns with times.
 const TIMES: [&str; 4] = ["AGE", "STARTED", "FINISHED", "Age"];
@@ -17,15 +17,14 @@ impl Test {
         let name = plan.name_any();
         let describe = ["describe", "workplan", &name];
         let described = eventually(&format!("kubectl prints {words:?}"), async || {
-            let text = self.kubectl(&describe).await;
+            let text = self.kubectl(&describe).await?;
             let has_all = words.iter().all(|word| text.contains(word));
             if has_all { Ok(text) } else { Err(text) }
         })
         .await;
-        let get = self.kubectl(&["get", "workplan", &name]).await;
-        let wide = self
-            .kubectl(&["get", "workplan", &name, "--output=wide"])
-            .await;
+        let get = self.printed(&["get", "workplan", &name]).await;
+        let wide = ["get", "workplan", &name, "--output=wide"];
+        let wide = self.printed(&wide).await;
         let steady = Steady::new(self, plan);
         let printed = [
             "$ kubectl get workplan NAME".to_owned(),
@@ -40,11 +39,15 @@ impl Test {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    async fn kubectl(&self, arguments: &[&str]) -> String {
+    /// What `kubectl` prints, once it reaches the API server.
+    async fn printed(&self, arguments: &[&str]) -> String {
+        let what = format!("kubectl {arguments:?}");
+        eventually(&what, async || self.kubectl(arguments).await).await
+    }
+
+    async fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         let namespace = format!("--namespace={}", self.namespace);
-        let all = [&[namespace.as_str()], arguments].concat();
-        let printed = kubectl(&all, "").await;
-        printed.unwrap_or_else(|error| panic!("{all:?}: {error}"))
+        kubectl(&[&[namespace.as_str()], arguments].concat(), "").await
     }
 }
 
@@ -94,9 +97,10 @@ impl Steady {
     /// The output of `kubectl describe`. Its last part is a table of Events.
     fn description(&self, text: &str) -> String {
         let (object, events) = text.split_once("\nEvents:").expect("Events");
-        let events = events.lines().skip(1);
-        let events =
-            events.filter(|line| !line.contains(NOT_SYNCED) && !line.starts_with("  ----"));
+        let events = events.lines().skip(1).filter(|line| {
+            let is_of_cluster = OF_CLUSTER.iter().any(|text| line.contains(text));
+            !is_of_cluster && !line.starts_with("  ----")
+        });
         let table = self.table(events, "  ", "  ");
         let is_empty = table.lines().count() < 2;
         let events = if is_empty { "  <none>" } else { &table };
