@@ -14,8 +14,10 @@ start_node() {
   connect_node "$node" "$pid"
   write_containerd_config "$node"
   write_kubelet_config "$node"
-  start_in "$node" containerd containerd --config "$dir/containerd.toml"
+  start_containerd "$node"
 }
+
+start_containerd() { start_in "$1" containerd containerd --config "$state/$1/containerd.toml"; }
 
 # join_node: what a node runs once the API server is there
 join_node() {

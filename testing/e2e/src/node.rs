@@ -1,16 +1,20 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use futures::TryFutureExt;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::api::{AttachParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use crate::eventually;
 
 const NAMESPACE: &str = "kubeci-e2e";
+
+/// No command on a node takes as long.
+const COMMAND_MAX: Duration = Duration::from_secs(40);
 
 /// The folder of a Workplan on its node.
 pub fn workspace_path(namespace: &str, workflow: &str, plan: &str) -> String {
@@ -51,6 +55,13 @@ impl Inspector {
         Self {
             shells: shells.collect(),
         }
+    }
+
+    /// Creates the pods again that went with their node.
+    pub async fn renew(client: &Client) {
+        let inspector = Self::get(client).await;
+        let names: Vec<_> = inspector.shells.into_keys().collect();
+        create(client, &names).await;
     }
 
     /// A shell on every node.
@@ -131,6 +142,11 @@ async fn create(client: &Client, nodes: &[String]) {
 }
 
 impl Shell {
+    /// What a command prints, run by `sh` as root with the files of the node.
+    pub async fn on_node(&self, command: &str) -> String {
+        self.sh(&format!("nsenter -t 1 -m sh -c '{command}'")).await
+    }
+
     /// Whether there is a file or folder of this path.
     pub async fn has(&self, path: &str) -> bool {
         let command = format!("ls -d {path} >/dev/null 2>&1 && echo yes || echo no");
@@ -144,9 +160,10 @@ impl Shell {
     /// What a command prints, run by `sh` as root among the node's processes.
     pub async fn sh(&self, command: &str) -> String {
         eventually("a command on the node", async || {
-            self.try_sh(command)
-                .map_err(|error| error.to_string())
-                .await
+            // A command that is begun while the kubelet is restarted may never end.
+            let attempt = timeout(COMMAND_MAX, self.try_sh(command)).await;
+            let ended = attempt.map_err(|error| error.to_string())?;
+            ended.map_err(|error| error.to_string())
         })
         .await
     }

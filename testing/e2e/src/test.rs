@@ -89,6 +89,15 @@ pub async fn run_alone(
     }
 }
 
+/// As [`run`], while no other test runs.
+///
+/// # Panics
+/// When the body does.
+pub async fn run_by_itself(name: &str, body: impl AsyncFnOnce(&Test)) {
+    let _alone = RUNNING.write().await;
+    run_in(Test::new(name, None).await, body).await;
+}
+
 async fn run_in(test: Test, body: impl AsyncFnOnce(&Test)) {
     let outcome = AssertUnwindSafe(body(&test)).catch_unwind().await;
     if outcome.is_err() {

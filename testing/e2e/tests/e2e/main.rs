@@ -12,6 +12,7 @@ mod describe;
 mod document;
 mod exact;
 mod examples;
+mod faults;
 mod finally;
 mod handwritten;
 mod history;

@@ -138,9 +138,15 @@ async fn pod_deleted_before_any_start_is_replaced(#[values(Pods, Relay)] executi
             if is_other { Ok(()) } else { Err(pods.len()) }
         })
         .await;
-        let plan = test.api::<Workplan>().get(&name).await;
-        let phase = plan.expect("a Workplan").status.and_then(|it| it.phase);
+        let plan = test.workplan_says(&name, &["no-such-image:1"]).await;
+        let phase = plan.status.as_ref().and_then(|it| it.phase);
         assert_eq!(phase, Some(Phase::Pending));
+        let lost = &step(&plan, "first").attempts[0];
+        assert_eq!(lost.reason.as_deref(), Some("PodDeleted"));
+        assert_eq!(
+            (lost.failure, lost.started_at.as_ref()),
+            (Some(RetryOn::Infrastructure), None)
+        );
         test.delete_one::<Workplan>(&name).await;
         test.gone::<Workplan>(&name).await;
     })
