@@ -12,6 +12,7 @@ use kubeci_e2e::{DISRUPTIVE, Operator, PodHistory, Test, chains, eventually, fir
 use rand::RngExt;
 use serde_json::json;
 
+use crate::flows::{Flow, flows};
 use crate::workflow::{WATCHED, on_config_maps, shell, unplaced};
 
 #[tokio::test]
@@ -223,6 +224,45 @@ async fn operator_killed_during_runs_changes_no_result() {
         assert_eq!(history.assert_each_ran_once(), (RUNNING + 1) * 5);
     })
     .await;
+}
+
+/// How many Workplans of each flow and execution run while the operator is killed.
+const FLOWING: usize = 8;
+
+#[tokio::test]
+async fn operator_killed_during_flows_changes_no_result() {
+    let _alone = DISRUPTIVE.lock().await;
+    kubeci_e2e::run("flowing", async |test| {
+        let flows = flows();
+        let flows = flows.iter().flat_map(|it| [(it, Pods), (it, Relay)]);
+        let flows = flows.map(|(flow, execution)| {
+            let name = format!("{}-{execution:?}", flow.name).to_lowercase();
+            (flow, execution, name)
+        });
+        let flows: Vec<_> = flows.collect();
+        for (flow, execution, name) in &flows {
+            test.apply(&flow.workflow(name, *execution)).await;
+            test.workflow_ready(name).await;
+        }
+        let names = each(FLOWING, "object");
+        join_all(names.iter().map(|it| test.config_map(it, "A"))).await;
+        let ends = flows.iter();
+        let ends = join_all(ends.map(|(flow, _, name)| all_flow(test, flow, name)));
+        tokio::select! {
+            _ = Box::pin(ends) => {}
+            () = Box::pin(kill_again_and_again(test)) => {}
+        }
+        Operator::Workplan.works(&test.client).await;
+    })
+    .await;
+}
+
+async fn all_flow(test: &Test, flow: &Flow, workflow: &str) {
+    for plan in test.workplans_reach(workflow, FLOWING).await {
+        let name = plan.name_any();
+        flow.assert_ended(&test.cleaned(&name).await);
+        test.assert_folder_gone(workflow, &name).await;
+    }
 }
 
 async fn kill_again_and_again(test: &Test) {

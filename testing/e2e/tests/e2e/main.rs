@@ -14,6 +14,7 @@ mod exact;
 mod examples;
 mod faults;
 mod finally;
+mod flows;
 mod handwritten;
 mod history;
 mod hostile;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kubeci_api::Execution::Relay;
 use kubeci_api::Phase;
 use kubeci_e2e::{
@@ -12,6 +13,7 @@ use kubeci_e2e::{
     duration_between, workspace_path,
 };
 
+use crate::flows::flows;
 use crate::workflow::{fire, shell};
 
 /// Less than any part of the cluster takes to bring a step on; milliseconds, but for how busy the machine is.
@@ -43,10 +45,7 @@ impl<'a> Chain<'a> {
     }
 
     async fn open_gate(&self) {
-        let folder = workspace_path(&self.test.namespace, "chain", &self.name);
-        let inspector = Inspector::get(&self.test.client).await;
-        let open = format!("touch {folder}/open");
-        inspector.node(&self.node).sh(&open).await;
+        open_gate(self.test, "chain", &self.name, &self.node).await;
     }
 
     /// Asserts that it completes, and tells the true times of its steps, which ran between `left` and `back`.
@@ -67,6 +66,13 @@ impl<'a> Chain<'a> {
     }
 }
 
+async fn open_gate(test: &Test, workflow: &str, plan: &str, node: &str) {
+    let folder = workspace_path(&test.namespace, workflow, plan);
+    let inspector = Inspector::get(&test.client).await;
+    let open = format!("touch {folder}/open");
+    inspector.node(node).sh(&open).await;
+}
+
 #[tokio::test]
 async fn steps_run_without_the_api_server() {
     let _alone = DISRUPTIVE.lock().await;
@@ -80,6 +86,40 @@ async fn steps_run_without_the_api_server() {
         assert_eq!(history.assert_each_ran_once(), 1);
     })
     .await;
+}
+
+/// Attempts, time limits and failure edges are decided in the pod.
+#[tokio::test]
+async fn flows_run_without_the_api_server() {
+    let _alone = DISRUPTIVE.lock().await;
+    for flow in flows() {
+        kubeci_e2e::run("api-away-flow", async |test| {
+            let history = PodHistory::begin(test);
+            test.apply(&flow.workflow("gated", Relay)).await;
+            test.workflow_ready("gated").await;
+            test.config_map("object", "A").await;
+            let name = test.workplan("gated").await.name_any();
+            let plan = test.runs(&name, "gate").await;
+            let node = plan.status.and_then(|it| it.node).expect("a node");
+            let left = Timestamp::now();
+            open_gate(test, "gated", &name, &node).await;
+            Component::ApiServer.away_for(Duration::from_secs(30)).await;
+            let back = Timestamp::now();
+            let plan = test.ends(&name, flow.phase).await;
+            flow.assert_ended(&plan);
+            for step in plan.status.iter().flat_map(|it| &it.steps) {
+                let ended = step.finished_at.as_ref();
+                assert!(
+                    ended.is_none_or(|it| left < it.0 && it.0 < back),
+                    "{step:?}"
+                );
+            }
+            test.cleaned(&name).await;
+            test.assert_folder_gone("gated", &name).await;
+            assert_eq!(history.assert_each_ran_once(), 1);
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
