@@ -179,13 +179,19 @@ fn conditions(dice: &[u8]) -> Vec<u8> {
     dice.map(|dice| dice.wrapping_mul(77)).collect()
 }
 
-/// Removes a condition that needs the exit code of a step that may have none.
-fn without_uncertain_exit_code(step: &mut Step, fates: &Fates) {
-    let is_certain =
-        |name: &String| matches!(fates[name].outcome, Outcome::Completes | Outcome::Fails);
-    let needs_exit_code = |when: &String| when.ends_with("exitCode == 0");
-    if step.when.as_ref().is_some_and(needs_exit_code) && !named(step).iter().all(is_certain) {
+/// Removes expressions that need the exit code of a step that may have none, or that of an approval or its outputs.
+fn without_uncertain_values(step: &mut Step, fates: &Fates) {
+    let outcomes: Vec<Outcome> = named(step).iter().map(|it| fates[it].outcome).collect();
+    let runs = |outcome: &Outcome| !matches!(outcome, Outcome::Approved | Outcome::Rejected);
+    let has_code = |outcome: &Outcome| matches!(outcome, Outcome::Completes | Outcome::Fails);
+    let when = step.when.clone().unwrap_or_default();
+    let needs_run = when.contains("exitCode") || when.contains("outputs");
+    let needs_code = when.ends_with("exitCode == 0");
+    if needs_run && !outcomes.iter().all(runs) || needs_code && !outcomes.iter().all(has_code) {
         step.when = None;
+    }
+    if step.approval.is_some() || !outcomes.iter().all(runs) {
+        step.env.clear();
     }
 }
 
@@ -200,7 +206,7 @@ fn add_conditions(scenario: &mut Scenario, dice: &[u8]) {
                 let before = step.clone();
                 let dice: Vec<u8> = dice.next().copied().into_iter().collect();
                 with_conditions(std::slice::from_mut(step), &dice);
-                without_uncertain_exit_code(step, &scenario.fates);
+                without_uncertain_values(step, &scenario.fates);
                 if validate(spec).is_err() {
                     listed(spec, task, list)[at] = before;
                 }
@@ -249,7 +255,7 @@ pub fn compiled() -> impl Strategy<Value = Compiled> {
             with_kinds(&mut steps, &kinds);
             with_conditions(&mut steps, &conditions(&kinds));
             for step in &mut steps {
-                without_uncertain_exit_code(step, &fates);
+                without_uncertain_values(step, &fates);
             }
             if steps.iter().any(goes_on_after_failure) {
                 // In a relay pod nobody observes that a container has not started.
