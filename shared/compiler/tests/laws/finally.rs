@@ -60,6 +60,8 @@ fn names(tasks: &[Task]) -> Vec<[Vec<&str>; 2]> {
 fn written(most: usize) -> impl Strategy<Value = Written> {
     (graphs(1..=most), graphs(1..=3)).prop_map(|(main, mut finals)| {
         for step in &mut finals {
+            // Conditions name steps as they were before.
+            (step.when, step.env) = (None, Vec::new());
             let edges = step.dependency.iter_mut();
             let edges = edges.chain(&mut step.on_failure).chain(&mut step.after);
             for name in edges.chain([&mut step.name]) {
