@@ -68,7 +68,7 @@ fn new_approvals<'a>(
     let steps = workplan.spec.tasks.iter().flat_map(Task::steps);
     let approvals = steps.filter(|step| step.approval.is_some());
     approvals.filter_map(move |step| {
-        let is_known = status(before, &step.name).filter(waits).is_some();
+        let is_known = status(before, &step.name).is_some_and(|it| waits(&it));
         let waiting = status(after, &step.name).filter(waits)?;
         let message = waiting.message.as_deref().unwrap_or_default();
         (!is_known).then(|| format!("the step {} {message}", step.name))

@@ -31,9 +31,9 @@ use fixedbitset::FixedBitSet;
 use kubeci_api::{Step, Task};
 use kubeci_plan::{Edge, EdgeKind, Graph};
 
-use chains::{Chain, Chains, Depths, Next};
-
 mod chains;
+
+use chains::{Chain, Chains, Depths, Next};
 
 /// Steps that share a pod, by index.
 pub(crate) struct Pod {

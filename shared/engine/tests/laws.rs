@@ -64,7 +64,10 @@ fn plan(dependencies: &[u8]) -> Plan<'static> {
             .chain((half..STEPS).map(single))
             .collect()
     } else {
-        (0..half).map(single).chain([half..STEPS]).collect()
+        (0..half)
+            .map(single)
+            .chain(std::iter::once(half..STEPS))
+            .collect()
     };
     let tasks = tasks.into_iter();
     Plan::new(Order::Relay, tasks.map(task)).unwrap()

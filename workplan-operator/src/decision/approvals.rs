@@ -61,12 +61,11 @@ fn answer(entry: &StepApproval) -> Answer {
 /// Why a plan waits that only waits for these approvals: what they are about, and the command that approves the first.
 pub fn awaited(workplan: &Workplan, approvals: &[(&str, &str)]) -> Option<Cause> {
     let (first, message) = approvals.first()?;
-    let subject = match approvals {
-        [_] => format!("the step {first} {message}"),
-        _ => {
-            let names = approvals.iter().map(|(name, _)| *name);
-            format!("the steps {} wait for approval", named(names))
-        }
+    let subject = if approvals.len() == 1 {
+        format!("the step {first} {message}")
+    } else {
+        let names = approvals.iter().map(|(name, _)| *name);
+        format!("the steps {} wait for approval", named(names))
     };
     let namespace = workplan.namespace().unwrap_or_default();
     let name = workplan.name_any();

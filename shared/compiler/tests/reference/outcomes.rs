@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use kubeci_api::{Step, StepPhase};
 
-use conditions::{Ended, Verdict, verdict};
-
 #[path = "conditions.rs"]
 pub mod conditions;
+
+use conditions::{Ended, Verdict, verdict};
 
 /// Each step's last phase, given which steps fail if they run.
 pub fn outcomes(steps: &[Step], fails: impl Fn(&Step) -> bool) -> BTreeMap<String, StepPhase> {

@@ -179,7 +179,7 @@ fn cancelled_approval_ends_at_once() {
 fn unapproved_step_ends_a_plan_that_fails_fast() {
     let mut plan = workplan(Order::Graph, &["gate?", "a:gate", "b:gate.ended"]);
     plan.spec.fail_fast = true;
-    plan.spec.tasks[0].serial_steps[0].timeout = Some(std::time::Duration::from_secs(60).into());
+    plan.spec.tasks[0].serial_steps[0].timeout = Some(std::time::Duration::from_mins(1).into());
     let waits = decided(&plan, &observed([]));
     let late = ObservedState {
         certainty: Certainty::Listed,

@@ -20,8 +20,8 @@ use crate::workflow::{ONE_STEP, fire_with, script, steps};
 
 async fn last_node(test: &Test) -> String {
     let nodes = Api::<Node>::all(test.client.clone());
-    let list = nodes.list(&ListParams::default()).await;
-    let last = list.expect("nodes").items.pop();
+    let all = nodes.list(&ListParams::default()).await;
+    let last = all.expect("nodes").items.pop();
     last.expect("a node").name_any()
 }
 
