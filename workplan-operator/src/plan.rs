@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use kubeci_api::names::{OPENER_CONTAINER, RUNNER_CONTAINER, STEPS_MAX, VARIABLE_PREFIX};
 use kubeci_api::{EnvVar, Task, WorkplanSpec};
 use kubeci_compiler::{container_field, read_plan};
-use kubeci_plan::{Plan, PlanError};
+use kubeci_plan::Plan;
 
 mod invalid;
 

@@ -92,11 +92,13 @@ pub fn with_conditions(steps: &mut [Step], dice: &[u8]) {
         match (dice % 3, named) {
             (0, Some(named)) => step.when = Some(form.text(named)),
             (0, None) if dice / 3 % 8 > 4 => step.when = Some(form.text("")),
-            (1, Some(named)) if dice.is_multiple_of(5) => step.env.push(EnvVar {
-                name: "V".to_owned(),
-                expr: Some(format!("steps.{named}.outputs.{OUTPUT}")),
-                ..EnvVar::default()
-            }),
+            (1, Some(named)) if dice.is_multiple_of(5) && step.approval.is_none() => {
+                step.env.push(EnvVar {
+                    name: "V".to_owned(),
+                    expr: Some(format!("steps.{named}.outputs.{OUTPUT}")),
+                    ..EnvVar::default()
+                });
+            }
             _ => {}
         }
     }
