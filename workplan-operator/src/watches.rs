@@ -276,6 +276,7 @@ fn trim_pod(pod: &mut Pod) {
         scheduling_gates: spec.scheduling_gates,
         init_containers: spec.init_containers.map(trim),
         containers: trim(spec.containers),
+        active_deadline_seconds: spec.active_deadline_seconds,
         ..PodSpec::default()
     });
     pod.status.iter_mut().for_each(trim_status);
@@ -310,4 +311,37 @@ fn trim_node(node: &mut Node) {
         conditions: ready,
         ..NodeStatus::default()
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use kubeci_api::{Workplan, WorkplanSpec};
+    use serde_json::json;
+
+    use super::trim_pod;
+    use crate::observed::ObservedPod;
+
+    #[test]
+    fn trimmed_pod_is_observed_as_the_whole_one() {
+        let ended = json!({"name": "a", "image": "i", "imageID": "x", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 1, "reason": "Error", "message": "m"}}});
+        let pod = json!({
+            "metadata": {"name": "p", "uid": "u", "annotations": {"x": "y"}},
+            "spec": {"nodeName": "n", "activeDeadlineSeconds": 1, "priority": 3,
+                "schedulingGates": [{"name": "g"}],
+                "initContainers": [{"name": "i", "image": "i", "restartPolicy": "Always", "env": []}],
+                "containers": [{"name": "a", "image": "i", "command": ["c"]}]},
+            "status": {"phase": "Failed", "reason": "DeadlineExceeded", "message": "m",
+                "startTime": "2026-01-01T00:00:00Z", "containerStatuses": [ended],
+                "conditions": [{"type": "PodScheduled", "status": "True"}]},
+        });
+        let whole: Pod = serde_json::from_value(pod).unwrap();
+        let mut trimmed = whole.clone();
+        trim_pod(&mut trimmed);
+        let workplan = Workplan::new("plan", WorkplanSpec::default());
+        let observed = ObservedPod::of(&trimmed, &workplan);
+        assert!(observed.stopped);
+        assert_eq!(observed, ObservedPod::of(&whole, &workplan));
+    }
 }
