@@ -337,7 +337,18 @@ fn final_steps_end_as_expected(simulation: &Simulation, scenario: &Scenario) -> 
     Ok(())
 }
 
+/// Ten times the cases of other tests: some 10,000 plans in all.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases * 10,
+        ..default
+    }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn undisturbed_plans_end_as_the_reference_says(
         scenario in scenario(),
