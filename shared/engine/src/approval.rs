@@ -42,6 +42,7 @@ impl Step {
     /// Begins to wait once all edges hold. The step ends with the answer of a user, or when it is stopped: nothing runs
     /// that would end later.
     pub(crate) fn observe_approval(&mut self, approval: &Approval, edges: &Edges, now: Timestamp) {
+        let mut answered = now;
         if matches!(self.state, State::Pending(_)) {
             match (&edges.readiness, &edges.halt) {
                 (StepReadiness::Skip(message), _) => return self.skip(message.clone()),
@@ -54,7 +55,9 @@ impl Step {
                     return;
                 }
                 (StepReadiness::Start, None) => {
-                    self.attempt.started = edges.ended.or(Some(now));
+                    // An answer that is older than the wait ends it at once, whenever it is observed.
+                    answered = edges.ended.unwrap_or(now);
+                    self.attempt.started = Some(answered);
                     self.state = State::Awaiting(approval.message.clone());
                 }
             }
@@ -65,14 +68,14 @@ impl Step {
         }
         match (&approval.answer, &edges.halt) {
             (_, Some(halt)) => self.end_approval(now, State::Failed(halt.stopped())),
-            (Some(answer), None) => self.answer(answer, now),
+            (Some(answer), None) => self.answer(answer, answered, now),
             (None, None) => {}
         }
     }
 
     /// The time of the answer counts as far as it can be true.
-    fn answer(&mut self, answer: &Answer, now: Timestamp) {
-        let ended = answer.at.unwrap_or(now).min(now);
+    fn answer(&mut self, answer: &Answer, observed: Timestamp, now: Timestamp) {
+        let ended = answer.at.map_or(observed, |at| at.min(now));
         let state = if answer.approved {
             self.approved_by.clone_from(&answer.by);
             State::Completed

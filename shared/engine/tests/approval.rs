@@ -140,7 +140,7 @@ fn approval_waits_from_the_end_before_it() {
 }
 
 #[rstest]
-#[case::observed(None, 9)]
+#[case::when_the_wait_began(None, 7)]
 #[case::stated(Some(8), 8)]
 #[case::before_the_wait(Some(3), 7)]
 #[case::in_the_future(Some(12), 9)]
