@@ -45,8 +45,8 @@ impl Step {
         let mut answered = now;
         if matches!(self.state, State::Pending(_)) {
             match (&edges.readiness, &edges.halt) {
-                (StepReadiness::Skip(message), _) => return self.skip(message.clone()),
-                (_, Some(halt)) => return self.skip(halt.skipped()),
+                (StepReadiness::Skip(message), _) => return self.give_up(message.clone()),
+                (_, Some(halt)) => return self.give_up(halt.skipped()),
                 (StepReadiness::Fail(cause), None) => {
                     return self.fail(cause.clone(), &RetryRules::never(now));
                 }

@@ -147,20 +147,16 @@ impl Step {
         self.state = State::Pending(Pending::Message(message));
     }
 
-    /// Ends a step that does not start again: it failed with its last attempt, or did not run.
+    /// Ends a step that does not start any more: it failed with its last attempt if one has run, else it is skipped.
     pub(crate) fn give_up(&mut self, message: String) {
-        let has_run = self.attempt.has_run();
-        let last = self
-            .earlier
-            .last()
-            .filter(|(failed, cause)| !has_run && !is_lost_before_start(failed, cause));
-        if last.is_none() {
+        let mut earlier = self.earlier.iter();
+        if !earlier.any(|(failed, cause)| !is_lost_before_start(failed, cause)) {
             return self.skip(message);
         }
         if let Some((failed, cause)) = self.earlier.pop() {
             self.attempt = failed;
             self.retry_at = None;
-            self.state = State::Failed(cause);
+            self.state = State::Failed(self.noted(cause));
         }
     }
 
@@ -381,6 +377,20 @@ mod tests {
         );
         lost.give_up("skipped: no".into());
         assert_eq!(lost.phase(), StepPhase::Skipped);
+    }
+
+    #[test]
+    fn lost_attempt_hides_no_attempt_that_ran() {
+        let policy = policy(&[Failure, Infrastructure]);
+        let rules = rules(Some(&policy));
+        let mut step = failed(ran(3), Failure, &rules);
+        step.allow_failure = true;
+        step.fail(cause(Infrastructure), &rules);
+        assert_eq!(step.attempt_number(), 3);
+        step.give_up("skipped: no".into());
+        let noted = step.noted(cause(Infrastructure));
+        assert_eq!(step.state, State::Failed(noted));
+        assert_eq!(step.attempt_number(), 2);
     }
 
     #[test]

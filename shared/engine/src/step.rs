@@ -254,26 +254,26 @@ impl Step {
             Observation::Completed(run) => self.complete(run, edges, rules),
             Observation::Failed(cause, run) => self.end_unless_skipped(cause, run, edges, rules),
             Observation::NotStarted { cause, run, .. } => match (&edges.readiness, &edges.halt) {
-                (StepReadiness::Skip(message), _) => self.skip(message.clone()),
+                (StepReadiness::Skip(message), _) => self.give_up(message.clone()),
                 (StepReadiness::Wait(_), None) => self.block(cause),
-                (StepReadiness::Wait(_), Some(halt)) => self.skip(halt.skipped()),
+                (StepReadiness::Wait(_), Some(halt)) => self.give_up(halt.skipped()),
                 (StepReadiness::Start | StepReadiness::Fail(_), _) => {
                     self.end_unless_skipped(cause, run, edges, rules);
                 }
             },
             Observation::Skipped { message } => match (&edges.readiness, &edges.halt) {
-                (StepReadiness::Skip(message), _) => self.skip(message.clone()),
-                (StepReadiness::Wait(_), Some(halt)) => self.skip(halt.skipped()),
+                (StepReadiness::Skip(message), _) => self.give_up(message.clone()),
+                (StepReadiness::Wait(_), Some(halt)) => self.give_up(halt.skipped()),
                 (StepReadiness::Wait(message), None) => {
                     self.wait(Pending::Message(message.clone()));
                 }
-                (StepReadiness::Start | StepReadiness::Fail(_), _) => self.skip(message.clone()),
+                (StepReadiness::Start | StepReadiness::Fail(_), _) => self.give_up(message.clone()),
             },
             Observation::Postponed { cause, run } => self.postpone(cause, run, edges, rules),
             Observation::Excluded { message, .. } => match &edges.readiness {
-                StepReadiness::Skip(broken) => self.skip(broken.clone()),
+                StepReadiness::Skip(broken) => self.give_up(broken.clone()),
                 StepReadiness::Wait(_) | StepReadiness::Start | StepReadiness::Fail(_) => {
-                    self.skip(message.clone());
+                    self.give_up(message.clone());
                 }
             },
             Observation::Approval(approval) => self.observe_approval(approval, edges, rules.now),
@@ -288,8 +288,8 @@ impl Step {
     /// executor is only for it.
     fn postpone(&mut self, cause: &Cause, run: &Run, edges: &Edges, rules: &RetryRules) {
         match (&edges.readiness, &edges.halt) {
-            (StepReadiness::Skip(message), _) => self.skip(message.clone()),
-            (_, Some(halt)) => self.skip(halt.skipped()),
+            (StepReadiness::Skip(message), _) => self.give_up(message.clone()),
+            (_, Some(halt)) => self.give_up(halt.skipped()),
             (StepReadiness::Wait(message), None) => self.wait(Pending::Message(message.clone())),
             (StepReadiness::Fail(cause), None) => {
                 self.end_failed(cause.clone(), run, edges, &RetryRules::never(rules.now));
@@ -322,8 +322,10 @@ impl Step {
         // The operator may have deleted its pod.
         let is_lost = cause.kind == FailureKind::Infrastructure;
         let cause = match (&edges.readiness, &edges.halt) {
-            (StepReadiness::Skip(message), _) if has_not_run => return self.skip(message.clone()),
-            (_, Some(halt)) if has_not_run => return self.skip(halt.skipped()),
+            (StepReadiness::Skip(message), _) if has_not_run => {
+                return self.give_up(message.clone());
+            }
+            (_, Some(halt)) if has_not_run => return self.give_up(halt.skipped()),
             (StepReadiness::Fail(cause), None) if has_not_run => {
                 let rules = RetryRules::never(rules.now);
                 return self.end_failed(cause.clone(), run, edges, &rules);

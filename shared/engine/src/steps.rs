@@ -248,13 +248,13 @@ impl<'a> Steps<'a> {
                     (Turn::Wait, _) => continue,
                     (Turn::Start, Some(halt)) => {
                         let message = halt.skipped();
-                        self.steps[at].skip(message);
+                        self.steps[at].give_up(message);
                     }
                     (Turn::Start, None) => {
                         let rules = self.rules_of(rules, at);
                         self.steps[at].lose(&lost.of_step(&rules), &rules);
                     }
-                    (Turn::Skip(message), _) => self.steps[at].skip(message),
+                    (Turn::Skip(message), _) => self.steps[at].give_up(message),
                     (Turn::Fail(cause), _) => {
                         self.steps[at].fail(cause, &RetryRules::never(rules.now));
                     }
@@ -281,8 +281,8 @@ impl<'a> Steps<'a> {
                 }
                 let is_held = observed.tasks.iter().any(|task| task.held.contains(&at));
                 match (self.turn(at), self.broken_edge(at)) {
-                    (_, Some(message)) => self.steps[at].skip(message),
-                    (Turn::Skip(message), None) if !is_held => self.steps[at].skip(message),
+                    (_, Some(message)) => self.steps[at].give_up(message),
+                    (Turn::Skip(message), None) if !is_held => self.steps[at].give_up(message),
                     (Turn::Fail(cause), None) if !is_held => {
                         self.steps[at].fail(cause, &RetryRules::never(now));
                     }

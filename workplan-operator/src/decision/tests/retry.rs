@@ -281,6 +281,35 @@ fn postponed_step_runs_after_a_final_failure() {
     assert_eq!(phases(&decided(&plan, &state).status), "fcc");
 }
 
+/// Its first attempt ran, and the next one is stopped before its start. The other step of the pod still runs.
+#[test]
+fn cancelled_retry_fails_with_the_last_attempt() {
+    let plan = workplan_of(relay(&["| a c"]));
+    let plan = with_retry(plan, "a", &[RetryOn::OomKilled]);
+    let plan = with_retry(plan, "c", &[RetryOn::OomKilled]);
+    let killed = out_of_memory(pod(0, "| a=137 c=137"), "a");
+    let first = || out_of_memory(killed.clone(), "c");
+    let mut state = observed([(0, first())]);
+    state.now = early();
+    let failed = decided(&plan, &state);
+    assert_eq!(phases(&failed.status), "pp");
+    let mut plan = after(plan, &failed);
+    plan.spec.cancel = true;
+    state.certainty = Certainty::Listed;
+    state.pods = [(0, second_pod(first(), "| a c"))].into();
+    let stops = decided(&plan, &state);
+    assert_eq!(stops.actions, [Action::StopPod(0)]);
+    let plan = after(plan, &stops);
+    let mut second = second_pod(first(), "| a=77 c=run");
+    second.stopped = true;
+    state.pods = [(0, second)].into();
+    let stopping = decided(&plan, &state);
+    assert_eq!(phases(&stopping.status), "fr");
+    let a = &stopping.status.steps[0];
+    let end = (a.reason.as_deref(), a.exit_code);
+    assert_eq!(end, (Some("OOMKilled"), Some(137)));
+}
+
 #[test]
 fn failure_in_a_relay_is_final() {
     let plan = with_retry(workplan_of(relay(&["| a b:a"])), "a", &[RetryOn::Failure]);
