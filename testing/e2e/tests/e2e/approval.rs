@@ -424,8 +424,22 @@ async fn policy_guards_the_status() {
             {"ParallelSteps": [{"name": "gate", "approval": {}}]},
             {"ParallelSteps": [script("deploy", "true", &["gate"])]},
         ]);
-        test.create(&by_hand("guarded", Order::Graph, &tasks)).await;
-        waits(test, "guarded").await;
+        for name in ["probe", "guarded"] {
+            test.create(&by_hand(name, Order::Graph, &tasks)).await;
+            waits(test, name).await;
+        }
+        // The API server applies a policy some time after it was created.
+        let mut attempts = 0..;
+        eventually("the policy is applied", async || {
+            let by = format!("joe-{}", attempts.next().unwrap_or(0));
+            let entry = json!({"approvals": [{"step": "gate", "by": by}]});
+            let printed = approve_as(test, "jane", "probe", &entry).await;
+            printed
+                .err()
+                .filter(|it| it.contains("user name"))
+                .ok_or("accepted")
+        })
+        .await;
         let jane = format!("system:serviceaccount:{}:jane", test.namespace);
         let refusals = [
             (

@@ -285,7 +285,7 @@ async fn final_step_beside_another_is_refused() {
 async fn operator_is_killed_while_final_steps_run(#[values(Pods, Relay)] execution: Execution) {
     let _alone = DISRUPTIVE.lock().await;
     run_as(execution, "finally-killed", async |test| {
-        let settings = finally(&[shell("slow", "sleep 5", ""), shell("last", "true", "slow")]);
+        let settings = finally(&[shell("slow", "sleep 15", ""), shell("last", "true", "slow")]);
         let steps = format!("[{}]", shell("runs", RUNS, ""));
         let name = fire_with(test, "finally", &steps, &settings).await;
         test.runs(&name, "runs").await;
