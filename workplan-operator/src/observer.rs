@@ -12,9 +12,11 @@ use kubeci_compiler::Limits;
 use kubeci_controller::now;
 
 use crate::admission::Admission;
+use crate::decision::folder_use;
+use crate::decision::rerun::has_no_tasks;
 use crate::observed::{
-    Certainty, NodeState, ObservedPod, ObservedState, PodWarning, SweepState, assigned_node,
-    by_task, is_ready,
+    Certainty, FolderUse, NodeState, ObservedPod, ObservedState, PodWarning, SweepState,
+    assigned_node, by_task, is_ready,
 };
 use crate::pod_events::PodEvents;
 use crate::pod_index::PodIndex;
@@ -25,7 +27,7 @@ use crate::workplan_admission::WorkplanAdmission;
 use crate::workplan_key::WorkplanKey;
 use crate::workplan_requests::{self, RequestError};
 use crate::workplan_state::{WorkplanState, WorkplanStates};
-use crate::workspace::Folder;
+use crate::workspace::{Folder, holder};
 
 pub struct Observer {
     pub client: Client,
@@ -45,6 +47,7 @@ impl Observer {
     pub async fn observe(&self, workplan: &Workplan) -> Result<ObservedState, RequestError> {
         let pods = self.watched_pods(workplan);
         let now = now();
+        let origin = self.origin(workplan).await?;
         let uid = workplan.uid().unwrap_or_default();
         let refused = |state: &WorkplanState| {
             let refused = &state.refused_pods;
@@ -58,6 +61,9 @@ impl Observer {
             warnings: self.warnings(workplan, &pods, now).await,
             node: self.node_state(workplan, &pods).await?,
             sweep: self.sweep_state(workplan, &pods),
+            holder: self.holder(workplan, origin.as_deref()).await?,
+            origin,
+            user: self.folder_use(workplan).await?,
             admission: self.admission.admission(&WorkplanKey::of(workplan), &uid),
             limits: self.limits(workplan),
             sidecar_grace: self.sidecar_grace,
@@ -65,6 +71,43 @@ impl Observer {
             now,
             pods,
         })
+    }
+
+    /// The Workplan that is run again, as long as its tasks are needed.
+    async fn origin(&self, workplan: &Workplan) -> Result<Option<Box<Workplan>>, RequestError> {
+        let rerun = workplan.spec.rerun.as_ref();
+        let Some(rerun) = rerun.filter(|_| has_no_tasks(workplan)) else {
+            return Ok(None);
+        };
+        let namespace = workplan.namespace().unwrap_or_default();
+        workplan_requests::workplan(&self.client, &namespace, &rerun.of).await
+    }
+
+    /// The Workplan that has the folder of the one that is run again.
+    async fn holder(
+        &self,
+        workplan: &Workplan,
+        origin: Option<&Workplan>,
+    ) -> Result<Option<Box<Workplan>>, RequestError> {
+        match origin.map(|origin| (origin, holder(origin))) {
+            None => Ok(None),
+            Some((origin, None)) => Ok(Some(Box::new(origin.clone()))),
+            Some((_, Some(name))) => {
+                let namespace = workplan.namespace().unwrap_or_default();
+                workplan_requests::workplan(&self.client, &namespace, name).await
+            }
+        }
+    }
+
+    async fn folder_use(&self, workplan: &Workplan) -> Result<FolderUse, RequestError> {
+        let folder = workplan.status.as_ref().and_then(|it| it.folder.as_ref());
+        let Some(user) = folder.and_then(|it| it.used_by.as_ref()) else {
+            return Ok(FolderUse::Unused);
+        };
+        let namespace = workplan.namespace().unwrap_or_default();
+        let found = workplan_requests::workplan(&self.client, &namespace, &user.name).await?;
+        let same = found.filter(|it| it.uid().as_ref() == Some(&user.uid));
+        Ok(same.map_or(FolderUse::Returned(None), |user| folder_use(&user)))
     }
 
     /// Lists the pods instead of what the watch has returned.

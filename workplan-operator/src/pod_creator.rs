@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kubeci_api::StepStatus;
+use kubeci_api::{StepStatus, Task};
 use kubeci_compiler::first_pod_requests;
 
 use crate::decision::{Action, Decision};
@@ -83,11 +83,12 @@ impl PodCreator {
         let node = assigned_node(&run.workplan, &run.observed.pods);
         let limits = &run.observed.limits;
         let room = || {
-            let spec = run.workplan.spec.clone();
-            let tasks = spec.tasks.into_iter().map(|task| limits.complete(task));
+            let (spec, steps) = (&run.workplan.spec, &decision.status.steps);
+            let tasks = open_tasks(&spec.tasks, steps).map(|task| limits.complete(task));
+            let first = open_tasks(&spec.tasks[..task], steps).count();
             let max_parallel = spec.max_parallel.map(Into::into);
             let tasks: Vec<_> = tasks.collect();
-            first_pod_requests(spec.order, &tasks, &spec.finally, task, max_parallel)
+            first_pod_requests(spec.order, &tasks, &spec.finally, first, max_parallel)
         };
         // Later pods follow the first one, unless only final steps are left.
         let finally = &run.workplan.spec.finally;
@@ -120,7 +121,38 @@ impl PodCreator {
     }
 }
 
-/// Whether a container of a step may have run. An approval has none.
-fn has_run(step: &StepStatus) -> bool {
+/// Whether a container of a step may have run in this Workplan. An approval has none; that of a step that is taken over
+/// has run in another one.
+pub fn has_run(step: &StepStatus) -> bool {
     step.phase.has_started() && step.pod.is_some()
+}
+
+/// Whether a step of the task was not taken over.
+fn is_open(task: &Task, steps: &[StepStatus]) -> bool {
+    let taken_over = taken_over(steps);
+    task.steps()
+        .any(|step| !taken_over.contains(step.name.as_str()))
+}
+
+/// The tasks without the steps that are taken over, and without edges to them.
+fn open_tasks<'a>(tasks: &'a [Task], steps: &'a [StepStatus]) -> impl Iterator<Item = Task> + 'a {
+    let taken_over = taken_over(steps);
+    let open = tasks.iter().filter(|task| is_open(task, steps)).cloned();
+    open.map(move |mut task| {
+        let is_own = |name: &String| !taken_over.contains(name.as_str());
+        for list in [&mut task.serial_steps, &mut task.parallel_steps] {
+            list.retain(|step| is_own(&step.name));
+            for step in list {
+                step.dependency.retain(is_own);
+                step.on_failure.retain(is_own);
+                step.after.retain(is_own);
+            }
+        }
+        task
+    })
+}
+
+fn taken_over(steps: &[StepStatus]) -> HashSet<&str> {
+    let taken_over = steps.iter().filter(|it| it.taken_over_from.is_some());
+    taken_over.map(|it| it.name.as_str()).collect()
 }

@@ -7,11 +7,12 @@ use kube::{Client, ResourceExt};
 use kubeci_api::names::WORKSPACE_FINALIZER;
 use kubeci_api::{Phase, Workplan};
 
-use crate::decision::{Action, Decision, decide, holds_folder};
+use crate::decision::{Action, Decision, decide, holds_folder, rerun, with_user};
 use crate::observed::{Certainty, assigned_node};
 use crate::observer::Observer;
 use crate::pod_creator::PodCreator;
 use crate::reconciliation::{Reconciled, Reconciliation};
+use crate::status_change::StatusChange;
 use crate::status_writer::StatusWriter;
 use crate::sweeper::SweepRounds;
 use crate::workplan_cache::{CachedWorkplan, WorkplanCache};
@@ -180,6 +181,8 @@ impl Reconciler {
                 Ok(())
             }
             Action::RemoveFinalizer => self.remove_finalizer(run).await,
+            Action::SetTasks => set_tasks(run).await,
+            Action::UseFolder => use_folder(run).await,
             Action::AddFinalizer | Action::CreatePod(_) | Action::ListPods => Ok(()),
         }
     }
@@ -192,6 +195,30 @@ impl Reconciler {
         run.replaced(meta);
         Ok(())
     }
+}
+
+/// Enters a rerun in the status of the Workplan whose folder it uses.
+async fn use_folder(run: &Reconciliation) -> Result<(), RequestError> {
+    let Some(holder) = run.observed.holder.as_deref() else {
+        return Ok(());
+    };
+    let before = holder.status.clone().unwrap_or_default();
+    let change = StatusChange::between(&before, &with_user(&before, &run.workplan));
+    let written = run.requests.write_status(holder, &before, &change).await;
+    written.map(|_| ())
+}
+
+/// Sets the tasks of a rerun. The watch returns it with them.
+async fn set_tasks(run: &mut Reconciliation) -> Result<(), RequestError> {
+    let Some(origin) = run.observed.origin.take() else {
+        return Ok(());
+    };
+    let spec = rerun::spec(&run.workplan, &origin);
+    let meta = run.requests.set_spec(&run.workplan, &spec, &origin).await?;
+    run.replaced(meta);
+    run.size += kubeci_compiler::stored_bytes(&spec);
+    run.workplan.spec = spec;
+    Ok(())
 }
 
 /// Whether a Workplan has ended and is cleaned up.

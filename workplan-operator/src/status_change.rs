@@ -93,6 +93,7 @@ fn head(status: &WorkplanStatus) -> WorkplanStatus {
         task_index: status.task_index,
         message: status.message.clone(),
         node: status.node.clone(),
+        folder: status.folder.clone(),
         started_at: status.started_at.clone(),
         finished_at: status.finished_at.clone(),
         finally_at: status.finally_at.clone(),

@@ -15,8 +15,10 @@ pub struct WatchedWorkplan {
     metadata: ObjectMeta,
     pub phase: Option<Phase>,
     pub node: Option<Box<str>>,
+    /// The Workplan whose folder it uses.
+    pub holder: Option<Box<str>>,
     pub admission: Recorded,
-    /// The most pods that its tasks may need at a time.
+    /// The most pods that its tasks may need at a time; 0 for a rerun whose tasks are not set.
     pub pods: usize,
     /// The whole Workplan as JSON, if no step of it has started.
     pub json: Option<Box<str>>,
@@ -36,6 +38,7 @@ struct Spec {
     /// A later version may know more orders.
     order: Option<Box<RawValue>>,
     tasks: Option<Vec<IgnoredAny>>,
+    rerun: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,6 +46,13 @@ struct Status {
     phase: Option<String>,
     reason: Option<String>,
     node: Option<Box<str>>,
+    #[serde(default)]
+    folder: Folder,
+}
+
+#[derive(Default, Deserialize)]
+struct Folder {
+    of: Option<Box<str>>,
 }
 
 impl<'de> Deserialize<'de> for WatchedWorkplan {
@@ -59,6 +69,7 @@ impl<'de> Deserialize<'de> for WatchedWorkplan {
             phase,
             reason,
             node,
+            folder,
         } = status.unwrap_or_default();
         let phase = phase.as_deref().and_then(named_phase);
         let is_new = phase.is_none_or(|phase| phase == Phase::Pending);
@@ -66,6 +77,7 @@ impl<'de> Deserialize<'de> for WatchedWorkplan {
             metadata,
             phase,
             node,
+            holder: folder.of,
             admission: Recorded::of(phase, reason.as_deref()),
             pods: spec.unwrap_or_default().pods(),
             json: is_new.then(|| Box::<str>::from(json)),
@@ -75,12 +87,13 @@ impl<'de> Deserialize<'de> for WatchedWorkplan {
 
 impl Spec {
     fn pods(self) -> usize {
-        let tasks = self.tasks.map_or(1, |tasks| tasks.len());
+        let without = usize::from(self.rerun.is_none());
+        let tasks = self.tasks.map_or(without, |tasks| tasks.len());
         let order = self
             .order
             .map(|order| serde_json::from_str::<Order>(order.get()));
         match order {
-            None | Some(Ok(Order::Linear)) => 1,
+            None | Some(Ok(Order::Linear)) => tasks.min(1),
             Some(_) => tasks,
         }
     }
@@ -126,6 +139,8 @@ mod tests {
     #[case::graph(r#"{"order": "Graph", "tasks": [{}, {}]}"#, 2)]
     #[case::of_a_later_version(r#"{"order": "Tree", "tasks": [{}, {}, {}]}"#, 3)]
     #[case::without_tasks("{}", 1)]
+    #[case::rerun(r#"{"rerun": {"of": "x"}}"#, 0)]
+    #[case::rerun_with_tasks(r#"{"rerun": {"of": "x"}, "tasks": [{}]}"#, 1)]
     fn order_bounds_the_pods(#[case] spec: &str, #[case] pods: usize) {
         let object = format!(r#"{{"metadata": {{"name": "a"}}, "spec": {spec}}}"#);
         let workplan: WatchedWorkplan = serde_json::from_str(&object).unwrap();

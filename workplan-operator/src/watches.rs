@@ -162,7 +162,15 @@ impl Watches {
     fn on_workplan(&self) -> impl FnMut(Change<WatchedWorkplan>) + Send + use<> {
         let watches = self.clone();
         move |change| match change {
-            Change::Object(workplan) => watches.workplan_queue.push(WorkplanKey::of(workplan)),
+            Change::Object(workplan) => {
+                let key = WorkplanKey::of(workplan);
+                // It waits until this one is done with its folder.
+                if let Some(holder) = &workplan.holder {
+                    let holder = WorkplanKey::new(&key.namespace, holder);
+                    watches.workplan_queue.push(holder);
+                }
+                watches.workplan_queue.push(key);
+            }
             Change::List => watches.push_workplans(|_, indexed| !indexed.is_done()),
         }
     }

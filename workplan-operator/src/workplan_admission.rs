@@ -144,9 +144,11 @@ impl WorkplanAdmission {
 }
 
 impl State {
-    /// Updates the queue. A Workplan that waits leaves it when its deletion begins.
+    /// Updates the queue. A Workplan that waits leaves it when its deletion begins. A rerun enters it when its tasks are
+    /// set, and creates no pods before.
     fn update(&mut self, key: &WorkplanKey, indexed: Option<IndexedWorkplan>) {
-        let Some(indexed) = indexed.filter(|indexed| !indexed.has_ended()) else {
+        let is_candidate = |indexed: &IndexedWorkplan| !indexed.has_ended() && indexed.pods > 0;
+        let Some(indexed) = indexed.filter(is_candidate) else {
             return self.queue.remove(key);
         };
         let deleting = indexed.deleting;
@@ -187,6 +189,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use kube::runtime::watcher::Event;
+    use kubeci_api::{Task, Workplan, WorkplanSpec};
     use kubeci_controller::Metrics;
     use serde_json::{Value, json};
 
@@ -315,11 +318,31 @@ mod tests {
     fn read_without_status_admits_nothing() {
         let case = Case::listed(&[("p1", new()), ("p2", new())]);
         case.admission.open(&case.pods);
-        let mut read = kubeci_api::Workplan::new("p2", kubeci_api::WorkplanSpec::default());
+        let mut read = Workplan::new("p2", WorkplanSpec::default());
         read.metadata.uid = Some("p2".into());
         let key = WorkplanKey::new("ns", "p2");
         case.admission.workplans.update(&key, &read);
         case.admission.observe(&key);
         assert_eq!(case.running(&["p1", "p2"]), [true, false]);
+    }
+    #[test]
+    fn rerun_is_queued_once_it_has_tasks() {
+        let case = Case::listed(&[("p2", new())]);
+        case.admission.open(&case.pods);
+        let mut rerun = watched("p3", &new(), false);
+        rerun.pods = 0;
+        case.apply(&Event::Apply(rerun));
+        let key = WorkplanKey::new("ns", "p3");
+        case.admission.observe(&key);
+        assert_eq!(case.admission.counts().1, 0);
+        let spec = WorkplanSpec {
+            tasks: vec![Task::default()],
+            ..WorkplanSpec::default()
+        };
+        let mut read = Workplan::new("p3", spec);
+        read.metadata.uid = Some("p3".into());
+        case.admission.workplans.update(&key, &read);
+        case.admission.observe(&key);
+        assert_eq!(case.running(&["p2", "p3"]), [true, false]);
     }
 }

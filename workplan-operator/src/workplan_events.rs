@@ -7,7 +7,7 @@ use kubeci_api::{Phase, StepPhase, StepStatus, Task, Workplan, WorkplanStatus};
 use kubeci_controller::{EventRecorder, Notice, Warning};
 
 use crate::admission::QUEUED;
-use crate::decision::{AWAITING_APPROVAL, KEEP_ENDED, KEPT, RELAYED, SUSPENDED};
+use crate::decision::{AWAITING_APPROVAL, IN_USE, KEEP_ENDED, KEPT, RELAYED, SUSPENDED};
 
 /// Reasons to wait that usually end without intervention.
 const TRANSIENT: [&str; 12] = [
@@ -99,7 +99,7 @@ fn new_problems<'a>(
         .filter(move |condition| match condition.type_.as_str() {
             // The steps of a plan without a relay run, each in its own pod. A user has suspended it.
             RELAYED | SUSPENDED => false,
-            _ if [KEPT, KEEP_ENDED].contains(&condition.reason.as_str()) => false,
+            _ if [KEPT, KEEP_ENDED, IN_USE].contains(&condition.reason.as_str()) => false,
             "Succeeded" => failed || (waits(condition) && is_new(condition)),
             _ => condition.status == "False" && is_new(condition),
         })

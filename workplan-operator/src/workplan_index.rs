@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use kubeci_api::names::{SEQUENCE_LABEL, WORKSPACE_FINALIZER};
-use kubeci_api::{Phase, Workplan};
+use kubeci_api::{Order, Phase, Workplan, WorkplanSpec};
 
 use crate::admission::Recorded;
 use crate::watched_workplan::WatchedWorkplan;
@@ -28,7 +28,7 @@ pub struct IndexedWorkplan {
     pub deleting: bool,
     /// What its status states about its admission.
     pub admission: Recorded,
-    /// The most pods that its tasks may need at a time.
+    /// The most pods that its tasks may need at a time; 0 for a rerun whose tasks are not set.
     pub pods: usize,
     /// Whether a reconcile has read it. This operator may have written it since.
     pub was_read: bool,
@@ -139,6 +139,7 @@ impl WorkplanIndex {
             let reason = status.and_then(|it| it.reason.as_deref());
             known.admission = Recorded::of(status.and_then(|it| it.phase), reason);
             known.node = status.and_then(|it| it.node.as_deref()).map(Into::into);
+            known.pods = known.pods.max(most_pods(&workplan.spec));
             known.was_read = true;
         }
     }
@@ -187,8 +188,16 @@ impl All {
             // The event may be older than the last write.
             known.phase = before.phase.filter(|it| it.is_final()).or(known.phase);
             known.node = known.node.or_else(|| before.node.clone());
+            known.pods = known.pods.max(before.pods);
         }
         (key, known)
+    }
+}
+
+fn most_pods(spec: &WorkplanSpec) -> usize {
+    match spec.order {
+        Order::Linear => spec.tasks.len().min(1),
+        Order::Graph | Order::Relay => spec.tasks.len(),
     }
 }
 

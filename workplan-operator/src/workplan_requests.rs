@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, Pod, ResourceQuota};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ObjectMeta, PartialObjectMeta, Request, Status};
 use kube::{Api, Client, Resource, ResourceExt};
-use kubeci_api::names::{WORKPLAN_LABEL, WORKSPACE_FINALIZER};
-use kubeci_api::{Workplan, WorkplanStatus};
+use kubeci_api::names::{WORKFLOW_LABEL, WORKPLAN_LABEL, WORKSPACE_FINALIZER};
+use kubeci_api::{Workflow, Workplan, WorkplanSpec, WorkplanStatus};
 use kubeci_compiler::Limits;
 use kubeci_controller::api_error::{self, message};
 use kubeci_controller::request_metadata;
@@ -17,6 +18,7 @@ use crate::observed::{ObservedPod, STOPPED_SECONDS, by_task};
 use crate::pod_builder;
 use crate::refusal::{Refusal, blames_pod_level, exceeds_quota};
 use crate::status_change::StatusChange;
+use crate::workspace::workflow;
 
 /// Why a reconcile failed.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +221,28 @@ impl WorkplanRequests {
         self.write_finalizers(workplan, &finalizers).await
     }
 
+    /// Sets the spec of a rerun. The Workflow of the other Workplan becomes its owner.
+    pub async fn set_spec(
+        &self,
+        workplan: &Workplan,
+        spec: &WorkplanSpec,
+        origin: &Workplan,
+    ) -> Result<ObjectMeta, RequestError> {
+        let mut labels = workplan.labels().clone();
+        labels.extend(workflow(origin).map(|name| (WORKFLOW_LABEL.to_owned(), name.to_owned())));
+        let operations = vec![
+            json!({"op": "add", "path": "/metadata/labels", "value": labels}),
+            json!({"op": "add", "path": "/metadata/ownerReferences", "value": owners(workplan, origin)}),
+            json!({"op": "replace", "path": "/spec", "value": spec}),
+        ];
+        let patch = if_unchanged(workplan, operations)?;
+        let (name, params) = (workplan.name_any(), PatchParams::default());
+        let written = self.workplans.patch(&name, &params, &patch).await;
+        written
+            .map(|it| it.metadata)
+            .map_err(RequestError::of("setting the tasks of a rerun"))
+    }
+
     async fn write_finalizers(
         &self,
         workplan: &Workplan,
@@ -234,6 +258,18 @@ impl WorkplanRequests {
     }
 }
 
+/// The Workplan of this name, if it exists.
+pub async fn workplan(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Box<Workplan>>, RequestError> {
+    let workplans: Api<Workplan> = Api::namespaced(client.clone(), namespace);
+    let found = workplans.get_opt(name).await;
+    let found = found.map_err(RequestError::of("getting the Workplan to run again"))?;
+    Ok(found.map(Box::new))
+}
+
 /// The node of this name, if it exists.
 pub async fn node(client: &Client, name: &str) -> Result<Option<Node>, RequestError> {
     let nodes: Api<Node> = Api::all(client.clone());
@@ -241,6 +277,25 @@ pub async fn node(client: &Client, name: &str) -> Result<Option<Node>, RequestEr
         .get_opt(name)
         .await
         .map_err(RequestError::of("getting a node"))
+}
+
+/// The owners of a Workplan, and the Workflow that owns the other one.
+fn owners(workplan: &Workplan, origin: &Workplan) -> Vec<OwnerReference> {
+    let mut owners = workplan.owner_references().to_vec();
+    let is_workflow = |owner: &&OwnerReference| owner.kind == Workflow::kind(&());
+    let workflows = origin.owner_references().iter().filter(is_workflow);
+    for workflow in workflows {
+        let is_controlled = owners.iter().any(|owner| owner.controller == Some(true));
+        if owners.iter().all(|owner| owner.uid != workflow.uid) {
+            owners.push(OwnerReference {
+                controller: workflow.controller.filter(|_| !is_controlled),
+                // It needs no right on the finalizers of Workflows.
+                block_owner_deletion: None,
+                ..workflow.clone()
+            });
+        }
+    }
+    owners
 }
 
 /// A patch that is rejected with a conflict if the object has changed.

@@ -25,11 +25,12 @@ impl Folder {
     #[must_use]
     pub fn of(workplan: &Workplan) -> Self {
         let workflow = workflow(workplan).unwrap_or(BY_HAND);
+        let name = holder(workplan).map_or_else(|| workplan.name_any(), ToOwned::to_owned);
         Self {
             parts: [
                 workplan.namespace().unwrap_or_default(),
                 workflow.to_owned(),
-                workplan.name_any(),
+                name,
             ],
         }
     }
@@ -44,6 +45,13 @@ impl Folder {
     pub fn parts(&self) -> &[String; 3] {
         &self.parts
     }
+}
+
+/// The Workplan whose folder this one uses, if it does not have its own.
+#[must_use]
+pub fn holder(workplan: &Workplan) -> Option<&str> {
+    let folder = workplan.status.as_ref()?.folder.as_ref()?;
+    folder.of.as_deref().filter(|name| is_name(name))
 }
 
 /// The name of the Workflow that a Workplan was compiled from. Whoever writes a Workplan writes its

@@ -15,6 +15,7 @@ mod manifest;
 mod nulls;
 mod pod;
 mod quantity;
+mod rerun;
 mod retry;
 mod schema;
 mod step;
@@ -32,6 +33,7 @@ pub use execution::Execution;
 pub use history::{History, HistoryStatus};
 pub use manifest::definitions;
 pub use pod::PodSettings;
+pub use rerun::{Rerun, RerunFrom};
 pub use retry::{Backoff, Retry, RetryOn};
 pub use step::Step;
 pub use trigger::{Trigger, TriggerEvent, TriggeredBy};
@@ -39,7 +41,7 @@ pub use workflow::{LedgerEntry, Workflow, WorkflowSpec, WorkflowStatus};
 pub use workplan::{
     Order, Phase, StepAttempt, StepPhase, StepStatus, Task, Workplan, WorkplanSpec, WorkplanStatus,
 };
-pub use workspace::{Keep, KeepOn, Workspace};
+pub use workspace::{FolderStatus, FolderUser, Keep, KeepOn, Workspace};
 
 /// The API group of every kubeci resource.
 pub const GROUP: &str = "kube.ci";

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema::{duration, list_by_step, list_by_type, without_item_rules};
-use crate::{PodSettings, RetryOn, Step, StepApproval, TriggeredBy, Workspace};
+use crate::{
+    FolderStatus, PodSettings, Rerun, RetryOn, Step, StepApproval, TriggeredBy, Workspace,
+};
 
 /// The tasks to run. Each task becomes one pod.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -37,15 +39,18 @@ use crate::{PodSettings, RetryOn, Step, StepApproval, TriggeredBy, Workspace};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
 )]
 #[x_kube(
-    validation = Rule::new("self.tasks.size() == 1 || !has(self.workspace) || !has(self.workspace.emptyDir)")
+    validation = Rule::new("has(self.tasks) || has(self.rerun)")
+        .message("a Workplan needs tasks, or rerun with the name of a Workplan that has ended"),
+    validation = Rule::new("!has(self.tasks) || self.tasks.size() == 1 || !has(self.workspace) || !has(self.workspace.emptyDir)")
         .message("an emptyDir belongs to one pod; put all steps into one task, or leave workspace.emptyDir out"),
-    validation = Rule::new("!has(self.order) || self.order != 'Relay' || self.tasks.all(t, !has(t.SerialSteps) || t.SerialSteps.size() == 0)")
+    validation = Rule::new("!has(self.order) || self.order != 'Relay' || !has(self.tasks) || self.tasks.all(t, !has(t.SerialSteps) || t.SerialSteps.size() == 0)")
         .message("with order: Relay all steps are in ParallelSteps; move the steps of SerialSteps there and set their dependency"),
     validation = Rule::new("!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)")
         .message("a cancelled Workplan cannot be continued; create another Workplan"),
 )]
 pub struct WorkplanSpec {
-    /// The tasks, in order. They have at most 500 steps together.
+    /// The tasks, in order. They have at most 500 steps together. With `rerun` the operator sets them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 500))]
     pub tasks: Vec<Task>,
 
@@ -54,6 +59,11 @@ pub struct WorkplanSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub finally: Vec<String>,
+
+    /// Runs another Workplan again. It is the only field to write beside `cancel` and `suspend`: the operator sets
+    /// the others as that Workplan has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<Rerun>,
 
     /// When a task starts. `Linear` (default): after the task before it has ended. `Graph`: after the steps
     /// of other tasks that its own steps depend on have ended. `Relay`: as `Graph`, and inside a task each
@@ -281,6 +291,10 @@ pub struct WorkplanStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
 
+    /// Set if a rerun uses the folder of the Workplan that it runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderStatus>,
+
     /// When the first step started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<MicroTime>,
@@ -372,6 +386,11 @@ pub struct StepStatus {
     /// Who approved the step, as `status.approvals` names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
+
+    /// The Workplan in which the step completed, if this one runs only the steps after it. The pod and the log are
+    /// there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_over_from: Option<String>,
 
     /// The outputs of the step: what its command wrote to the file that `KUBECI_OUTPUT` names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::KubeSchema;
 use kube::core::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -67,6 +68,32 @@ pub struct Keep {
     #[serde(rename = "for", serialize_with = "crate::duration::serialize")]
     #[schemars(schema_with = "kept_duration")]
     pub duration: Duration,
+}
+
+/// The folder of a Workplan that has another one, or leaves its own to another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FolderStatus {
+    /// The Workplan whose folder this one uses. It also removes the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+
+    /// The Workplan that uses the folder of this one, which is not removed before that one is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by: Option<FolderUser>,
+
+    /// Until when the folder is kept, after a rerun has used it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<MicroTime>,
+}
+
+/// A Workplan that uses the folder of another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct FolderUser {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 /// The ends of a Workplan after which its folder is kept.

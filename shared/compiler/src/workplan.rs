@@ -93,6 +93,7 @@ pub fn workplan_spec(
     WorkplanSpec {
         tasks: plan.tasks,
         finally: plan.finally,
+        rerun: None,
         order: plan.order,
         max_parallel: workflow.max_parallel,
         workspace: workflow.workspace,

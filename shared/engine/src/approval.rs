@@ -116,7 +116,7 @@ impl Steps<'_> {
     pub(crate) fn last_approval(&self) -> Option<Timestamp> {
         let steps = self.plan.steps.iter().zip(&self.steps);
         let approvals = steps.filter(|(planned, _)| planned.is_approval);
-        approvals.filter_map(|(_, step)| step.attempt.ended).max()
+        approvals.filter_map(|(_, step)| step.ended_here()).max()
     }
 
     /// Whether an approval waits for the tasks before its own, though the edges to it hold.

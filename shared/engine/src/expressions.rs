@@ -57,7 +57,7 @@ impl Verdict {
 }
 
 /// Why a step is skipped whose condition is false.
-fn condition_is_false(condition: &str) -> String {
+pub(crate) fn condition_is_false(condition: &str) -> String {
     format!("the condition is false: {condition}")
 }
 

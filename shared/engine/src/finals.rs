@@ -34,11 +34,9 @@ impl Steps<'_> {
         self.steps.iter().filter(|step| step.is_final)
     }
 
-    /// The last end of a step that is not final.
+    /// The last end in this plan of a step that is not final.
     pub(crate) fn main_ended(&self) -> Option<Timestamp> {
-        self.main_steps()
-            .filter_map(|step| step.attempt.ended)
-            .max()
+        self.main_steps().filter_map(Step::ended_here).max()
     }
 
     /// The observation of a step. An executor that is stopped because of other steps leaves its final steps to the next

@@ -335,11 +335,11 @@ impl Steps<'_> {
         None
     }
 
-    /// Whether a step has begun that is neither an approval nor final.
+    /// Whether a step has begun in this plan that is neither an approval nor final.
     fn has_begun(&self) -> bool {
         let steps = self.plan.steps.iter().zip(&self.steps);
         let mut steps = steps.filter(|(planned, _)| !planned.is_approval && !planned.is_final);
-        steps.any(|(_, step)| step.has_run() || !step.is_open())
+        steps.any(|(_, step)| step.has_run() || !step.is_open() && !step.is_taken_over())
     }
 
     /// What a plan that runs waits for.

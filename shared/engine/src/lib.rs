@@ -15,6 +15,7 @@
 //!   returns what ends now, [`Steps::stop`] begins to stop it. The final steps run nevertheless.
 //! - [`Approval`] is the observation of a step that no executor runs: it waits for the [`Answer`] of a user.
 //! - [`Waiting`] is what keeps a plan waiting, and when to decide again.
+//! - [`take_over`] decides what a rerun takes over from a plan that has ended.
 //! - [`derive_status`] derives the Workplan's phase, reason, summary, message and the condition `Succeeded`.
 //!
 //! To add an executor, emit observations, and implement [`Executor`]. To add a kind of edge, see kubeci-plan: all
@@ -38,6 +39,7 @@ mod slots;
 mod status;
 mod step;
 mod steps;
+mod take_over;
 mod waiting;
 
 pub use cause::Cause;
@@ -53,4 +55,5 @@ pub use status::{
 };
 pub use step::{Attempt, Pending, State, Step};
 pub use steps::Steps;
+pub use take_over::{TakeOverError, take_over};
 pub use waiting::{PATIENCE, Severity, Waiting, WaitingCause};

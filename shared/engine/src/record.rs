@@ -9,6 +9,7 @@ use crate::cause::Cause;
 use crate::earlier_status::with_reason;
 use crate::observation::Place;
 use crate::step::{Attempt, Pending, State, Step};
+use crate::take_over::taken_over_message;
 
 impl Step {
     /// A step as it was last recorded.
@@ -41,6 +42,7 @@ impl Step {
             name: status.name,
             allow_failure: false,
             is_final: false,
+            taken_over_from: status.taken_over_from,
         }
     }
 
@@ -73,6 +75,7 @@ impl Step {
             failure: now.failure,
             retry_at: self.retry_at.map(MicroTime),
             attempts,
+            taken_over_from: self.taken_over_from.clone(),
         }
     }
 
@@ -86,9 +89,11 @@ impl Step {
                 message: Some(message.clone()),
                 ..Explanation::default()
             },
-            State::Pending(Pending::NotStarted) | State::Running | State::Completed => {
-                Explanation::default()
-            }
+            State::Completed => Explanation {
+                message: self.taken_over_from.as_deref().map(taken_over_message),
+                ..Explanation::default()
+            },
+            State::Pending(Pending::NotStarted) | State::Running => Explanation::default(),
         }
     }
 }
@@ -282,6 +287,7 @@ mod tests {
                 approved_by,
                 allow_failure: false,
                 is_final: false,
+                taken_over_from: None,
             },
         )
     }

@@ -74,7 +74,7 @@ pub fn derive_status(prior: WorkplanStatus, from: &Derivation) -> WorkplanStatus
         ..prior
     };
     if phase.is_final() {
-        let ended = steps.iter().filter_map(|step| step.attempt().ended);
+        let ended = steps.iter().filter_map(Step::ended_here);
         status.finished_at = Some(MicroTime(ended.max().unwrap_or(from.now)));
     }
     let value = match phase {
@@ -316,7 +316,7 @@ fn first_failed(steps: &[Step]) -> Option<(&Step, &Cause)> {
 
 fn phase(all_steps: &Steps) -> Phase {
     let steps = all_steps.all();
-    let all = |phase| steps.iter().all(|step| step.phase() == phase);
+    let mut own = steps.iter().filter(|step| !step.is_taken_over());
     if !steps.iter().any(Step::is_open) {
         let final_steps_succeed =
             all_steps.final_halt.is_none() && !has_failed(all_steps.final_steps());
@@ -324,7 +324,7 @@ fn phase(all_steps: &Steps) -> Phase {
             Phase::Completed if !final_steps_succeed => Phase::Failed,
             other => other,
         }
-    } else if all(StepPhase::Pending) && !steps.iter().any(Step::has_started) {
+    } else if own.all(|step| step.phase() == StepPhase::Pending && !step.has_started()) {
         Phase::Pending
     } else {
         Phase::Running
@@ -356,7 +356,8 @@ fn progress(steps: &[Step]) -> String {
 /// The first task with an open step, if any task has started.
 fn task_index(plan: &Plan, steps: &[Step]) -> Option<i64> {
     let has_started = |step: &Step| {
-        step.has_started() || !matches!(step.phase(), StepPhase::Pending | StepPhase::Skipped)
+        let has_ended = !matches!(step.phase(), StepPhase::Pending | StepPhase::Skipped);
+        step.has_started() || has_ended && !step.is_taken_over()
     };
     let mut tasks = plan.tasks.iter();
     let lowest = tasks.position(|range| steps[range.clone()].iter().any(Step::is_open));

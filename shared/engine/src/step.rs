@@ -28,6 +28,8 @@ pub struct Step {
     pub(crate) earlier: Vec<(Attempt, Cause)>,
     /// The outputs of the current attempt.
     pub(crate) outputs: BTreeMap<String, String>,
+    /// The Workplan in which it has run, if it is not this one.
+    pub(crate) taken_over_from: Option<String>,
     /// When the current attempt may start. Set while it waits for that.
     pub(crate) retry_at: Option<Timestamp>,
     /// Who approved it.
@@ -181,10 +183,22 @@ impl Step {
         }
     }
 
-    /// All its attempts, in order.
+    /// All its attempts in this plan, in order.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         let earlier = self.earlier.iter().map(|(attempt, _)| attempt);
-        earlier.chain([&self.attempt])
+        let all = earlier.chain([&self.attempt]);
+        all.filter(|_| !self.is_taken_over())
+    }
+
+    /// Whether it has run in another Workplan.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.taken_over_from.is_some()
+    }
+
+    /// When it ended, or its last attempt, in this plan.
+    pub(crate) fn ended_here(&self) -> Option<Timestamp> {
+        self.attempt.ended.filter(|_| !self.is_taken_over())
     }
 
     /// Whether an attempt of it has started.
@@ -220,7 +234,7 @@ impl Step {
     #[must_use]
     pub fn has_run(&self) -> bool {
         self.phase() == StepPhase::Running
-            || self.state == State::Completed
+            || self.state == State::Completed && !self.is_taken_over()
             || self.attempts().any(Attempt::has_run)
     }
 

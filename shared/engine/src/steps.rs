@@ -315,7 +315,7 @@ impl<'a> Steps<'a> {
                 StepReadiness::Wait(format!("waiting for {}", open.join(", ")))
             }
         };
-        let ends = edges.iter().map(|edge| self.steps[edge.from].attempt.ended);
+        let ends = edges.iter().map(|edge| self.steps[edge.from].ended_here());
         let main_ended = self.main_ended().filter(|_| self.plan.steps[at].is_final);
         let ends = ends.chain([main_ended]);
         Edges {

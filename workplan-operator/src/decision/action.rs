@@ -5,6 +5,10 @@ use kubeci_api::WorkplanStatus;
 pub enum Action {
     AddFinalizer,
     CreatePod(usize),
+    /// Enter a rerun in the status of the Workplan whose folder it uses.
+    UseFolder,
+    /// Set the tasks of a rerun, and the other fields of its spec.
+    SetTasks,
     /// List the pods that there are, and decide again.
     ListPods,
     /// Stop the containers of the pod. The pod and its logs are kept.

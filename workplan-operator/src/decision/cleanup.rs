@@ -9,6 +9,7 @@ use kubeci_engine::{PENDING_TIMEOUT, deleting_status};
 
 use super::action::{Action, Decision};
 use super::conditions;
+use super::folder_use::{take_back, used_by};
 use super::kept::{kept, kept_until, seconds};
 use super::stuck_pod::is_stuck;
 use super::workplan::{has_finalizer, holds_folder};
@@ -16,6 +17,7 @@ use crate::observed::{
     Certainty, NodeState, ObservedPod, ObservedState, Owner, SweepState, assigned_node,
 };
 use crate::pod_builder;
+use crate::workspace::holder;
 
 /// Cleans up after a plan whose steps have all ended.
 pub fn of_ended(
@@ -33,13 +35,18 @@ pub fn of_ended(
     if !holds_folder(workplan) {
         gone_with_its_pod(&mut status, state);
     }
+    take_back(&mut status, state);
     let mut wake_at = None;
     let actions = if !stuck.is_empty() {
         stuck
     } else if !has_finalizer(workplan) {
         // The finalizer comes before the first pod.
-        if assigned_node(workplan, &state.pods).is_none() && !conditions::is_cleaned(&status) {
-            never_placed(&mut status, state);
+        if !conditions::is_cleaned(&status) {
+            if let Some(holder) = holder(workplan) {
+                returned(&mut status, state, holder);
+            } else if assigned_node(workplan, &state.pods).is_none() {
+                never_placed(&mut status, state);
+            }
         }
         Vec::new()
     } else if conditions::is_cleaned(&status) {
@@ -66,6 +73,7 @@ pub fn of_deleted(
         return Decision::wait(prior);
     }
     let mut status = prior.clone();
+    take_back(&mut status, state);
     if !status.phase.is_some_and(Phase::is_final) {
         deleting_status(
             &mut status,
@@ -93,7 +101,7 @@ pub fn of_deleted(
     }
 }
 
-/// The next actions for the removal of the folder, which may be kept until some time.
+/// The next actions for the clean-up of the folder, which may be kept until some time.
 fn clean(
     workplan: &Workplan,
     tasks: &[Range<usize>],
@@ -114,38 +122,60 @@ fn clean(
         never_placed(status, state);
         return vec![Action::RemoveFinalizer];
     };
+    if state.node == NodeState::Gone {
+        let message = format!("the node {node} was deleted, and the folder with it");
+        return done(status, state, "NodeGone", &message);
+    }
+    if let Some(user) = used_by(status).map(|user| user.name.clone()) {
+        in_use(status, state, &user);
+        return Vec::new();
+    }
+    match holder(workplan) {
+        Some(_) if waits => Vec::new(),
+        Some(holder) => {
+            returned(status, state, holder);
+            vec![Action::RemoveFinalizer]
+        }
+        None => remove(workplan, status, kept_until, state, (&node, waits)),
+    }
+}
+
+/// The next actions for the removal of the folder from its node, on which pods may run.
+fn remove(
+    workplan: &Workplan,
+    status: &mut WorkplanStatus,
+    kept_until: Option<Timestamp>,
+    state: &ObservedState,
+    (node, pods_run): (&str, bool),
+) -> Vec<Action> {
     if kept_until.is_none() && conditions::is_kept(status) {
         let message = format!("the folder was kept, and is now removed from the node {node}");
         conditions::uncleaned(status, state.now, conditions::KEEP_ENDED, &message);
     }
     match (state.node, kept_until, &state.sweep) {
-        (NodeState::Gone, ..) => {
-            let message = format!("the node {node} was deleted, and the folder with it");
-            done(status, state, "NodeGone", &message)
-        }
-        (_, None, SweepState::Done) if !waits => {
+        (_, None, SweepState::Done) if !pods_run => {
             let message = format!("the folder was removed from the node {node}");
             done(status, state, "Removed", &message)
         }
         (NodeState::NotReady, ..) => {
-            let message = node_is_away(&node, kept_until);
+            let message = node_is_away(node, kept_until);
             conditions::uncleaned(status, state.now, "NodeNotReady", &message);
             Vec::new()
         }
-        (NodeState::Ready, Some(until), _) => {
-            let message = kept(workplan, &node, until);
+        (_, Some(until), _) => {
+            let message = kept(workplan, node, until);
             conditions::uncleaned(status, state.now, conditions::KEPT, &message);
             Vec::new()
         }
-        (NodeState::Ready, None, _) if waits => Vec::new(),
-        (NodeState::Ready, None, SweepState::Failed(error)) => {
+        (_, None, _) if pods_run => Vec::new(),
+        (_, None, SweepState::Failed(error)) => {
             let message =
                 format!("the folder cannot be removed from the node {node}; retrying: {error}");
             conditions::uncleaned(status, state.now, "SweepFailed", &message);
             Vec::new()
         }
-        (NodeState::Ready, None, SweepState::NotAsked) => vec![Action::Sweep],
-        (NodeState::Ready, None, SweepState::Underway | SweepState::Done) => Vec::new(),
+        (_, None, SweepState::NotAsked) => vec![Action::Sweep],
+        (_, None, SweepState::Underway | SweepState::Done) => Vec::new(),
     }
 }
 
@@ -157,6 +187,20 @@ fn node_is_away(node: &str, kept_until: Option<Timestamp>) -> String {
     format!(
         "the node {node} is not ready; {then}. If it does not come back, delete it: kubectl delete node {node}"
     )
+}
+
+/// The folder stays until another Workplan is done with it.
+fn in_use(status: &mut WorkplanStatus, state: &ObservedState, user: &str) {
+    let message = format!(
+        "the Workplan {user} uses the folder, which is not removed before that one has ended; to end it, cancel it"
+    );
+    conditions::uncleaned(status, state.now, conditions::IN_USE, &message);
+}
+
+/// The folder is another Workplan's, which removes it.
+fn returned(status: &mut WorkplanStatus, state: &ObservedState, holder: &str) {
+    let message = format!("the folder is that of {holder}, which removes it");
+    conditions::cleaned(status, state.now, "Returned", &message);
 }
 
 fn never_placed(status: &mut WorkplanStatus, state: &ObservedState) {
@@ -187,8 +231,10 @@ fn may_have_more_pods(
     status: &WorkplanStatus,
     state: &ObservedState,
 ) -> bool {
-    let never_started =
-        |step: &StepStatus| step.phase == StepPhase::Skipped && step.attempts.is_empty();
+    let never_started = |step: &StepStatus| {
+        let is_skipped = step.phase == StepPhase::Skipped && step.attempts.is_empty();
+        is_skipped || step.taken_over_from.is_some()
+    };
     let ends_early = may_end_early(workplan, status);
     let may_have = |task: usize| {
         let steps = steps_of(tasks, status, task);

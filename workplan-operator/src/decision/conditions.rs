@@ -14,6 +14,10 @@ pub const RELAYED: &str = "Relayed";
 pub const KEPT: &str = "Kept";
 /// The folder was kept, and is removed now. No problem.
 pub const KEEP_ENDED: &str = "KeepEnded";
+/// What a rerun has taken over from another Workplan.
+const TAKEN_OVER: &str = "TakenOver";
+/// A rerun uses the folder. No problem.
+pub const IN_USE: &str = "InUse";
 const PODS_ENDED: &str = "PodsEnded";
 /// Whether no pod is created. Either value is no problem.
 pub const SUSPENDED: &str = "Suspended";
@@ -28,6 +32,15 @@ pub fn uncleaned(status: &mut WorkplanStatus, now: Timestamp, reason: &str, mess
 
 pub fn is_cleaned(status: &WorkplanStatus) -> bool {
     is_condition(status, CLEANED, "True")
+}
+
+pub fn taken_over(status: &mut WorkplanStatus, now: Timestamp, message: &str) {
+    set_condition(status, TAKEN_OVER, "True", "StepsTakenOver", message, now);
+}
+
+/// Whether the operator has set the tasks of a rerun, or is about to.
+pub fn has_taken_over(status: &WorkplanStatus) -> bool {
+    is_condition(status, TAKEN_OVER, "True")
 }
 
 /// Whether the status says that the folder is kept. Another reason is written before the folder is removed.

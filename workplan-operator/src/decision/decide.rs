@@ -3,7 +3,7 @@ use kubeci_api::{Phase, Workplan, WorkplanStatus};
 use kubeci_engine::{Cause, invalid_status, queued_status};
 
 use super::action::Decision;
-use super::{cleanup, fit, other_containers, running};
+use super::{cleanup, conditions, fit, other_containers, rerun, running};
 use crate::admission::{Admission, Place, QUEUED};
 use crate::observed::ObservedState;
 use crate::plan;
@@ -28,8 +28,14 @@ pub fn decide(workplan: &Workplan, state: &ObservedState) -> Decision {
                 state,
             )
         };
-        let mut decision = match &plan {
-            Ok(plan) => match fit::refusal(workplan) {
+        let mut decision = match (&plan, &workplan.spec.rerun) {
+            (_, Some(rerun)) if rerun::has_no_tasks(workplan) => {
+                rerun::prepare(workplan, rerun, status, state)
+            }
+            (_, Some(_)) if !conditions::has_taken_over(&status) => {
+                rerun::with_tasks(workplan, status, state.now)
+            }
+            (Ok(plan), _) => match fit::refusal(workplan) {
                 Some(too_large) => invalid("TooLarge", too_large.to_string()),
                 None => match state.admission {
                     Admission::Admitted { pods } => {
@@ -38,7 +44,7 @@ pub fn decide(workplan: &Workplan, state: &ObservedState) -> Decision {
                     Admission::Queued(place) => queued(workplan, status, place, state),
                 },
             },
-            Err(error) => invalid("InvalidPlan", error.to_string()),
+            (Err(error), _) => invalid("InvalidPlan", error.to_string()),
         };
         fit::shorten(workplan, &mut decision.status);
         if decision.status.phase.is_some_and(Phase::is_final) {

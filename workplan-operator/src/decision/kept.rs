@@ -1,13 +1,14 @@
 //! A folder that is kept for some time after its plan has ended.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kubeci_api::{Workplan, WorkplanStatus};
 
 use super::conditions;
+use super::folder_use::end_of_keep;
 use crate::workspace::Folder;
 
-/// Until when the folder of an ended plan is kept. A time that is past does not count, nor one that another clock has
-/// seen to be past.
+/// Until when the folder of an ended plan is kept, for itself or for reruns that have used it. A time that is past does
+/// not count, nor one that another clock has seen to be past.
 pub fn kept_until(
     workplan: &Workplan,
     status: &WorkplanStatus,
@@ -16,10 +17,10 @@ pub fn kept_until(
     if conditions::has_keep_ended(status) {
         return None;
     }
-    let kept_for = workplan.spec.workspace.kept_for(status.phase?)?;
-    let kept_for = SignedDuration::try_from(kept_for).ok()?;
-    let until = status.finished_at.as_ref()?.0.checked_add(kept_for).ok()?;
-    Some(until).filter(|until| *until > now)
+    let own = end_of_keep(workplan, status, status.phase?);
+    let of_user = status.folder.as_ref().and_then(|it| it.kept_until.as_ref());
+    let until = own.max(of_user.map(|it| it.0));
+    until.filter(|until| *until > now)
 }
 
 /// What the condition says while the folder is kept.

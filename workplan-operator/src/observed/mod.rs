@@ -13,5 +13,5 @@ pub use pod::{
     ContainerKind, ContainerState, Ended, ObservedContainer, ObservedPod, Owner, PodPhase,
 };
 pub use read::STOPPED_SECONDS;
-pub use state::{Certainty, NodeState, ObservedState, SweepState, assigned_node};
+pub use state::{Certainty, FolderUse, NodeState, ObservedState, SweepState, assigned_node};
 pub use warnings::{PodWarning, warnings};

@@ -24,6 +24,12 @@ pub struct ObservedState {
     /// The node that [`assigned_node`](super::assigned_node) names.
     pub node: NodeState,
     pub sweep: SweepState,
+    /// The Workplan that this one runs again, if it exists. Only read until the tasks are set.
+    pub origin: Option<Box<Workplan>>,
+    /// The Workplan that has the folder of the one that is run again, if it exists. It may be that one.
+    pub holder: Option<Box<Workplan>>,
+    /// Who uses the folder of this Workplan.
+    pub user: FolderUse,
     /// Whether the caps of the operator allow it to run.
     pub admission: Admission,
     /// The defaults and limits of the namespace for containers.
@@ -43,6 +49,16 @@ pub enum Certainty {
     Watched,
     /// The API server has listed the pods.
     Listed,
+}
+
+/// How far another Workplan is that uses the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FolderUse {
+    /// There is no such Workplan.
+    Unused,
+    InUse,
+    /// It has ended, and its pods, too, or it is gone. It may want the folder to be kept until a time.
+    Returned(Option<Timestamp>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

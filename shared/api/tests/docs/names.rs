@@ -49,6 +49,7 @@ pub const OTHER_WORDS: &[&str] = &[
     "SignatureValidationFailed",
     "Started",
     "Stored",
+    "String",
     "Trigger",
     "True",
     "Unknown",

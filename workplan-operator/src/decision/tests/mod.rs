@@ -10,6 +10,7 @@ mod outputs;
 mod preparation;
 mod queued;
 mod relay;
+mod rerun;
 mod retry;
 mod running;
 mod simulation;

@@ -59,6 +59,9 @@ impl Simulation {
                 NodeState::Ready
             },
             sweep: self.operator.sweep.clone(),
+            origin: None,
+            holder: None,
+            user: crate::observed::FolderUse::Unused,
             admission: self.admission(),
             limits: Limits::NONE,
             sidecar_grace: jiff::SignedDuration::from_secs(30),
@@ -201,10 +204,7 @@ impl Simulation {
                     node,
                     number,
                     steps: &status.steps,
-                    nothing_has_run: !status
-                        .steps
-                        .iter()
-                        .any(|step| step.phase.has_started() && step.pod.is_some()),
+                    nothing_has_run: !status.steps.iter().any(crate::pod_creator::has_run),
                     room: None,
                     image: "operator",
                     limits: &state.limits,
@@ -230,7 +230,9 @@ impl Simulation {
                 assert!(self.cluster.is_clean(), "law 5: a folder is left");
                 self.workplan.finalizers_mut().clear();
             }
-            Action::AddFinalizer | Action::ListPods => unreachable!("{action:?}"),
+            Action::AddFinalizer | Action::ListPods | Action::UseFolder | Action::SetTasks => {
+                unreachable!("{action:?}")
+            }
         }
     }
 
