@@ -34,7 +34,8 @@ fn gate(dependency: &[&str]) -> Value {
     json!({"name": "gate", "approval": {"message": "Deploy?"}, "dependency": dependency})
 }
 
-async fn answer(test: &Test, name: &str, entries: Value) {
+/// Writes these entries into `status.approvals`.
+pub async fn answer(test: &Test, name: &str, entries: Value) {
     let patch = Patch::Merge(json!({"status": {"approvals": entries}}));
     let plans: Api<Workplan> = test.api();
     let patched = plans

@@ -37,6 +37,7 @@ mod refused_pods;
 mod relay;
 mod relay_attempts;
 mod replicas;
+mod rerun;
 mod resources;
 mod retries;
 mod rights;
