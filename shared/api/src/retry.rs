@@ -16,7 +16,8 @@ pub struct Retry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
 
-    /// The failures after which there is another attempt. Default: `Failure`, `Timeout` and `OOMKilled`.
+    /// The failures after which there is another attempt. Default: `Failure`, `Timeout` and `OOMKilled`. In YAML the
+    /// word `"on"` needs quotes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub on: Vec<RetryOn>,
