@@ -49,18 +49,18 @@ fn state_of(origin: Option<Workplan>) -> ObservedState {
 }
 
 /// The rerun after its tasks are set.
-fn prepared(from: &str, origin: Workplan) -> (Workplan, Decision) {
+fn prepared(from: &str, origin: &Workplan) -> (Workplan, Decision) {
     let rerun = rerun(from);
     let state = state_of(Some(origin.clone()));
     let decision = decided(&rerun, &state);
     let mut rerun = after(rerun, &decision);
-    rerun.spec = spec(&rerun, &origin);
+    rerun.spec = spec(&rerun, origin);
     (rerun, decision)
 }
 
 #[test]
 fn completed_steps_are_taken_over() {
-    let (_, decision) = prepared("Failed", failed());
+    let (_, decision) = prepared("Failed", &failed());
     assert_eq!(decision.actions, [Action::SetTasks]);
     assert_eq!(phases(&decision.status), "cppc");
     assert_eq!(decision.status.phase, Some(Phase::Pending));
@@ -75,7 +75,7 @@ fn completed_steps_are_taken_over() {
 
 #[test]
 fn rest_of_the_plan_runs() {
-    let (rerun, _) = prepared("Failed", failed());
+    let (rerun, _) = prepared("Failed", &failed());
     let mut state = observed([]);
     let decision = decided(&rerun, &state);
     assert_eq!(decision.actions, [Action::CreatePod(1)]);
@@ -98,7 +98,7 @@ fn rest_of_the_plan_runs() {
 
 #[test]
 fn named_step_runs_again() {
-    let (rerun, decision) = prepared("d", failed());
+    let (rerun, decision) = prepared("d", &failed());
     assert_eq!(phases(&decision.status), "cppp");
     let created = decided(&rerun, &observed([])).actions;
     assert_eq!(created, [Action::CreatePod(1)], "before the node is known");
@@ -127,7 +127,7 @@ fn relay_goes_on_with_the_steps_left() {
         workplan.status = Some(status);
         workplan
     };
-    let (rerun, decision) = prepared("Failed", origin);
+    let (rerun, decision) = prepared("Failed", &origin);
     assert_eq!(phases(&decision.status), "cpp");
     assert_eq!(
         decided(&rerun, &observed([])).actions,
@@ -158,7 +158,7 @@ fn approved_step_is_taken_over_rejected_waits_again() {
     assert_eq!(phases(&rejected.status), "ccfs");
     origin.metadata.name = Some("x".into());
 
-    let (rerun, decision) = prepared("Failed", after(origin, &rejected));
+    let (rerun, decision) = prepared("Failed", &after(origin, &rejected));
     assert_eq!(phases(&decision.status), "ccpp");
     let approved_by = &decision.status.steps[0].approved_by;
     assert_eq!(approved_by.as_deref(), Some("jane"));
@@ -194,7 +194,7 @@ fn final_steps_run_again() {
     assert_eq!(phases(&failed.status), "cfc");
     origin.metadata.name = Some("x".into());
 
-    let (rerun, decision) = prepared("Failed", after(origin, &failed));
+    let (rerun, decision) = prepared("Failed", &after(origin, &failed));
     assert_eq!(phases(&decision.status), "cpp");
     let decision = decided(&rerun, &observed([]));
     assert_eq!(decision.actions, [Action::CreatePod(1)]);
@@ -205,7 +205,7 @@ fn final_steps_run_again() {
 
 #[test]
 fn pending_timeout_counts_before_the_first_own_step() {
-    let (mut rerun, _) = prepared("Failed", failed());
+    let (mut rerun, _) = prepared("Failed", &failed());
     rerun.metadata.creation_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     let mut state = observed([(1, pod(1, "| b=wait:PodInitializing"))]);
@@ -270,14 +270,14 @@ fn law_6_rerun_is_prepared_again_after_a_kill() {
 
 #[test]
 fn rerun_of_a_rerun_takes_over_again() {
-    let (first, _) = prepared("Failed", failed());
+    let (first, _) = prepared("Failed", &failed());
     let decision = decide(
         &first,
         &observed([(1, pod(1, "| b=0")), (2, pod(2, "| c=1"))]),
     );
     let mut first = after(first, &decision);
     first.metadata.name = Some("x".into());
-    let (second, decision) = prepared("Failed", first);
+    let (second, decision) = prepared("Failed", &first);
     assert_eq!(phases(&decision.status), "ccpc");
     assert_eq!(
         decided(&second, &observed([])).actions,
@@ -322,7 +322,7 @@ fn kept_folder_is_used() {
     );
 
     let origin = used(&kept(), "uid");
-    let (rerun, decision) = prepared("Failed", origin);
+    let (rerun, decision) = prepared("Failed", &origin);
     assert_eq!(decision.actions, [Action::SetTasks]);
     assert!(taken_over_message(&decision).contains("that of x, with its files"));
     assert_eq!(decision.status.node.as_deref(), Some("n1"));
@@ -333,17 +333,17 @@ fn kept_folder_is_used() {
     assert_eq!(decision.status.node.as_deref(), Some("n1"));
 }
 
-fn in_state(mut workplan: Workplan, change: impl Fn(&mut Workplan)) -> Option<Workplan> {
+fn in_state(mut workplan: Workplan, change: impl Fn(&mut Workplan)) -> Workplan {
     change(&mut workplan);
-    Some(workplan)
+    workplan
 }
 
 #[rstest]
 #[case::not_kept(Some(failed()), "was not kept")]
 #[case::removed(None, "was removed")]
 #[case::in_use(Some(used(&kept(), "other")), "plan uses the folder of x")]
-#[case::deleted(in_state(kept(), |it| it.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()))), "was not kept")]
-#[case::other_workflow(in_state(kept(), |it| it.metadata.labels = Some([("kube.ci/workflow".to_owned(), "w".to_owned())].into())), "another Workflow")]
+#[case::deleted(Some(in_state(kept(), |it| it.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now())))), "was not kept")]
+#[case::other_workflow(Some(in_state(kept(), |it| it.metadata.labels = Some([("kube.ci/workflow".to_owned(), "w".to_owned())].into()))), "another Workflow")]
 fn rerun_without_kept_folder_says_why(#[case] holder: Option<Workplan>, #[case] why: &str) {
     let state = ObservedState {
         holder: holder.map(Box::new),
@@ -388,7 +388,7 @@ fn law_5_used_folder_stays_until_it_is_returned() {
 
 #[test]
 fn law_5_rerun_returns_its_folder_after_its_pods() {
-    let (rerun, _) = prepared("Failed", used(&kept(), "uid"));
+    let (rerun, _) = prepared("Failed", &used(&kept(), "uid"));
     let mut state = observed([(1, pod(1, "| b=1"))]);
     let ended = decided(&rerun, &state);
     assert_eq!(cleaned(&ended), Some(("True", "Returned")));
@@ -403,7 +403,7 @@ fn law_5_rerun_returns_its_folder_after_its_pods() {
     let until = "2026-01-01T01:00:02Z".parse().unwrap();
     assert_eq!(folder_use(&rerun), FolderUse::Returned(Some(until)));
 
-    let (mut rerun, _) = prepared("Failed", used(&kept(), "uid"));
+    let (mut rerun, _) = prepared("Failed", &used(&kept(), "uid"));
     rerun.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
     state.certainty = Certainty::Listed;
