@@ -42,7 +42,7 @@ use crate::{
     validation = Rule::new("has(self.tasks) || has(self.rerun)")
         .message("a Workplan needs tasks, or rerun with the name of a Workplan that has ended"),
     validation = Rule::new("!has(self.tasks) || self.tasks.size() == 1 || !has(self.workspace) || !has(self.workspace.emptyDir)")
-        .message("an emptyDir belongs to one pod; put all steps into one task, or leave workspace.emptyDir out"),
+        .message("an emptyDir belongs to one pod; put all steps into one task, or use workspace: {hostPath: {}}"),
     validation = Rule::new("!has(self.order) || self.order != 'Relay' || !has(self.tasks) || self.tasks.all(t, !has(t.SerialSteps) || t.SerialSteps.size() == 0)")
         .message("with order: Relay all steps are in ParallelSteps; move the steps of SerialSteps there and set their dependency"),
     validation = Rule::new("!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)")

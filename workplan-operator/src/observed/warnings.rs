@@ -16,8 +16,9 @@ pub struct PodWarning {
 /// Of the warnings of this last time the most frequent one counts. Others only sum up that its cause lasts.
 const LATELY: SignedDuration = SignedDuration::from_mins(3);
 
-/// Warnings about placement. The pod's own condition has more about it.
-const SCHEDULING: &str = "FailedScheduling";
+/// Warnings that do not tell what keeps a pod from starting: about placement, which is in the pod's own condition, and
+/// about a hook, whose failure ends only its own container.
+const OTHERS: [&str; 2] = ["FailedScheduling", "FailedPostStartHook"];
 
 /// The kubelet has not received a ConfigMap or Secret yet. It tries again within a second.
 const NOT_SYNCED: [&str; 2] = [
@@ -55,7 +56,8 @@ fn read(event: &Event) -> Option<PodWarning> {
     let reason = event
         .reason
         .clone()
-        .filter(|reason| reason != SCHEDULING && event.type_.as_deref() == Some("Warning"))?;
+        .filter(|reason| !OTHERS.contains(&reason.as_str()))
+        .filter(|_| event.type_.as_deref() == Some("Warning"))?;
     let message = event.message.clone().unwrap_or_default();
     let is_passing = times(event) < LASTING && NOT_SYNCED.iter().any(|text| message.contains(text));
     Some(PodWarning {
@@ -115,6 +117,12 @@ mod tests {
         let past = event("FailedMount", "past", "01:00", 8);
         let now = event("FailedCreatePodSandBox", "now", "09:00", 1);
         assert_eq!(counting_message(&[past, now]).unwrap(), "now");
+    }
+
+    #[test]
+    fn failed_hook_keeps_no_pod_from_starting() {
+        let hook = event("FailedPostStartHook", "PostStartHook failed", "02:00", 1);
+        assert_eq!(counting_message(&[hook]), None);
     }
 
     #[test]
