@@ -17,6 +17,7 @@ pub const OTHER_WORDS: &[&str] = &[
     "Error",
     "Event",
     "Exists",
+    "FailedPostStartHook",
     "FailedScheduling",
     "Failure",
     "FallbackToLogsOnError",
