@@ -97,21 +97,16 @@ impl Halt {
         }
     }
 
-    fn pending_timeout(limit: Option<SignedDuration>, waited_for: &str) -> Self {
+    /// Of the first step, or of the first final one.
+    fn pending_timeout(kind: Kind, limit: Option<SignedDuration>, waited_for: &str) -> Self {
+        let step = match kind {
+            Kind::FinallyPendingTimeout => "final step",
+            _ => "step",
+        };
         let limit = limit.map_or_else(String::new, |limit| format!(" of {limit:#}"));
-        let because = format!("no step started within the pendingTimeout{limit}");
+        let because = format!("no {step} started within the pendingTimeout{limit}");
         Self {
-            kind: Kind::PendingTimeout,
-            message: format!("{because}; the Workplan waited: {waited_for}"),
-            because,
-        }
-    }
-
-    fn finally_pending_timeout(limit: Option<SignedDuration>, waited_for: &str) -> Self {
-        let limit = limit.map_or_else(String::new, |limit| format!(" of {limit:#}"));
-        let because = format!("no final step started within the pendingTimeout{limit}");
-        Self {
-            kind: Kind::FinallyPendingTimeout,
+            kind,
             message: format!("{because}; the Workplan waited: {waited_for}"),
             because,
         }
@@ -132,7 +127,9 @@ impl Halt {
         let halt = match prior.reason.as_deref() {
             Some(CANCELLED) if control.cancel => Self::cancelled(),
             Some(Cause::TIMEOUT) if control.timeout.is_some() => Self::timeout(limit, ""),
-            Some(PENDING_TIMEOUT) => Self::pending_timeout(control.pending_timeout, ""),
+            Some(PENDING_TIMEOUT) => {
+                Self::pending_timeout(Kind::PendingTimeout, control.pending_timeout, "")
+            }
             _ => return Self::of_failure(control, steps),
         };
         Some(halt.with_message(prior))
@@ -141,7 +138,8 @@ impl Halt {
     /// The halt of the final steps that a status records.
     fn recorded_finally(prior: &WorkplanStatus, control: &Control) -> Option<Self> {
         let is_recorded = prior.reason.as_deref() == Some(FINALLY_PENDING_TIMEOUT);
-        let halt = || Self::finally_pending_timeout(control.pending_timeout, "");
+        let halt =
+            || Self::pending_timeout(Kind::FinallyPendingTimeout, control.pending_timeout, "");
         is_recorded.then(|| halt().with_message(prior))
     }
 
@@ -301,7 +299,13 @@ impl Steps<'_> {
         let since = prior.finally_at.as_ref().map_or(now, |since| since.0);
         let since = self.last_approval().map_or(since, |it| it.max(since));
         let end = reached(since, limit, now, waiting);
-        end.map(|_| Halt::finally_pending_timeout(Some(limit), &waited_on(waiting, prior)))
+        end.map(|_| {
+            Halt::pending_timeout(
+                Kind::FinallyPendingTimeout,
+                Some(limit),
+                &waited_on(waiting, prior),
+            )
+        })
     }
 
     fn due_halt(
@@ -329,7 +333,13 @@ impl Steps<'_> {
         if let (Some(limit), Some(created)) = (pending, control.created) {
             let since = self.last_approval().map_or(created, |it| it.max(created));
             let end = reached(since, limit, now, waiting);
-            let halt = |_| Halt::pending_timeout(Some(limit), &waited_on(waiting, prior));
+            let halt = |_| {
+                Halt::pending_timeout(
+                    Kind::PendingTimeout,
+                    Some(limit),
+                    &waited_on(waiting, prior),
+                )
+            };
             return end.map(halt);
         }
         None
