@@ -8,33 +8,9 @@ use super::fixtures::*;
 use super::*;
 use crate::testing::{relay, workplan, workplan_of};
 
-fn at(second: i64) -> Timestamp {
-    let midnight: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    midnight + jiff::SignedDuration::from_secs(second)
-}
-
-fn listed(second: i64, pods: impl IntoIterator<Item = (usize, ObservedPod)>) -> ObservedState {
-    ObservedState {
-        certainty: Certainty::Listed,
-        now: at(second),
-        ..observed(pods)
-    }
-}
-
 fn with_finally(mut workplan: Workplan, finally: &[&str]) -> Workplan {
     workplan.spec.finally = finally.iter().map(|&name| name.to_owned()).collect();
     workplan
-}
-
-fn cancelled(mut workplan: Workplan) -> Workplan {
-    workplan.spec.cancel = true;
-    workplan
-}
-
-fn stopped(mut pod: ObservedPod) -> ObservedPod {
-    pod.stopped = true;
-    (pod.phase, pod.reason) = (PodPhase::Failed, Some("DeadlineExceeded".into()));
-    pod
 }
 
 /// The second pod of the first task.

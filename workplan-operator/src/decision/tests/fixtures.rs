@@ -93,6 +93,33 @@ pub fn container(text: &str, init: bool) -> ObservedContainer {
     }
 }
 
+/// A time of the day on which the pods run. Their containers run since 00:00:01; the kubelet cuts this time to whole
+/// seconds.
+pub fn at(second: i64) -> Timestamp {
+    let midnight: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    midnight + jiff::SignedDuration::from_secs(second)
+}
+
+pub fn listed(second: i64, pods: impl IntoIterator<Item = (usize, ObservedPod)>) -> ObservedState {
+    ObservedState {
+        certainty: Certainty::Listed,
+        now: at(second),
+        ..observed(pods)
+    }
+}
+
+pub fn cancelled(mut workplan: Workplan) -> Workplan {
+    workplan.spec.cancel = true;
+    workplan
+}
+
+/// The pod, which the kubelet has stopped because the operator told it to.
+pub fn stopped(mut pod: ObservedPod) -> ObservedPod {
+    pod.stopped = true;
+    (pod.phase, pod.reason) = (PodPhase::Failed, Some("DeadlineExceeded".into()));
+    pod
+}
+
 /// The phases of the steps by their first letters, running steps as `r`.
 pub fn phases(status: &WorkplanStatus) -> String {
     let words = status

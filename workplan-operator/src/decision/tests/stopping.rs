@@ -10,36 +10,11 @@ use super::fixtures::*;
 use super::*;
 use crate::testing::{relay, workplan, workplan_of};
 
-/// The containers of these pods run since 00:00:01; the kubelet cuts this time to whole seconds.
-fn at(second: i64) -> Timestamp {
-    let midnight: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    midnight + jiff::SignedDuration::from_secs(second)
-}
-
-fn listed(second: i64, pods: impl IntoIterator<Item = (usize, ObservedPod)>) -> ObservedState {
-    ObservedState {
-        certainty: Certainty::Listed,
-        now: at(second),
-        ..observed(pods)
-    }
-}
-
-fn stopped(mut pod: ObservedPod) -> ObservedPod {
-    pod.stopped = true;
-    (pod.phase, pod.reason) = (PodPhase::Failed, Some("DeadlineExceeded".into()));
-    pod
-}
-
 fn timed(mut workplan: Workplan, step: &str, seconds: u64) -> Workplan {
     let tasks = workplan.spec.tasks.iter_mut();
     let mut steps = tasks.flat_map(|it| it.serial_steps.iter_mut().chain(&mut it.parallel_steps));
     let step = steps.find(|it| it.name == step).unwrap();
     step.timeout = Some(Duration::from_secs(seconds).into());
-    workplan
-}
-
-fn cancelled(mut workplan: Workplan) -> Workplan {
-    workplan.spec.cancel = true;
     workplan
 }
 
