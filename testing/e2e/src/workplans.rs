@@ -3,10 +3,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kubeci_api::{Phase, StepPhase, StepStatus, Task, Workplan, names};
+use serde_json::{Value, json};
 
-use crate::{Inspector, Test, eventually, eventually_within, workspace_path};
+use crate::{Inspector, Test, eventually, eventually_within, kubectl, workspace_path};
 
 /// What many Workplans at once may take on a small machine.
 const MANY: Duration = Duration::from_mins(6);
@@ -18,6 +19,29 @@ impl Test {
             ListParams::default().labels(&format!("{}={workflow}", names::WORKFLOW_LABEL));
         let list = self.api::<Workplan>().list(&of_workflow).await;
         list.expect("a list of Workplans").items
+    }
+
+    /// Patches the spec of a Workplan, as a user does.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn patch_workplan(&self, name: &str, spec: Value) -> kube::Result<Workplan> {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        let plans = self.api::<Workplan>();
+        plans.patch(name, &PatchParams::default(), &patch).await
+    }
+
+    /// Creates a file in the container of a step that runs.
+    ///
+    /// # Panics
+    /// The step has no pod, or the file cannot be created.
+    pub async fn touch(&self, plan: &Workplan, name: &str, file: &str) {
+        let pod = step(plan, name).pod.expect("a pod");
+        let namespace = self.namespace.as_str();
+        let touch = [
+            "exec", "-n", namespace, &pod, "-c", name, "--", "touch", file,
+        ];
+        kubectl(&touch, "").await.expect("a file");
     }
 
     /// The one Workplan of a Workflow, once it is there.

@@ -171,20 +171,7 @@ async fn early_approval_counts(#[values(Pods, Relay)] execution: Execution) {
         let name = fire(test, "early", &steps(&all)).await;
         let plan = test.runs(&name, "build").await;
         answer(test, &name, json!([{"step": "gate", "by": "jane"}])).await;
-        let pod = step(&plan, "build").pod.expect("a pod");
-        let namespace = test.namespace.as_str();
-        let touch = [
-            "exec",
-            "-n",
-            namespace,
-            &pod,
-            "-c",
-            "build",
-            "--",
-            "touch",
-            "/kubeci/go",
-        ];
-        kubectl(&touch, "").await.expect("a file");
+        test.touch(&plan, "build", "/kubeci/go").await;
         let plan = test.ends(&name, Phase::Completed).await;
         assert_eq!(step(&plan, "gate").approved_by.as_deref(), Some("jane"));
         assert_in_order(&plan);

@@ -2,7 +2,6 @@
 //! `describe`. Read a changed text as its user would, then accept it with `INSTA_UPDATE=always`.
 
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
 use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Phase, Workplan};
 use kubeci_e2e::{DISRUPTIVE, Test, example};
@@ -185,20 +184,15 @@ async fn unschedulable_pod_reads_as_kept() {
     .await;
 }
 
-async fn patch(test: &Test, name: &str, spec: Value) {
-    let patch = Patch::Merge(json!({ "spec": spec }));
-    let plans = test.api::<Workplan>();
-    let patched = plans.patch(name, &PatchParams::default(), &patch).await;
-    patched.expect("a Workplan");
-}
-
 #[rstest]
 #[tokio::test]
 async fn cancelled_plan_reads_as_kept(#[values(Pods, Relay)] execution: Execution) {
     run_as(execution, "describe-cancel", async |test| {
         let name = fire(test, "cancel", &endless_and_after()).await;
         test.runs(&name, "endless").await;
-        patch(test, &name, json!({"cancel": true})).await;
+        test.patch_workplan(&name, json!({"cancel": true}))
+            .await
+            .expect("a Workplan");
         assert_ends(test, &name, Phase::Cancelled, "cancelled", &[]).await;
     })
     .await;
@@ -243,7 +237,9 @@ async fn step_that_waits_for_a_slot_reads_as_kept(#[values(Pods, Relay)] executi
         let name = fire_with(test, "slots", &steps(&all), "  maxParallel: 1\n").await;
         let plan = test.runs(&name, "endless").await;
         assert_described(test, &plan, "max-parallel", &[]).await;
-        patch(test, &name, json!({"cancel": true})).await;
+        test.patch_workplan(&name, json!({"cancel": true}))
+            .await
+            .expect("a Workplan");
     })
     .await;
 }

@@ -10,7 +10,7 @@ use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Phase, StepPhase, Workplan};
 use kubeci_e2e::{Test, assert_in_order, eventually, fired, run_as, step};
 use rstest::rstest;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The text of a file below `examples/`, for the test's namespace.
 fn example(test: &Test, path: &str) -> String {
@@ -235,7 +235,9 @@ async fn cancel(#[values(Pods, Relay)] execution: Execution) {
             if log == "started\n" { Ok(()) } else { Err(log) }
         })
         .await;
-        patch(test, &name, json!({"cancel": true})).await;
+        test.patch_workplan(&name, json!({"cancel": true}))
+            .await
+            .expect("a Workplan");
         let plan = test.ends(&name, Phase::Cancelled).await;
         assert_eq!(step(&plan, "serve").reason.as_deref(), Some("Stopped"));
         assert_eq!(step(&plan, "report").phase, StepPhase::Skipped);
@@ -244,13 +246,6 @@ async fn cancel(#[values(Pods, Relay)] execution: Execution) {
         test.assert_folder_gone("cancel", &name).await;
     })
     .await;
-}
-
-async fn patch(test: &Test, name: &str, spec: Value) {
-    let patch = Patch::Merge(json!({ "spec": spec }));
-    let plans = test.api::<Workplan>();
-    let patched = plans.patch(name, &PatchParams::default(), &patch).await;
-    patched.expect("a Workplan");
 }
 
 #[rstest]
@@ -426,7 +421,9 @@ async fn suspended() {
         test.create(&example(test, "suspended/workplan.yaml")).await;
         test.workplan_says("suspended", &["Suspended"]).await;
         assert!(test.pods_of("suspended").await.is_empty());
-        patch(test, "suspended", json!({"suspend": false})).await;
+        test.patch_workplan("suspended", json!({"suspend": false}))
+            .await
+            .expect("a Workplan");
         let plan = test.ends("suspended", Phase::Completed).await;
         assert_in_order(&plan);
         assert_eq!(test.log_of(&plan, "apply").await, "3 replicas\n");

@@ -25,6 +25,12 @@ async fn kept(test: &Test, name: &str, folder: &str) -> String {
     plan.status.and_then(|it| it.node).expect("a node")
 }
 
+async fn deleted_with_folder(test: &Test, name: &str) {
+    test.delete_one::<Workplan>(name).await;
+    test.gone::<Workplan>(name).await;
+    test.assert_folder_gone("keep", name).await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn kept_folder_is_removed_after_its_time(#[values(Pods, Relay)] execution: Execution) {
@@ -60,9 +66,7 @@ async fn deletion_removes_kept_folder(#[values(Pods, Relay)] execution: Executio
         let name = fire_with(test, "keep", &failing(), settings).await;
         let folder = workspace_path(&test.namespace, "keep", &name);
         kept(test, &name, &folder).await;
-        test.delete_one::<Workplan>(&name).await;
-        test.gone::<Workplan>(&name).await;
-        test.assert_folder_gone("keep", &name).await;
+        deleted_with_folder(test, &name).await;
     })
     .await;
 }
@@ -111,9 +115,7 @@ async fn completed_plan_keeps_folder_always(#[values(Pods, Relay)] execution: Ex
         let name = fire_with(test, "keep", &all, settings).await;
         let folder = workspace_path(&test.namespace, "keep", &name);
         kept(test, &name, &folder).await;
-        test.delete_one::<Workplan>(&name).await;
-        test.gone::<Workplan>(&name).await;
-        test.assert_folder_gone("keep", &name).await;
+        deleted_with_folder(test, &name).await;
     })
     .await;
 }

@@ -1,11 +1,10 @@
 //! Time limits, the first failure, cancel and suspend: what they stop, what they keep, and what they say.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use kubeci_api::Execution::{self, Pods, Relay};
 use kubeci_api::{Phase, StepPhase, StepStatus, Workplan};
-use kubeci_e2e::{DISRUPTIVE, Operator, Test, all_in, eventually, kubectl, run, run_as, step};
+use kubeci_e2e::{DISRUPTIVE, Operator, Test, all_in, eventually, run, run_as, step};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -14,14 +13,8 @@ use crate::workflow::{ENDLESS, WATCHED, fire, fire_with, shell, unplaced};
 /// Prints `started`, then runs until it receives SIGTERM, and prints `stopped`.
 const TRAP: &str = "trap 'echo stopped; exit 0' TERM; echo started; while true; do sleep 0.1; done";
 
-async fn patch(test: &Test, name: &str, spec: Value) -> Result<Workplan, kube::Error> {
-    let patch = Patch::Merge(json!({ "spec": spec }));
-    let plans: Api<Workplan> = test.api();
-    plans.patch(name, &PatchParams::default(), &patch).await
-}
-
 async fn patched(test: &Test, name: &str, spec: Value) {
-    let patched = patch(test, name, spec).await;
+    let patched = test.patch_workplan(name, spec).await;
     patched.unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
@@ -51,14 +44,14 @@ async fn only_cancel_and_suspend_can_be_changed() {
             json!({"tasks": []}),
         ];
         for other in others {
-            let refused = patch(test, &name, other.clone()).await;
+            let refused = test.patch_workplan(&name, other.clone()).await;
             let said = refused.expect_err("refused").to_string();
             let is_said = all_in(&said, &["spec of a Workplan cannot be changed"]);
             assert!(is_said || said.contains("spec.tasks"), "{other}: {said}");
         }
         patched(test, &name, json!({"cancel": true})).await;
         for back in [json!({"cancel": false}), json!({"cancel": null})] {
-            let refused = patch(test, &name, back).await;
+            let refused = test.patch_workplan(&name, back).await;
             let said = refused.expect_err("refused").to_string();
             assert!(
                 said.contains("cancelled Workplan cannot be continued"),
@@ -316,20 +309,7 @@ async fn suspended_plan_creates_no_pod_until_it_resumes() {
         patched(test, &name, json!({"suspend": true})).await;
         test.workplan_says(&name, &["Suspended", "spec.suspend"])
             .await;
-        let pod = step(&plan, "first").pod.expect("a pod");
-        let namespace = test.namespace.as_str();
-        let touch = [
-            "exec",
-            "-n",
-            namespace,
-            &pod,
-            "-c",
-            "first",
-            "--",
-            "touch",
-            "/kubeci/go",
-        ];
-        kubectl(&touch, "").await.expect("a file");
+        test.touch(&plan, "first", "/kubeci/go").await;
         let waits = test
             .workplan_when(&name, "holds the third step", |plan| {
                 step(plan, "second").phase == StepPhase::Completed
